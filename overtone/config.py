@@ -1,0 +1,75 @@
+"""Settings of the service: one frozen dataclass. A flag beats an OVERTONE_* variable, which beats the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+DEFAULT_BASE = "smollm2-135m-instruct"
+
+
+def default_data() -> Path:
+    """Return the platform's folder for user data, where Overtone keeps everything unless told otherwise."""
+    return Path(platformdirs.user_data_dir("overtone", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the processes of one service agree on. Children get it through their environment."""
+
+    data: Path = field(default_factory=default_data)   # everything we keep lives here
+    host: str = "127.0.0.1"
+    port: int = 8080
+    base: str = DEFAULT_BASE        # id of the base model that the engine and the trainer hold
+    max_body_mb: int = 64           # request bodies above this are refused; the old service took 4 MB of data
+    max_queue: int = 256            # calls that may wait for the engine; above it 429
+    heartbeat_s: float = 5.0        # a worker's sign of life while it holds jobs
+    rescue_after_s: float = 60.0    # silence after which a worker's jobs return to the queue; keep above 3 heartbeats
+    request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
+    threads: int = 0                # compute threads of the engine and of the trainer; 0: one per core
+    device: str = "auto"            # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
+
+    @property
+    def database_url(self) -> str:
+        return os.environ.get("OVERTONE_DATABASE_URL") or f"sqlite:///{self.data / 'overtone.db'}"
+
+    @property
+    def bases(self) -> Path:
+        return self.data / "bases"
+
+    @property
+    def tuned(self) -> Path:
+        return self.data / "tuned"
+
+    @property
+    def run(self) -> Path:
+        return self.data / "run"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
+        """Read the settings. Flags that are None count as not given. Raises ValueError for a malformed variable."""
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            text = environ.get(f"OVERTONE_{spec.name.upper()}")
+            if text is not None:
+                values[spec.name] = _parse(spec.name, spec.type, text)
+        values.update({name: value for name, value in flags.items() if value is not None})
+        settings = cls(**values)
+        return cls(**{**settings.__dict__, "data": Path(settings.data).expanduser().absolute()})
+
+    def to_environ(self) -> dict[str, str]:
+        """Return the variables from which `load` makes these settings again."""
+        return {f"OVERTONE_{spec.name.upper()}": str(getattr(self, spec.name)) for spec in fields(self)}
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    parse = {"Path": Path, "int": int, "float": float}.get(str(kind), str)
+    try:
+        return parse(text)
+    except ValueError:
+        raise ValueError(f"OVERTONE_{name.upper()} is {text!r}; it must be {kind}") from None
