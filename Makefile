@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test quick check setup clean
+.PHONY: demo test quick check setup environments clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -15,10 +15,26 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Google's published clients, old and new, each in an environment of its own for tests/contract.
+CLIENTS := $(basename $(notdir $(wildcard tests/contract/envs/*.txt)))
+environments: $(CLIENTS:%=.envs/%/.installed) .envs/javascript/.installed
+
+.envs/%/.installed: tests/contract/envs/%.txt
+	$(PYTHON) -m venv .envs/$*
+	.envs/$*/bin/python -m pip install --quiet -r $<
+	touch $@
+
+.envs/javascript/.installed: tests/contract/envs/package.json
+	mkdir -p .envs/javascript
+	cp $< .envs/javascript/
+	if command -v npm >/dev/null; then cd .envs/javascript && npm install --silent --no-audit --no-fund; \
+	else echo "no npm: the tests of Google's JavaScript client will be skipped"; fi
+	touch $@
+
 demo: setup
 	$(VENV)/bin/overtone demo
 
-test: setup
+test: setup environments
 	$(PY) -m pytest
 
 quick: setup
@@ -31,4 +47,4 @@ check: setup
 	$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .envs build *.egg-info .mypy_cache .ruff_cache .pytest_cache
