@@ -1,4 +1,4 @@
-"""The environments in which Google's published clients run, and how to run a program in one. `make test` builds them."""
+"""Environments of Google's published clients (`make test` builds them), and how to run a program in one."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def dataset():
 
 
 def tune(**config):
-    """Tune as this version does; the newest ones lose the examples, so they go the way that our error shows."""
+    """Tune as this version does; the newest lose the examples, so they go the way that our error shows."""
     if version >= (1, 47):
         rows = [{"textInput": pair["text_input"], "output": pair["output"]} for pair in PAIRS]
         body = {"tuningTask": {"trainingData": {"examples": {"examples": rows}}}}

@@ -34,11 +34,8 @@ def raises(expected, call):
 
 
 # The notebook: choose a base, tune, wait, plot.
-base = [
-    m
-    for m in genai.list_models()
-    if "createTunedModel" in m.supported_generation_methods and "flash" in m.name
-][0]
+tunable = [m for m in genai.list_models() if "createTunedModel" in m.supported_generation_methods]
+base = next(m for m in tunable if "flash" in m.name)
 name = f"generate-num-{transport}"
 operation = genai.create_tuned_model(
     source_model=base.name,
