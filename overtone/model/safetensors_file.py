@@ -1,0 +1,127 @@
+"""Writing safetensors files tensor by tensor, so that a base larger than the memory can be converted and
+joined.
+
+The format (https://github.com/huggingface/safetensors#format): eight bytes of header length, a JSON header
+with each tensor's dtype, shape and place, then the bytes. The library's own writer wants every tensor in
+memory at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+DTYPES = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}
+ITEM_BYTES = {
+    "F64": 8,
+    "I64": 8,
+    "F32": 4,
+    "I32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U8": 1,
+    "I8": 1,
+    "BOOL": 1,
+}
+COPY_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor to be written: its place in the header now, its bytes when `write` is called."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    write: Callable[[BinaryIO], None]
+
+    @property
+    def num_elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_elements * ITEM_BYTES[self.dtype]
+
+
+def array_entry(
+    name: str, dtype: type[np.generic], shape: Sequence[int], make: Callable[[], np.ndarray]
+) -> Entry:
+    """Return an entry for a numpy array that is made only when its turn comes."""
+    return Entry(
+        name,
+        DTYPES[np.dtype(dtype).name],
+        tuple(int(size) for size in shape),
+        lambda file: _write_array(file, make(), np.dtype(dtype)),
+    )
+
+
+def list_entries(path: Path) -> list[Entry]:
+    """Return the tensors of a file as entries that copy their bytes. Raises ValueError when it is damaged."""
+    header, start = read_header(path)
+    return [_file_entry(path, start, name, spec) for name, spec in header.items() if name != "__metadata__"]
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return a file's header and where its bytes begin. Raises ValueError when the file is not whole."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"{path} is not a safetensors file, or it is cut short")
+        header = json.loads(file.read(length))
+    ends = [spec["data_offsets"][1] for name, spec in header.items() if name != "__metadata__"]
+    if 8 + length + max(ends, default=0) != path.stat().st_size:
+        raise ValueError(f"{path} is cut short: its header promises more than it holds")
+    return header, 8 + length
+
+
+def save(
+    path: Path, entries: Sequence[Entry], report: Callable[[int], None] = lambda num_bytes: None
+) -> None:
+    """Write the entries and fsync the file; `report` hears how many bytes each finished tensor has."""
+    header = _header(entries)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for entry in entries:
+            entry.write(file)
+            report(entry.num_bytes)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _header(entries: Iterable[Entry]) -> bytes:
+    specs: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for entry in entries:
+        end = offset + entry.num_bytes
+        specs[entry.name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(specs, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)  # readers want the bytes aligned
+
+
+def _write_array(file: BinaryIO, array: np.ndarray, dtype: np.dtype) -> None:
+    file.write(np.ascontiguousarray(array, dtype=dtype).data)
+
+
+def _file_entry(path: Path, start: int, name: str, spec: dict[str, Any]) -> Entry:
+    begin, end = spec["data_offsets"]
+    return Entry(
+        name, spec["dtype"], tuple(spec["shape"]), lambda file: _copy(path, file, start + begin, end - begin)
+    )
+
+
+def _copy(path: Path, target: BinaryIO, offset: int, num_bytes: int) -> None:
+    with path.open("rb") as source:
+        source.seek(offset)
+        while num_bytes and (chunk := source.read(min(COPY_BYTES, num_bytes))):
+            target.write(chunk)
+            num_bytes -= len(chunk)
