@@ -1,0 +1,173 @@
+"""What the decoder must know about a model, read from the model's own config.json.
+
+A family is a row of FAMILIES: what its source code does and its config.json does not say. Both spellings of
+the rotary settings are read: `rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (before).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from overtone.errors import OvertoneError
+from overtone.model.rope import Rope
+
+SLIDING = "sliding_attention"
+FULL = "full_attention"
+
+
+@dataclass(frozen=True)
+class Norms:
+    """The file's names for the norms before and after each half of a layer; "" where there is none."""
+
+    before_attention: str = "input_layernorm"
+    after_attention: str = ""
+    before_mlp: str = "post_attention_layernorm"
+    after_mlp: str = ""
+
+
+SANDWICH = Norms(
+    "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"
+)
+POST = Norms("", "post_attention_layernorm", "", "post_feedforward_layernorm")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What makes a family differ from Llama."""
+
+    norms: Norms = Norms()
+    norm_offset: float = 0.0  # Gemma stores its norm weights minus one
+    scaled_embedding: bool = False  # Gemma multiplies embeddings by sqrt(width)
+    activation: str = "silu"
+    qk_norm: str = ""  # "head": over each head; "full": over all heads together
+    query_scalar: bool = False  # attention scale from query_pre_attn_scalar instead of the head size
+    sliding: bool = False  # a sliding window stands in config.json and is used without further ado
+    sliding_pattern: int = 0  # every n-th layer sees everything, when config.json has no layer_types
+    local_theta: float = 0.0  # rotary base of the sliding layers, when config.json names none
+    tied: bool = False  # what a config.json that does not say means
+
+
+FAMILIES = {
+    "llama": Family(),
+    "mistral": Family(sliding=True),
+    "qwen2": Family(),
+    "qwen3": Family(qk_norm="head"),
+    "phi3": Family(sliding=True),
+    "olmo2": Family(norms=POST, qk_norm="full"),
+    "gemma": Family(norm_offset=1.0, scaled_embedding=True, activation="gelu_tanh", tied=True),
+    "gemma2": Family(
+        SANDWICH, 1.0, True, "gelu_tanh", query_scalar=True, sliding=True, sliding_pattern=2, tied=True
+    ),
+    "gemma3_text": Family(
+        SANDWICH, 1.0, True, "gelu_tanh", "head", query_scalar=True, sliding=True, sliding_pattern=6,
+        local_theta=10_000.0, tied=True,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The decoder's sizes and switches. `ropes` and `windows` have one entry per layer."""
+
+    family: Family
+    num_layers: int
+    width: int
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    inner_size: int
+    vocab_size: int
+    context_length: int
+    norm_eps: float
+    scale: float  # factor on q·k
+    attn_softcap: float | None  # s → c tanh(s / c) on attention scores
+    logit_softcap: float | None  # the same on logits
+    tied: bool  # the output matrix is the embedding
+    ropes: tuple[Rope, ...]
+    windows: tuple[int | None, ...]  # a token sees itself and the window - 1 tokens before; None: all
+
+    @property
+    def qkv_sizes(self) -> tuple[int, int, int]:
+        """Return how many rows of the fused qkv projection are queries, keys and values."""
+        return (
+            self.num_heads * self.head_size,
+            self.num_kv_heads * self.head_size,
+            self.num_kv_heads * self.head_size,
+        )
+
+    @classmethod
+    def load(cls, base_folder: Path) -> DecoderConfig:
+        """Read config.json. Raises OvertoneError that names an architecture we do not know."""
+        return cls.parse(json.loads((base_folder / "config.json").read_text()))
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> DecoderConfig:
+        family = _family(config)
+        num_heads = config["num_attention_heads"]
+        head_size = config.get("head_dim") or config["hidden_size"] // num_heads
+        kinds = _layer_kinds(config, family)
+        ropes = {kind: Rope.parse(_rope_parameters(config, family, kind), head_size) for kind in set(kinds)}
+        return cls(
+            family=family,
+            num_layers=config["num_hidden_layers"],
+            width=config["hidden_size"],
+            num_heads=num_heads,
+            num_kv_heads=config.get("num_key_value_heads") or num_heads,
+            head_size=head_size,
+            inner_size=config["intermediate_size"],
+            vocab_size=config["vocab_size"],
+            context_length=config["max_position_embeddings"],
+            norm_eps=config["rms_norm_eps"],
+            scale=(config["query_pre_attn_scalar"] if family.query_scalar else head_size) ** -0.5,
+            attn_softcap=config.get("attn_logit_softcapping"),
+            logit_softcap=config.get("final_logit_softcapping"),
+            tied=config.get("tie_word_embeddings", family.tied),
+            ropes=tuple(ropes[kind] for kind in kinds),
+            windows=tuple(config["sliding_window"] if kind == SLIDING else None for kind in kinds),
+        )
+
+
+def _family(config: Mapping[str, Any]) -> Family:
+    name = config.get("model_type", "")
+    if name not in FAMILIES:
+        raise OvertoneError(
+            f"The architecture {name!r} is not supported; supported are {', '.join(FAMILIES)}."
+        )
+    return FAMILIES[name]
+
+
+def _layer_kinds(config: Mapping[str, Any], family: Family) -> list[str]:
+    """Say of each layer whether it sees everything or slides."""
+    num_layers = config["num_hidden_layers"]
+    sliding = config.get("use_sliding_window", family.sliding) and config.get("sliding_window")
+    if not sliding:
+        return [FULL] * num_layers
+    if config.get("layer_types"):
+        return list(config["layer_types"])
+    if "max_window_layers" in config:
+        return [FULL if i < config["max_window_layers"] else SLIDING for i in range(num_layers)]
+    pattern = config.get("sliding_window_pattern") or family.sliding_pattern
+    return [FULL if pattern and (i + 1) % pattern == 0 else SLIDING for i in range(num_layers)]
+
+
+def _rope_parameters(config: Mapping[str, Any], family: Family, kind: str) -> dict[str, Any]:
+    """Return one flat set of rotary settings for a kind of layer, whichever way config.json spells them."""
+    merged: dict[str, Any] = {"rope_theta": 10_000.0, "original_max_position_embeddings": _context(config)}
+    merged.update(
+        {name: config[name] for name in ("rope_theta", "partial_rotary_factor") if config.get(name)}
+    )
+    if kind == SLIDING and family.local_theta:
+        merged["rope_theta"] = config.get("rope_local_base_freq") or family.local_theta
+    else:
+        merged.update(config.get("rope_scaling") or {})
+    given = config.get("rope_parameters") or {}
+    merged.update(given.get(kind, {}) if FULL in given or SLIDING in given else given)
+    return merged
+
+
+def _context(config: Mapping[str, Any]) -> int:
+    return int(config.get("original_max_position_embeddings") or config["max_position_embeddings"])

@@ -1,0 +1,114 @@
+"""Rotary positions (RoPE, arXiv:2104.09864) and the ways in which models stretch them to longer texts.
+
+The frequencies follow transformers' `modeling_rope_utils`, with which the models were published. Scalings that
+depend on the length of the text at hand (dynamic, longrope) are refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from overtone.errors import OvertoneError
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How one kind of layer turns its queries and keys."""
+
+    inv_freq: tuple[float, ...]  # one angle per pair of features and position
+    magnitude: float = 1.0  # factor on cos and sin (YaRN's attention factor)
+
+    def tables(self, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return cos_T1R and sin_T1R for `rotate`; the first half of each sine row carries the minus sign."""
+        inv_freq = torch.tensor(self.inv_freq, dtype=torch.float32, device=positions_T.device)
+        angles_TF = positions_T[:, None].float() * inv_freq
+        cos_TF, sin_TF = angles_TF.cos() * self.magnitude, angles_TF.sin() * self.magnitude
+        cos_T1R = torch.cat((cos_TF, cos_TF), dim=-1)[:, None]
+        sin_T1R = torch.cat((-sin_TF, sin_TF), dim=-1)[:, None]
+        return cos_T1R.to(dtype), sin_T1R.to(dtype)
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, Any], head_size: int) -> Rope:
+        """Read the `rope_parameters` of a config.json, or its older `rope_theta` and `rope_scaling`, merged."""
+        kind = parameters.get("rope_type") or parameters.get("type") or "default"
+        if kind not in SCALINGS:
+            raise OvertoneError(
+                f"The rope type {kind!r} of this model is not supported; known: {', '.join(SCALINGS)}."
+            )
+        rotated = int(head_size * parameters.get("partial_rotary_factor", 1.0))
+        exponents = torch.arange(0, rotated, 2, dtype=torch.int64).float() / rotated
+        inv_freq, magnitude = SCALINGS[kind](1.0 / (parameters["rope_theta"] ** exponents), parameters)
+        return cls(tuple(inv_freq.tolist()), magnitude)
+
+
+def rotate(x_TNK: Tensor, cos_T1R: Tensor, sin_T1R: Tensor) -> Tensor:
+    """Turn every head's first R features by its token's angle: x cos + swap_halves(x) sin."""
+    rotated = cos_T1R.shape[-1]
+    x_TNR = x_TNK[..., :rotated]
+    turned_TNR = torch.addcmul(x_TNR * cos_T1R, x_TNR.roll(rotated // 2, -1), sin_T1R)
+    return turned_TNR if rotated == x_TNK.shape[-1] else torch.cat((turned_TNR, x_TNK[..., rotated:]), dim=-1)
+
+
+def _plain(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
+    return inv_freq, 1.0
+
+
+def _linear(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """Position interpolation, arXiv:2306.15595."""
+    return inv_freq / parameters["factor"], 1.0
+
+
+def _llama3(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """Llama 3.1: short waves stay, long ones are stretched, those between are blended."""
+    low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
+    waves_per_context = parameters["original_max_position_embeddings"] * inv_freq / (2 * math.pi)
+    keep = ((waves_per_context - low) / (high - low)).clamp(0, 1)
+    return inv_freq * (keep + (1 - keep) / parameters["factor"]), 1.0
+
+
+def _yarn(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
+    """YaRN, arXiv:2309.00071: a linear ramp over the features between interpolation and none."""
+    low, high = _yarn_range(parameters, num_features=2 * len(inv_freq))
+    ramp = ((torch.arange(len(inv_freq)) - low) / (high - low)).clamp(0, 1)
+    return inv_freq * (1 - ramp + ramp / parameters["factor"]), _yarn_magnitude(parameters)
+
+
+def _yarn_range(parameters: Mapping[str, Any], num_features: int) -> tuple[float, float]:
+    context = parameters["original_max_position_embeddings"]
+
+    def feature(turns: float) -> float:
+        return (
+            num_features
+            * math.log(context / (turns * 2 * math.pi))
+            / (2 * math.log(parameters["rope_theta"]))
+        )
+
+    low, high = feature(parameters.get("beta_fast") or 32), feature(parameters.get("beta_slow") or 1)
+    if parameters.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, num_features - 1)
+    return low, high + 0.001 if low == high else high
+
+
+def _yarn_magnitude(parameters: Mapping[str, Any]) -> float:
+    def magnitude(weight: float) -> float:
+        return 0.1 * weight * math.log(parameters["factor"]) + 1.0 if parameters["factor"] > 1 else 1.0
+
+    if parameters.get("attention_factor") is not None:
+        return float(parameters["attention_factor"])
+    over, under = parameters.get("mscale"), parameters.get("mscale_all_dim")
+    return magnitude(over) / magnitude(under) if over and under else magnitude(1.0)
+
+
+SCALINGS: dict[str, Callable[[Tensor, Mapping[str, Any]], tuple[Tensor, float]]] = {
+    "default": _plain,
+    "linear": _linear,
+    "llama3": _llama3,
+    "yarn": _yarn,
+}
