@@ -81,7 +81,7 @@ def _fill_default(folder: Path, report: Report, wheel_file: Path | None) -> Card
         source=f"PyPI {wheel.SMOLLM2.requirement}",
         revision=f"sha256:{wheel.SMOLLM2.sha256}",
         licence="Apache-2.0",
-        **_measure(folder),
+        **measure(folder),
     )
 
 
@@ -137,12 +137,12 @@ def _card(folder: Path, base_id: str, source: str, revision: str, display_name: 
         source=source,
         revision=revision,
         licence=licence,
-        **_measure(folder),
+        **measure(folder),
         **_generation_defaults(folder),
     )
 
 
-def _measure(folder: Path) -> dict[str, Any]:
+def measure(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     context = int(config.get("text_config", config).get("max_position_embeddings", 2048))
     entries = safetensors_file.list_entries(folder / "model.safetensors")

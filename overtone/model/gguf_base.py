@@ -139,7 +139,7 @@ class GgufBase:
 
     def _weight(self, name: str, tensor: ReaderTensor) -> np.ndarray:
         weight = dequantize(tensor.data, tensor.tensor_type).reshape(_shape(tensor))
-        return self._in_hf_order(name, weight)
+        return self.in_hf_order(name, weight)
 
     def _block_entries(self, name: str, tensor: ReaderTensor) -> Iterator[Entry]:
         for part, dtype, per_byte, make in BLOCK_PARTS.get(tensor.tensor_type, ()):
@@ -156,9 +156,9 @@ class GgufBase:
     ) -> np.ndarray:
         rows, _ = _shape(tensor)
         blocks_OBX = tensor.data.reshape(rows, -1, GGML_BLOCK_BYTES[tensor.tensor_type])
-        return self._in_hf_order(name, make(blocks_OBX).reshape(rows, -1))
+        return self.in_hf_order(name, make(blocks_OBX).reshape(rows, -1))
 
-    def _in_hf_order(self, name: str, rows: np.ndarray) -> np.ndarray:
+    def in_hf_order(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Undo llama.cpp's reordering of the rows of Q and K: pairs (2i, 2i+1) go back to (i, i + K/2)."""
         heads = {"q_proj": "attention.head_count", "k_proj": "attention.head_count_kv"}.get(
             name.split(".")[-2]
@@ -203,14 +203,16 @@ def _minimum(blocks_OBX: np.ndarray) -> np.ndarray:
 
 
 def _minus_eight_scales(blocks_OBX: np.ndarray) -> np.ndarray:
-    return np.multiply(_scale(blocks_OBX), np.float16(-8))
+    minimum: np.ndarray = _scale(blocks_OBX) * np.float16(-8)
+    return minimum
 
 
 def _nibbles(start: int, blocks_OBX: np.ndarray) -> np.ndarray:
     """From element j low and 16 + j high in byte j of a block to 2j low and 2j + 1 high."""
     packed = blocks_OBX[..., start:]
     elements = np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
-    return elements[..., 0::2] | (elements[..., 1::2] << 4)
+    pairs: np.ndarray = elements[..., 0::2] | (elements[..., 1::2] << 4)
+    return pairs
 
 
 def _signed_bytes(blocks_OBX: np.ndarray) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""Chat templates, compiled as transformers does, in jinja2's sandbox: a template is a stranger's program."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from overtone.errors import OvertoneError
+
+
+class Generation(Extension):
+    """`{% generation %} … {% endgeneration %}` marks answers for trainers; the inside stays as it is."""
+
+    tags = {"generation"}  # noqa: RUF012  jinja2 declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(
+            line
+        )
+
+
+def compile_template(source: str) -> Template:
+    """Compile a chat template. Raises OvertoneError when it is not a template."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    try:
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise OvertoneError(f"The chat template of the base model is damaged: {error}.") from error
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)  # jinja2's own would escape HTML
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(message)
