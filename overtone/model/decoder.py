@@ -91,7 +91,7 @@ class Decoder:
         """Return the last layer's normed hidden_TD, ready for `logits`.
 
         Tokens of any number of texts stand flat in one row; only `attend` knows which belong together. `keep`
-        names the rows wanted: after its attention the last layer works for these alone, and only these return.
+        names the rows wanted: past its attention the last layer works for these alone; only these return.
         """
         x_TD, tables = self.embed(ids_T), self.tables(positions_T)
         last = self.config.num_layers - 1
@@ -168,7 +168,7 @@ class Decoder:
     def _qk_normed(self, index: int, qkv_TO: Tensor) -> Tensor:
         """Normalise queries and keys: each head (Qwen 3, Gemma 3), or all heads together (OLMo 2)."""
         norms = self.layers[index].norms
-        q, k, v = torch.split(qkv_TO, self.config.qkv_sizes, dim=1)
+        q, k, v = torch.split(qkv_TO, list(self.config.qkv_sizes), dim=1)
         if self.config.family.qk_norm == "head":
             q, k = (part.reshape(len(part), -1, self.config.head_size) for part in (q, k))
         q, k = self.norm(q, norms["q_norm"]), self.norm(k, norms["k_norm"])

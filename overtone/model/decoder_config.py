@@ -1,7 +1,7 @@
 """What the decoder must know about a model, read from the model's own config.json.
 
 A family is a row of FAMILIES: what its source code does and its config.json does not say. Both spellings of
-the rotary settings are read: `rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (before).
+the rotary settings are read: `rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (4).
 """
 
 from __future__ import annotations

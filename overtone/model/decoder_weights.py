@@ -15,8 +15,8 @@ from torch import Tensor
 from overtone.errors import OvertoneError
 from overtone.model.decoder_config import DecoderConfig
 
-# Our fused projection → its parts in the order of their rows, and the name of a file's own fusion (Phi-3 stores
-# these, in our order).
+# Our fused projection → its parts in the order of their rows, and the name of a file's own fusion
+# (Phi-3 stores these, in our order).
 PARTS = {
     "qkv": (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.qkv_proj"),
     "o": (("self_attn.o_proj",), ""),

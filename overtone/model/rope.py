@@ -1,7 +1,7 @@
 """Rotary positions (RoPE, arXiv:2104.09864) and the ways in which models stretch them to longer texts.
 
-The frequencies follow transformers' `modeling_rope_utils`, with which the models were published. Scalings that
-depend on the length of the text at hand (dynamic, longrope) are refused by name.
+The frequencies follow transformers' `modeling_rope_utils`, with which the models were published. Scalings
+that depend on the length of the text at hand (dynamic, longrope) are refused by name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Rope:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any], head_size: int) -> Rope:
-        """Read the `rope_parameters` of a config.json, or its older `rope_theta` and `rope_scaling`, merged."""
+        """Read `rope_parameters` of a config.json, or the older `rope_theta` and `rope_scaling`, merged."""
         kind = parameters.get("rope_type") or parameters.get("type") or "default"
         if kind not in SCALINGS:
             raise OvertoneError(

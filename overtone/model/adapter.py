@@ -1,0 +1,179 @@
+"""Adapter files: LoRA weights (arXiv:2106.09685) in the layout that peft reads and writes.
+
+A folder holds adapter_config.json and adapter_model.safetensors. The digest of the latter's bytes is the
+adapter's identity. What peft can express and we do not compute (DoRA, per-module ranks, whole trained
+modules) is refused in words, never ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from overtone.errors import OvertoneError
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TARGETS = {
+    "q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn",
+    "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp",
+}  # fmt: skip
+KEY = re.compile(
+    r"base_model\.model\.(?:model\.)?layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight"
+)
+NOT_COMPUTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
+
+Place = tuple[int, str]
+"""A layer's number and a target's name: where a pair of matrices belongs."""
+
+
+@dataclass
+class Adapter:
+    """Low-rank additions to a base: y += alpha / rank · (x Aᵀ) Bᵀ at every place that has a pair."""
+
+    rank: int
+    alpha: float
+    a: dict[Place, Tensor] = field(default_factory=dict)  # A_RI, float32
+    b: dict[Place, Tensor] = field(default_factory=dict)  # B_OR, float32
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: str = "") -> str:
+    """Write the adapter so that it is there whole or not at all; return its digest (SHA-256, hex).
+
+    An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result.
+    """
+    weights = safetensors.torch.save(dict(_tensors(adapter)), metadata={"format": "pt"})
+    config = _config(adapter, base_id, base_revision)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write(partial / CONFIG, json.dumps(config, indent=2, sort_keys=True).encode())
+    _write(partial / WEIGHTS, weights)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    _sync_folder(folder.parent)
+    return hashlib.sha256(weights).hexdigest()
+
+
+def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str | None = None) -> Adapter:
+    """Read an adapter.
+
+    Raises OvertoneError when a file is missing or damaged, when its digest is not the expected one, when it
+    was made for another base, or when it uses a variant of LoRA that we do not compute.
+    """
+    weights, config = _read(folder / WEIGHTS), _parse_config(folder)
+    if expected_digest and hashlib.sha256(weights).hexdigest() != expected_digest:
+        raise OvertoneError(f"The adapter in {folder} is not the one that was stored: its digest differs.")
+    if base_id and config.get("base_model_name_or_path") not in (None, "", base_id):
+        raise OvertoneError(
+            f"The adapter in {folder} belongs to the base {config['base_model_name_or_path']}, not to {base_id}."
+        )
+    adapter = Adapter(config["r"], _alpha(config))
+    for place, side, tensor in _parse_weights(folder, weights):
+        (adapter.a if side == "A" else adapter.b)[place] = tensor
+    _check_pairs(folder, adapter)
+    return adapter
+
+
+def _tensors(adapter: Adapter) -> Iterator[tuple[str, Tensor]]:
+    for side, matrices in (("A", adapter.a), ("B", adapter.b)):
+        for (layer, target), matrix in matrices.items():
+            name = f"base_model.model.model.layers.{layer}.{TARGETS[target]}.{target}.lora_{side}.weight"
+            yield name, matrix.detach().cpu().float().contiguous()
+
+
+def _config(adapter: Adapter, base_id: str, base_revision: str) -> dict[str, Any]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_id,
+        "revision": base_revision or None,
+        "r": adapter.rank,
+        "lora_alpha": adapter.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted({target for _, target in adapter.a}),
+        "inference_mode": True,
+    }
+
+
+def _parse_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(_read(folder / CONFIG))
+    except ValueError as error:
+        raise OvertoneError(f"{folder / CONFIG} is damaged: {error}.") from None
+    if (
+        not isinstance(config, dict)
+        or config.get("peft_type") != "LORA"
+        or not isinstance(config.get("r"), int)
+    ):
+        raise OvertoneError(f"{folder / CONFIG} describes no LoRA adapter.")
+    for name in NOT_COMPUTED:
+        if config.get(name):
+            raise OvertoneError(f"The adapter in {folder} uses {name}, which is not supported.")
+    return config
+
+
+def _alpha(config: Mapping[str, Any]) -> float:
+    """Return alpha for scale = alpha / rank; rank-stabilised LoRA divides by sqrt(rank) instead."""
+    alpha = float(config.get("lora_alpha", 8))
+    return alpha * math.sqrt(config["r"]) if config.get("use_rslora") else alpha
+
+
+def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, Tensor]]:
+    try:
+        tensors = safetensors.torch.load(weights)
+    except SafetensorError as error:
+        raise OvertoneError(f"{folder / WEIGHTS} is damaged: {error}.") from None
+    for name, tensor in tensors.items():
+        match = KEY.fullmatch(name)
+        if match is None or match[2] not in TARGETS:
+            raise OvertoneError(f"The adapter in {folder} changes {name}, which is not supported.")
+        yield (int(match[1]), match[2]), match[3], tensor.float()
+
+
+def _check_pairs(folder: Path, adapter: Adapter) -> None:
+    whole = adapter.a.keys() == adapter.b.keys() and all(
+        len(a_RI) == adapter.rank == adapter.b[place].shape[1] for place, a_RI in adapter.a.items()
+    )
+    if not whole:
+        raise OvertoneError(
+            f"The adapter in {folder} is damaged: matrices do not pair up at rank {adapter.rank}."
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OvertoneError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

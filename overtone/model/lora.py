@@ -1,0 +1,187 @@
+"""Trainable LoRA (arXiv:2106.09685) over the decoder's frozen, fused projections, several adapters at once.
+
+One job's matrices live in one flat float32 tensor, their gradients in another, so that an optimiser step or
+a checkpoint is one operation, not four hundred. The fused projection with its adapters is one autograd node
+with a backward written by hand:
+
+    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for every job's rows, every target's part
+    dx = g W,             dx[rows] += du A          with du = scale · g[rows, part] B
+    dA += duᵀ x[rows],    dB += scale · g[rows, part]ᵀ u                 with u = x[rows] Aᵀ
+
+W is frozen: it gets no gradient and no transposed copy. The adapter's own arithmetic is float32, whatever
+the base's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from overtone.model.adapter import Adapter, Place
+from overtone.model.decoder import Decoder, Project
+from overtone.model.decoder_config import DecoderConfig
+
+# A fused projection → the targets of which it consists, in the order of its rows.
+FUSED_TARGETS = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "o": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "down": ("down_proj",),
+}
+
+
+def target_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
+    """Return every target's (I, O)."""
+    q_size, k_size, v_size = config.qkv_sizes
+    width, inner = config.width, config.inner_size
+    return {
+        "q_proj": (width, q_size), "k_proj": (width, k_size), "v_proj": (width, v_size),
+        "o_proj": (q_size, width),
+        "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One projection's share of an adapter: the A of all its targets stacked, and each target's B. Views."""
+
+    a_RI: Tensor  # R: number of targets · rank
+    b_OR: tuple[Tensor, ...]  # one per target
+    a_grad_RI: Tensor
+    b_grad_OR: tuple[Tensor, ...]
+
+
+class LoraWeights:
+    """One job's trainable adapter: flat parameters and gradients, and the matrices as views of both."""
+
+    def __init__(self, config: DecoderConfig, rank: int, alpha: float, device: torch.device | str = "cpu"):
+        self.rank, self.alpha = rank, alpha
+        self._sizes, self._num_layers = target_sizes(config), config.num_layers
+        num_parameters = config.num_layers * rank * sum(i + o for i, o in self._sizes.values())
+        self.flat = torch.zeros(num_parameters, device=device)
+        self.flat.grad = torch.zeros_like(self.flat)
+        self.pairs: dict[Place, Pair] = {}
+        self._carve()
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    @property
+    def grad(self) -> Tensor:
+        assert self.flat.grad is not None
+        return self.flat.grad
+
+    def randomise(self, seed: int) -> None:
+        """Start anew: A uniform in ±1/sqrt(I), as in peft, B zero: the first step sees the bare base."""
+        generator = torch.Generator().manual_seed(seed)
+        self.flat.zero_()
+        for pair in self.pairs.values():
+            bound = pair.a_RI.shape[1] ** -0.5
+            pair.a_RI.data.copy_((torch.rand(pair.a_RI.shape, generator=generator) * 2 - 1) * bound)
+
+    def copy_from(self, adapter: Adapter) -> None:
+        """Go on from an adapter of our rank. Places that it leaves out stay as they are."""
+        for place, a_RI, b_OR in self._matrices():
+            if place in adapter.a:
+                a_RI.copy_(adapter.a[place])
+                b_OR.copy_(adapter.b[place])
+
+    def to_adapter(self) -> Adapter:
+        """Return a copy in the form that is saved and served."""
+        adapter = Adapter(self.rank, self.alpha)
+        for place, a_RI, b_OR in self._matrices():
+            adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
+        return adapter
+
+    def _carve(self) -> None:
+        """Cut the flat tensors: layer by layer, projection by projection, the stacked A and then every B."""
+        start = 0
+
+        def cut(*shape: int) -> tuple[Tensor, Tensor]:
+            nonlocal start
+            piece = slice(start, start := start + shape[0] * shape[1])
+            return self.flat[piece].view(shape).requires_grad_(), self.grad[piece].view(shape)
+
+        for layer in range(self._num_layers):
+            for name, targets in FUSED_TARGETS.items():
+                a_RI, a_grad_RI = cut(len(targets) * self.rank, self._sizes[targets[0]][0])
+                cuts = [cut(self._sizes[target][1], self.rank) for target in targets]
+                b_OR, b_grad_OR = zip(*cuts, strict=True)
+                self.pairs[layer, name] = Pair(a_RI, b_OR, a_grad_RI, b_grad_OR)
+
+    def _matrices(self) -> Iterator[tuple[Place, Tensor, Tensor]]:
+        for (layer, name), pair in self.pairs.items():
+            a_parts = torch.split(pair.a_RI.detach(), self.rank)
+            for target, a_RI, b_OR in zip(FUSED_TARGETS[name], a_parts, pair.b_OR, strict=True):
+                yield (layer, target), a_RI, b_OR.detach()
+
+
+def project_with(decoder: Decoder, slots: Sequence[tuple[slice, LoraWeights]]) -> Project:
+    """Return a `Project` that sends each slice of rows through the base and through its own adapter."""
+
+    def project(layer: int, name: str, x_TI: Tensor) -> Tensor:
+        base = decoder.layers[layer]
+        shares = [(rows, lora.scale, lora.pairs[layer, name]) for rows, lora in slots]
+        trained = [matrix for _, _, pair in shares for matrix in (pair.a_RI, *pair.b_OR)]
+        y_TO: Tensor = _apply(x_TI, base.weights[name], base.biases.get(name), shares, *trained)
+        return y_TO
+
+    return project
+
+
+class _FusedLora(torch.autograd.Function):
+    """The module's formulas. Gradients of A and B are added to their buffers directly, not returned."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None, shares: Any, *_: Tensor
+    ) -> Tensor:
+        y_TO = F.linear(x_TI, weight_OI, bias_O)
+        ctx.shares, us = shares, []
+        for rows, scale, pair in shares:
+            u_TR = x_TI[rows].to(pair.a_RI.dtype) @ pair.a_RI.T
+            us.append(u_TR)
+            for columns, ranks, b_OR in _parts(pair.b_OR):
+                _add_product(y_TO[rows, columns], u_TR[:, ranks], b_OR.T, scale)
+        ctx.save_for_backward(x_TI, weight_OI, *us)
+        return y_TO
+
+    @staticmethod
+    def backward(ctx: Any, g_TO: Tensor) -> tuple[Tensor | None, ...]:
+        x_TI, weight_OI, *us = ctx.saved_tensors
+        dx_TI = g_TO @ weight_OI if ctx.needs_input_grad[0] else None
+        for (rows, scale, pair), u_TR in zip(ctx.shares, us, strict=True):
+            g_rows_TO, x_rows_TI = g_TO[rows].to(u_TR.dtype), x_TI[rows].to(u_TR.dtype)
+            du_TR = torch.empty_like(u_TR)
+            for (columns, ranks, b_OR), b_grad_OR in zip(_parts(pair.b_OR), pair.b_grad_OR, strict=True):
+                g_part_TO = g_rows_TO[:, columns]
+                torch.mm(g_part_TO, b_OR, out=du_TR[:, ranks])
+                b_grad_OR.addmm_(g_part_TO.T, u_TR[:, ranks], alpha=scale)
+            pair.a_grad_RI.addmm_(du_TR.T, x_rows_TI, alpha=scale)
+            if dx_TI is not None:
+                _add_product(dx_TI[rows], du_TR, pair.a_RI, scale)
+        return dx_TI, *(None,) * (len(ctx.needs_input_grad) - 1)
+
+
+_apply: Any = _FusedLora.apply
+
+
+def _parts(b_OR: Sequence[Tensor]) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield each target's columns of y, its columns of u, and its B."""
+    column = rank = 0
+    for b in b_OR:
+        yield slice(column, column := column + b.shape[0]), slice(rank, rank := rank + b.shape[1]), b
+
+
+def _add_product(y: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
+    """y += scale · left right, in y's place; the product in the adapter's precision."""
+    if y.dtype == left.dtype:
+        y.addmm_(left, right, alpha=scale)
+    else:
+        y.add_(left @ right, alpha=scale)

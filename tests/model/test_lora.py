@@ -1,0 +1,142 @@
+"""Our fused LoRA against peft: the same logits, the same gradients; and several adapters at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor
+
+from overtone.model.adapter import TARGETS, Adapter, Place
+from overtone.model.decoder import Decoder
+from overtone.model.lora import LoraWeights, project_with
+from tests.model.plain_attention import causal
+from tests.model.tiny import VOCAB, make_base, random_adapter
+
+# peft asks transformers 5 by a name that it has since replaced.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+
+IDS = torch.arange(3, 23) * 7 % VOCAB
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Decoder:
+    make_base(tmp_path)
+    return Decoder.load(tmp_path)
+
+
+def lora_of(decoder: Decoder, adapter: Adapter) -> LoraWeights:
+    lora = LoraWeights(decoder.config, adapter.rank, adapter.alpha)
+    lora.copy_from(adapter)
+    return lora
+
+
+def loss_of(logits_TV: Tensor) -> Tensor:
+    return F.cross_entropy(logits_TV[:-1], IDS[1:])
+
+
+def backward(decoder: Decoder, slots: Sequence[tuple[slice, LoraWeights]]) -> Tensor:
+    """Run the text through the slots' adapters and back; return its logits."""
+    project = project_with(decoder, slots)
+    hidden_TD = decoder.forward(IDS, torch.arange(len(IDS)), causal(decoder.config), project)
+    logits_TV = decoder.logits(hidden_TD)
+    loss_of(logits_TV).backward()
+    return logits_TV.detach()
+
+
+def grads_by_place(lora: LoraWeights) -> Adapter:
+    """Return the gradients in the form of an adapter."""
+    lora.flat.copy_(lora.grad)
+    return lora.to_adapter()
+
+
+def make_peft(folder: Path, adapter: Adapter) -> PeftModel:
+    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(TARGETS))
+    oracle = get_peft_model(make_base(folder), config)
+    for name, parameter in oracle.named_parameters():
+        if "lora_" in name:
+            place, side = place_of(name)
+            parameter.data.copy_((adapter.a if side == "lora_A" else adapter.b)[place])
+    return oracle
+
+
+def place_of(name: str) -> tuple[Place, str]:
+    parts = name.split(".")
+    layer, target = int(parts[parts.index("layers") + 1]), parts[-4]
+    return (layer, target), parts[-3]
+
+
+def test_logits_and_gradients_are_those_of_peft(decoder: Decoder, tmp_path: Path) -> None:
+    adapter = random_adapter(decoder, rank=3, alpha=4.0, seed=1)
+    oracle, lora = make_peft(tmp_path, adapter), lora_of(decoder, adapter)
+
+    ours_TV = backward(decoder, [(slice(0, len(IDS)), lora)])
+    theirs_TV = oracle(IDS[None]).logits[0]
+    loss_of(theirs_TV).backward()
+
+    torch.testing.assert_close(ours_TV, theirs_TV.detach(), atol=1e-4, rtol=0)
+    ours = grads_by_place(lora)
+    for name, parameter in oracle.named_parameters():
+        if parameter.requires_grad:
+            place, side = place_of(name)
+            ours_side = (ours.a if side == "lora_A" else ours.b)[place]
+            torch.testing.assert_close(ours_side, parameter.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_of_two_passes_add_up(decoder: Decoder) -> None:
+    lora = lora_of(decoder, random_adapter(decoder, rank=3, alpha=4.0, seed=1))
+    backward(decoder, [(slice(0, len(IDS)), lora)])
+    once = lora.grad.clone()
+
+    backward(decoder, [(slice(0, len(IDS)), lora)])
+
+    torch.testing.assert_close(lora.grad, 2 * once)
+
+
+def test_each_slice_goes_through_its_own_adapter_only(decoder: Decoder) -> None:
+    small = lora_of(decoder, random_adapter(decoder, rank=2, alpha=4.0, seed=1))
+    large = lora_of(decoder, random_adapter(decoder, rank=5, alpha=1.0, seed=2))
+    x_TI = torch.randn(9, decoder.config.width)
+
+    both = project_with(decoder, [(slice(0, 4), small), (slice(4, 9), large)])(1, "qkv", x_TI)
+
+    first = project_with(decoder, [(slice(0, 4), small)])(1, "qkv", x_TI[:4])
+    second = project_with(decoder, [(slice(0, 5), large)])(1, "qkv", x_TI[4:])
+    torch.testing.assert_close(both, torch.cat((first, second)))
+
+
+def test_rows_without_an_adapter_see_the_bare_base(decoder: Decoder) -> None:
+    lora = lora_of(decoder, random_adapter(decoder, rank=2, alpha=4.0, seed=1))
+    x_TI = torch.randn(9, decoder.config.width)
+
+    y_TO = project_with(decoder, [(slice(0, 4), lora)])(0, "gate_up", x_TI)
+
+    torch.testing.assert_close(y_TO[4:], decoder.project(0, "gate_up", x_TI)[4:])
+
+
+def test_a_fresh_adapter_adds_nothing_and_is_made_by_its_seed(decoder: Decoder) -> None:
+    first, second, other = (LoraWeights(decoder.config, 4, 8.0) for _ in range(3))
+    first.randomise(3)
+    second.randomise(3)
+    other.randomise(4)
+
+    assert torch.equal(first.flat, second.flat)
+    assert not torch.equal(first.flat, other.flat)
+    assert all(not matrix.any() for matrix in first.to_adapter().b.values())
+    assert all(matrix.any() for matrix in first.to_adapter().a.values())
+
+
+def test_a_half_precision_base_trains_a_float32_adapter(tmp_path: Path) -> None:
+    make_base(tmp_path)
+    exact, half = Decoder.load(tmp_path), Decoder.load(tmp_path, torch.bfloat16)
+    loras = [lora_of(decoder, random_adapter(decoder, 3, 4.0, seed=1)) for decoder in (exact, half)]
+
+    for decoder, lora in zip((exact, half), loras, strict=True):
+        backward(decoder, [(slice(0, len(IDS)), lora)])
+
+    assert loras[1].grad.dtype == torch.float32
+    assert F.cosine_similarity(loras[0].grad, loras[1].grad, dim=0) > 0.99
