@@ -1,0 +1,281 @@
+"""The queue of tuning jobs: the database is the queue, a row is the job.
+
+    enqueue → claim → beat … beat → settle           and, from outside:  cancel, rescue, release
+
+Enqueueing is creating the tuned model (store.create_tuned_model), because the two are one transaction. A
+claim is one statement. Every later write of a worker carries the number of its attempt, so a worker that
+was presumed dead, and whose job went to another, cannot write any more: it gets JobLost, as does one whose
+model was deleted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, Update, and_, insert, select, update
+
+from overtone.errors import Code
+from overtone.store.store import Store
+from overtone.store.tables import Snapshot, jobs, snapshots, tuned_models
+from overtone.wire.names import format_tuned_model
+
+QUEUED, RUNNING = "QUEUED", "RUNNING"
+SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
+MOVES = {
+    QUEUED: {RUNNING, CANCELLED},
+    RUNNING: {SUCCEEDED, FAILED, CANCELLED, QUEUED},  # back to QUEUED by a rescue or a release
+    SUCCEEDED: set[str](),
+    FAILED: set[str](),
+    CANCELLED: set[str](),
+}
+SOURCE_FOLDER = "source"
+
+
+class JobLost(Exception):
+    """The job is no longer this worker's:
+
+    it was rescued after a silence, or its model was deleted. Drop it.
+    """
+
+
+class Verdict(Enum):
+    """What a worker is told when it beats."""
+
+    CONTINUE = "continue"
+    CANCEL = "cancel"  # stop after this step and settle with Cancelled
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job: all that a worker must know, and the number of the attempt that its writes carry."""
+
+    operation_id: str
+    tuned_model_id: str
+    base_id: str
+    attempt: int
+    folder: Path
+    epoch_count: int
+    batch_size: int
+    learning_rate: float
+    total_steps: int
+    completed_steps: int
+    num_examples: int
+    num_tokens: int  # of all examples together
+    seed: int
+    source_folder: Path | None  # the adapter to continue from
+    created_at: datetime
+    crashes: int  # attempts that ended in a rescue
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    """The adapter lies in the job's folder, whole and on the disk."""
+
+    adapter_digest: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """There is no model to be had; the message is shown to whoever asks for the operation."""
+
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Stopped at the owner's wish;
+
+    with a digest when at least one step was finished and its adapter saved.
+    """
+
+    adapter_digest: str | None = None
+
+
+Outcome = Succeeded | Failed | Cancelled
+
+
+class Queue:
+    """The verbs over jobs, one transaction each."""
+
+    def __init__(self, store: Store):
+        self._store = store
+
+    def claim(self, worker_id: str, base_id: str) -> Job | None:
+        """Take the oldest waiting job of a base, or return None.
+
+        One statement: two workers never take the same one.
+        """
+        oldest = (
+            select(jobs.c.operation_id)
+            .where(jobs.c.state == QUEUED, jobs.c.base_id == base_id)
+            .order_by(jobs.c.tuned_model_uid)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+        taken = {"worker_id": worker_id, "attempt": jobs.c.attempt + 1, "beat_at": _now()}
+        claim = _move(QUEUED, RUNNING, **taken).where(jobs.c.operation_id == oldest)
+        with self._store.writing() as connection:
+            row = connection.execute(claim.returning(*jobs.c)).first()
+            if row is None:
+                return None
+            if row.started_at is None:
+                started = update(jobs).where(jobs.c.operation_id == row.operation_id)
+                connection.execute(started.values(started_at=row.beat_at))
+            model_id = connection.execute(
+                select(tuned_models.c.id).where(tuned_models.c.uid == row.tuned_model_uid)
+            ).scalar_one()
+        return self._to_job(row, model_id)
+
+    def beat(self, job: Job, finished: Sequence[Snapshot] = ()) -> Verdict:
+        """Give a sign of life and hand in the steps finished since the last one.
+
+        Steps already stored are ignored: a resumed job repeats some, with the same losses. Raises JobLost.
+        """
+        with self._store.writing() as connection:
+            row = _require_ours(connection, update(jobs).values(beat_at=_now()), job)
+            fresh = [snapshot for snapshot in finished if snapshot.step > row.completed_steps]
+            if fresh:
+                _insert_snapshots(connection, job.operation_id, fresh)
+        return Verdict.CANCEL if row.cancel_requested else Verdict.CONTINUE
+
+    def settle(self, job: Job, outcome: Outcome) -> None:
+        """End the job and, in the same transaction, make its model ACTIVE or FAILED. Raises JobLost."""
+        state, error = _ending(outcome)
+        digest = None if isinstance(outcome, Failed) else outcome.adapter_digest
+        now = _now()
+        with self._store.writing() as connection:
+            row = _require_ours(connection, _move(RUNNING, state, completed_at=now, **error), job)
+            _set_model_state(connection, row.tuned_model_uid, now, digest)
+
+    def release(self, job: Job) -> None:
+        """Put the job back, for the next worker to resume: this one is told to stop. Raises JobLost."""
+        with self._store.writing() as connection:
+            _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
+
+    def rescue(self, silence_s: float) -> list[str]:
+        """Put back the jobs whose workers have been silent for this long; return their operation ids."""
+        silent = and_(jobs.c.state == RUNNING, jobs.c.beat_at < _now() - timedelta(seconds=silence_s))
+        back = _move(RUNNING, QUEUED, worker_id=None, crashes=jobs.c.crashes + 1).where(silent)
+        with self._store.writing() as connection:
+            return list(connection.execute(back.returning(jobs.c.operation_id)).scalars())
+
+    def cancel(self, operation_id: str) -> None:
+        """Ask for a job's end. Twice is as good as once, and a job that has ended stays as it is.
+
+        One that nobody has begun ends here. Any other is ended by its worker, at its next beat; a job that
+        was begun and waits for a new worker is resumed only to save what it had learned.
+        """
+        mine = jobs.c.operation_id == operation_id
+        now = _now()
+        _, error = _ending(Cancelled())
+        unbegun = _move(QUEUED, CANCELLED, completed_at=now, **error).where(mine, jobs.c.completed_steps == 0)
+        with self._store.writing() as connection:
+            row = connection.execute(unbegun.returning(jobs.c.tuned_model_uid)).first()
+            if row is not None:
+                _set_model_state(connection, row.tuned_model_uid, now, None)
+                return
+            unended = jobs.c.state.in_((QUEUED, RUNNING))
+            connection.execute(update(jobs).where(mine, unended).values(cancel_requested=True))
+
+    def _to_job(self, row: Row[Any], tuned_model_id: str) -> Job:
+        folder = self._store.tuned_folder / f"{tuned_model_id}.{row.operation_id}"
+        return Job(
+            operation_id=row.operation_id,
+            tuned_model_id=tuned_model_id,
+            base_id=row.base_id,
+            attempt=row.attempt,
+            folder=folder,
+            epoch_count=row.epoch_count,
+            batch_size=row.batch_size,
+            learning_rate=row.learning_rate,
+            total_steps=row.total_steps,
+            completed_steps=row.completed_steps,
+            num_examples=row.num_examples,
+            num_tokens=row.num_tokens,
+            seed=row.seed,
+            source_folder=folder / SOURCE_FOLDER if row.continues else None,
+            created_at=row.created_at,
+            crashes=row.crashes,
+        )
+
+
+def new_job(base_id: str, created_at: datetime, **values: Any) -> dict[str, Any]:
+    """Return the row of a job that waits, for store.create_tuned_model.
+
+    `values` are its hyperparameters and sizes.
+    """
+    return {
+        "operation_id": secrets.token_hex(6),
+        "base_id": base_id,
+        "state": QUEUED,
+        "completed_steps": 0,
+        "attempt": 0,
+        "crashes": 0,
+        "cancel_requested": False,
+        "created_at": created_at,
+        "seed": secrets.randbelow(2**31),
+        **values,
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _move(before: str, after: str, **values: Any) -> Update:
+    assert after in MOVES[before]
+    return update(jobs).where(jobs.c.state == before).values(state=after, **values)
+
+
+def _require_ours(connection: Connection, change: Update, job: Job) -> Row[Any]:
+    """Apply a change to the job's row if this attempt still holds it, and return the row. Raises JobLost."""
+    ours = (
+        jobs.c.operation_id == job.operation_id,
+        jobs.c.attempt == job.attempt,
+        jobs.c.state == RUNNING,
+    )
+    row = connection.execute(change.where(*ours).returning(*jobs.c)).first()
+    if row is None:
+        raise JobLost(
+            f"{format_tuned_model(job.tuned_model_id)}, attempt {job.attempt}: the job was taken away."
+        )
+    return row
+
+
+def _insert_snapshots(connection: Connection, operation_id: str, fresh: Sequence[Snapshot]) -> None:
+    rows = [
+        {
+            "operation_id": operation_id,
+            "step": snapshot.step,
+            "epoch": snapshot.epoch,
+            "mean_loss": snapshot.mean_loss,
+            "computed_at": snapshot.computed_at,
+        }
+        for snapshot in fresh
+    ]
+    connection.execute(insert(snapshots), rows)
+    last = max(snapshot.step for snapshot in fresh)
+    connection.execute(update(jobs).where(jobs.c.operation_id == operation_id).values(completed_steps=last))
+
+
+def _ending(outcome: Outcome) -> tuple[str, Mapping[str, Any]]:
+    """Return the job's last state and what its operation says."""
+    if isinstance(outcome, Succeeded):
+        return SUCCEEDED, {}
+    if isinstance(outcome, Failed):
+        return FAILED, {"error_code": outcome.code.number, "error_message": outcome.message}
+    return CANCELLED, {"error_code": Code.CANCELLED.number, "error_message": "The tuning job was cancelled."}
+
+
+def _set_model_state(connection: Connection, uid: int, now: datetime, adapter_digest: str | None) -> None:
+    state = "ACTIVE" if adapter_digest else "FAILED"
+    change = update(tuned_models).where(tuned_models.c.uid == uid)
+    connection.execute(change.values(state=state, update_time=now, adapter_digest=adapter_digest))

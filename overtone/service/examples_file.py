@@ -1,0 +1,33 @@
+"""The training examples on the disk: one JSON object a line, in the order they were given."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from overtone.service.rules import Example
+
+EXAMPLES_FILE = "examples.jsonl"
+
+
+def save_examples(folder: Path, examples: Sequence[Example]) -> None:
+    """Write the examples into a new folder; they and the folder's name are on the disk when this returns."""
+    folder.mkdir(parents=True)
+    with (folder / EXAMPLES_FILE).open("w", encoding="utf-8") as file:
+        for example in examples:
+            line = {"text_input": example.text_input, "output": example.output}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(folder)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

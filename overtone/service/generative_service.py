@@ -1,0 +1,115 @@
+"""google.ai.generativelanguage.v1beta.GenerativeService: answers from base models and from tuned ones.
+
+The prompt is rendered and measured here; the engine gets token ids and options, and sends back text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+from overtone.config import Settings
+from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
+from overtone.errors import FailedPrecondition, InvalidArgument
+from overtone.service.access import Caller
+from overtone.service.answers import Answer
+from overtone.service.chats import Chats
+from overtone.service.prompts import Prompt, read_prompt
+from overtone.service.sampling import read_options
+from overtone.service.targets import Target, Targets
+from overtone.wire import messages as m
+
+
+class Engine(Protocol):
+    """What answers for one base model (engine.client.EngineClient)."""
+
+    def generate(self, request: GenerateRequest, timeout_s: float) -> AsyncGenerator[GenerateEvent]:
+        """Yield the events of one call; closing the iterator cancels the call in the engine."""
+        ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that has passed every check, ready for the engine."""
+
+    engine: Engine
+    request: GenerateRequest
+    answer: Answer
+
+
+class GenerativeService:
+    """Find, may you, ask the engine, answer."""
+
+    def __init__(self, targets: Targets, chats: Chats, engines: Mapping[str, Engine], settings: Settings):
+        self.targets = targets
+        self.chats = chats
+        self.engines = engines
+        self.timeout_s = settings.request_timeout_s
+
+    async def generate_content(
+        self, request: m.GenerateContentRequest, caller: Caller
+    ) -> m.GenerateContentResponse:
+        """Return the whole answer."""
+        call = await asyncio.to_thread(self._prepare, request, "generateContent", caller)
+        await self.complete(call)
+        return call.answer.whole()
+
+    async def complete(self, call: Call) -> None:
+        """Let the engine finish a call's answer."""
+        async with aclosing(self._events(call)) as events:
+            async for event in events:
+                call.answer.add(event)
+
+    def plan(self, target: Target, prompt: Prompt, config: m.GenerationConfig) -> Call:
+        """Return the call for a prompt.
+
+        Raises InvalidArgument when the prompt leaves no room for an answer.
+        """
+        ids = self.chats.of(target.card).prompt_ids(prompt.messages, prompt.system)
+        limit = target.card.context_length
+        if len(ids) >= limit:
+            raise InvalidArgument(
+                f"The input token count ({len(ids)}) exceeds the maximum number of tokens allowed "
+                f"({limit - 1})."
+            )
+        options = read_options(config, target, len(ids))
+        request_id = secrets.token_urlsafe(12)
+        request = self._engine_request(target, ids, options, request_id)
+        return Call(self._engine(target), request, Answer(_version(target), request_id, len(ids)))
+
+    def _prepare(self, request: m.GenerateContentRequest, method: str, caller: Caller) -> Call:
+        target = self.targets.get_target(request.model, method, caller)
+        return self.plan(target, read_prompt(request, target), request.generation_config)
+
+    def _engine_request(
+        self, target: Target, ids: list[int], options: SamplingOptions, request_id: str
+    ) -> GenerateRequest:
+        request = GenerateRequest(request_id=request_id, prompt_ids=ids, options=options)
+        if target.row is not None:
+            request.tuned_model = target.name
+            request.adapter_folder = str(self.targets.store.folder_of(target.row) / "adapter")
+            request.adapter_digest = target.row.adapter_digest or ""
+        return request
+
+    def _engine(self, target: Target) -> Engine:
+        engine = self.engines.get(target.card.base_id)
+        if engine is None:
+            raise FailedPrecondition(
+                f"No engine serves the base model models/{target.card.base_id} of {target.name}; "
+                f"this service runs with: {', '.join(sorted(self.engines))}."
+            )
+        return engine
+
+    async def _events(self, call: Call) -> AsyncGenerator[GenerateEvent]:
+        events = call.engine.generate(call.request, self.timeout_s)
+        async with aclosing(events) as open_events:
+            async for event in open_events:
+                yield event
+
+
+def _version(target: Target) -> str:
+    return target.name if target.row is not None else target.card.id

@@ -1,0 +1,35 @@
+"""The servicers by the names that the table gives their services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from overtone.config import Settings
+from overtone.jobs.queue import Queue
+from overtone.model.registry import Registry
+from overtone.service.access import Access
+from overtone.service.chats import Chats
+from overtone.service.generative_service import Engine, GenerativeService
+from overtone.service.model_service import ModelService
+from overtone.service.operations_service import OperationsService
+from overtone.service.targets import Targets
+from overtone.store.store import Store
+from overtone.wire.rpcs import OPERATIONS
+
+
+def build_servicers(
+    store: Store,
+    queue: Queue,
+    registry: Registry,
+    chats: Chats,
+    engines: Mapping[str, Engine],
+    settings: Settings,
+) -> dict[str, object]:
+    """Return one object for each service of the table. `engines` are the clients by base id."""
+    access = Access(store, settings)
+    targets = Targets(store, registry, access)
+    return {
+        "ModelService": ModelService(targets, chats),
+        "GenerativeService": GenerativeService(targets, chats, engines, settings),
+        OPERATIONS: OperationsService(store, queue, access),
+    }

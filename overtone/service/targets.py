@@ -1,0 +1,84 @@
+"""From a model's name to what answers for it: a base model's card, and a tuned model's row if it is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from overtone.errors import ApiError, FailedPrecondition, NotFound
+from overtone.model.registry import Card, Registry
+from overtone.service.access import Access, Caller, Role
+from overtone.service.resources import failure_of
+from overtone.store.store import Store
+from overtone.store.tables import TunedModelRow
+from overtone.wire.names import format_tuned_model, is_tuned_model, parse_model, parse_tuned_model, shown
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a request is for. `name` is what the client said."""
+
+    name: str
+    card: Card
+    row: TunedModelRow | None = None
+
+
+class Targets:
+    """Finds cards and tuned models by name."""
+
+    def __init__(self, store: Store, registry: Registry, access: Access):
+        self.store = store
+        self.registry = registry
+        self.access = access
+
+    def get_card(self, name: str, method: str) -> Card:
+        """Return the card behind `models/ID`. Raises NotFound, in Google's words, naming the method."""
+        card = self.registry.find_card(parse_model(name))
+        if card is None:
+            raise no_model(name, method)
+        return card
+
+    def card_of(self, row: TunedModelRow) -> Card:
+        """Return the card that a tuned model goes by: the limits of the name it was made under, on its own
+        base.
+
+        An alias may point to another base by now; the adapter fits only the one it was tuned on.
+        """
+        base = self.registry.find_card(row.base_id)
+        named = self.registry.find_card(parse_model(row.base_model)) or base
+        if base is None or named is None:
+            raise FailedPrecondition(
+                f"Tuned model {format_tuned_model(row.id)} needs the base model models/{row.base_id}, "
+                f"which is not on this machine. Fetch it with: overtone models pull {row.base_id}"
+            )
+        if named.base_id == row.base_id:
+            return named
+        return replace(named, base_id=row.base_id, context_length=base.context_length)
+
+    def get_target(self, name: str, method: str, caller: Caller) -> Target:
+        """Return what a name stands for, after the check that the caller may use it and that it is ready."""
+        if not is_tuned_model(name):
+            return Target(name, self.get_card(name, method))
+        row = self.store.get_tuned_model(parse_tuned_model(name))
+        self.access.require(caller, Role.READER, row)
+        if row.state != "ACTIVE":
+            raise _not_ready(row)
+        return Target(name, self.card_of(row), row)
+
+
+def no_model(name: str, method: str) -> NotFound:
+    """Return Google's answer for a base model that is unknown or cannot do this."""
+    return NotFound(
+        f"{shown(name)} is not found for API version v1beta, or is not supported for {method}. "
+        "Call ListModels to see the list of available models and their supported methods."
+    )
+
+
+def _not_ready(row: TunedModelRow) -> ApiError:
+    name = format_tuned_model(row.id)
+    if row.state == "FAILED":
+        return FailedPrecondition(f"Tuned model {name} cannot be used: {failure_of(row)}.")
+    progress = f"{row.completed_steps} of {row.total_steps} steps are done"
+    waiting = "it waits for its turn" if row.job_state == "QUEUED" and not row.completed_steps else progress
+    return FailedPrecondition(
+        f"Tuned model {name} is still being tuned: {waiting}. Try again when it is ACTIVE."
+    )

@@ -1,0 +1,41 @@
+"""Who may do what with a tuned model: conditions for lists, and the permissions themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from overtone.store.tables import permissions, tuned_models
+
+
+@dataclass(frozen=True)
+class Grantee:
+    """Whose permissions count for a question: an email address, and the groups it is in."""
+
+    email: str
+    groups: tuple[str, ...] = ()
+
+
+def is_for(grantee: Grantee, everyone: bool = False) -> ColumnElement[bool]:
+    """The condition that a permission was given to a grantee, by itself or by a group, or to everyone too."""
+    kind, email = permissions.c.grantee_type, permissions.c.email_address
+    kinds = [and_(kind == "USER", email == grantee.email)]
+    if grantee.groups:
+        kinds.append(and_(kind == "GROUP", email.in_(grantee.groups)))
+    if everyone:
+        kinds.append(kind == "EVERYONE")
+    return or_(*kinds)
+
+
+def has_role(roles: Sequence[str], grantee: Grantee) -> ColumnElement[bool]:
+    """The condition that a tuned model gives a grantee one of these roles, other than through everyone."""
+    given = select(permissions.c.tuned_model_uid).where(is_for(grantee), permissions.c.role.in_(roles))
+    return tuned_models.c.uid.in_(given)
+
+
+def shared_with_everyone() -> ColumnElement[bool]:
+    """The condition that everyone may read a tuned model."""
+    given = select(permissions.c.tuned_model_uid).where(permissions.c.grantee_type == "EVERYONE")
+    return tuned_models.c.uid.in_(given)

@@ -1,0 +1,54 @@
+"""Pages by key (AIP-158): a token says after which row the next page begins, and for which question.
+
+A token is signed with a secret of the database and bound to the question it came from, so that a forged
+one, one from another service and one from another list are all refused. Its letters are safe in a URL.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+from overtone.errors import InvalidArgument
+
+SIGNATURE_BYTES = 9
+POSITION_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Pager:
+    """Makes and reads the tokens of one kind of question, such as ("tunedModels", "owner:me",
+    "a@example.com").
+    """
+
+    secret: bytes
+    question: tuple[str, ...]
+
+    def token(self, after: int) -> str:
+        """Return the token of the page that begins after this row."""
+        position = after.to_bytes(POSITION_BYTES, "big")
+        return urlsafe_b64encode(position + self._sign(position)).decode().rstrip("=")
+
+    def position(self, token: str) -> int:
+        """Return the row after which the token's page begins; 0 for the first page, whose token is empty.
+
+        Raises InvalidArgument when the token is not one of ours for this question.
+        """
+        if not token:
+            return 0
+        try:
+            raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            raw = b""
+        position, signature = raw[:POSITION_BYTES], raw[POSITION_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(position)):
+            raise InvalidArgument(
+                "page_token is not a token that this service gave for this list. "
+                "Send the nextPageToken of the previous page, with the same filter and the same key, or none."
+            )
+        return int.from_bytes(position, "big")
+
+    def _sign(self, position: bytes) -> bytes:
+        message = position + "\0".join(self.question).encode()
+        return hmac.digest(self.secret, message, "sha256")[:SIGNATURE_BYTES]

@@ -1,0 +1,224 @@
+"""The tables, and what one row of each looks like in the program.
+
+A tuned model and the job that makes it are two rows, because they live differently: the model's row is read
+by every request, the job's is written by a worker every few seconds. What Google calls an operation is the
+job. Deleting a model takes its job, its snapshots and its permissions along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Time(TypeDecorator[datetime]):
+    """A moment, kept as microseconds since 1970: exact, sortable and the same in every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+metadata = MetaData()
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in INTEGER columns
+
+meta = Table(
+    "meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
+)
+
+tuned_models = Table(
+    "tuned_models",
+    metadata,
+    Column(
+        "uid", Serial, primary_key=True
+    ),  # grows with creation; never reused, so it pages and outlives the id
+    Column("id", String(63), nullable=False, unique=True),
+    Column("display_name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("search_text", Text, nullable=False),  # display name and description, case-folded
+    Column("base_model", Text, nullable=False),  # as the client named it
+    Column("base_id", Text, nullable=False),  # what runs
+    Column("base_revision", Text, nullable=False),
+    Column("source_tuned_model", Text),  # the name it was tuned from; the parent may be gone
+    Column("temperature", Float),
+    Column("top_p", Float),
+    Column("top_k", Integer),
+    Column("reader_project_numbers", JSON, nullable=False),
+    Column("state", String(10), nullable=False),  # CREATING, ACTIVE, FAILED: all that clients can bear
+    Column("create_time", Time, nullable=False),
+    Column("update_time", Time, nullable=False),
+    Column("adapter_digest", Text),
+    sqlite_autoincrement=True,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("operation_id", String(40), primary_key=True),
+    Column("tuned_model_uid", Serial, ForeignKey("tuned_models.uid", ondelete="CASCADE"), nullable=False),
+    Column("base_id", Text, nullable=False),
+    Column("state", String(10), nullable=False),  # see jobs.queue.MOVES
+    Column("epoch_count", Integer, nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("learning_rate", Float, nullable=False),
+    Column("num_examples", Integer, nullable=False),
+    Column("num_tokens", BigInteger, nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("completed_steps", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("continues", Boolean, nullable=False),  # starts from the adapter in its folder's source/
+    Column("attempt", Integer, nullable=False),  # grows with each claim; every later write carries it
+    Column("crashes", Integer, nullable=False),  # attempts that ended in a rescue
+    Column("worker_id", Text),
+    Column("beat_at", Time),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("started_at", Time),
+    Column("completed_at", Time),
+    Column("error_code", Integer),  # a gRPC number
+    Column("error_message", Text),
+    UniqueConstraint("tuned_model_uid"),
+    Index("jobs_by_state", "state", "base_id", "tuned_model_uid"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("operation_id", ForeignKey("jobs.operation_id", ondelete="CASCADE"), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("mean_loss", Float, nullable=False),
+    Column("computed_at", Time, nullable=False),
+)
+
+permissions = Table(
+    "permissions",
+    metadata,
+    Column("tuned_model_uid", Serial, ForeignKey("tuned_models.uid", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("grantee_type", String(10), nullable=False),  # USER, GROUP, EVERYONE
+    Column("email_address", Text, nullable=False),  # "" for EVERYONE
+    Column("role", String(10), nullable=False),  # READER, WRITER, OWNER
+    UniqueConstraint("tuned_model_uid", "grantee_type", "email_address"),
+    Index("permissions_by_grantee", "grantee_type", "email_address", "tuned_model_uid", "role"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),  # shown in lists; the key's first characters
+    Column("digest", String(64), nullable=False, unique=True),  # of the key, which is kept nowhere
+    Column("email_address", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_email", Text, primary_key=True),
+    Column("member_email", Text, primary_key=True),
+    Index("groups_by_member", "member_email", "group_email"),
+)
+
+
+@dataclass(frozen=True)
+class TunedModelRow:
+    """A tuned model with what its job knows about it."""
+
+    uid: int
+    id: str
+    display_name: str
+    description: str
+    base_model: str
+    base_id: str
+    base_revision: str
+    source_tuned_model: str | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    reader_project_numbers: list[int]
+    state: str
+    create_time: datetime
+    update_time: datetime
+    adapter_digest: str | None
+    operation_id: str
+    epoch_count: int
+    batch_size: int
+    learning_rate: float
+    num_examples: int
+    total_steps: int
+    completed_steps: int
+    job_state: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    error_code: int | None
+    error_message: str | None
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder; with the operation in it, a model made again never meets its old one."""
+        return f"{self.id}.{self.operation_id}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One finished optimiser step."""
+
+    step: int
+    epoch: int
+    mean_loss: float
+    computed_at: datetime
+
+
+@dataclass(frozen=True)
+class PermissionRow:
+    """One grant of a role on a tuned model."""
+
+    tuned_model_uid: int
+    id: str
+    grantee_type: str
+    email_address: str
+    role: str
+
+
+_JOB_FIELDS = {
+    "operation_id", "epoch_count", "batch_size", "learning_rate", "num_examples", "total_steps",
+    "completed_steps", "started_at", "completed_at", "error_code", "error_message",
+}  # fmt: skip
+
+
+def _column_of(field: str) -> Any:
+    if field == "job_state":
+        return jobs.c.state.label(field)
+    return (jobs if field in _JOB_FIELDS else tuned_models).c[field]
+
+
+TUNED_MODEL_COLUMNS: list[Any] = [_column_of(spec.name) for spec in fields(TunedModelRow)]

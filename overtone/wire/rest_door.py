@@ -1,0 +1,253 @@
+"""The REST door: Google's HTTP/JSON form of every row in the table, under every version, as one Starlette
+app.
+
+Knows paths, query parameters, bodies and the shape of errors; no rule of any method. Whatever goes wrong,
+unknown paths included, comes out as {"error": {"code", "message", "status", "details"}}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from overtone.config import Settings
+from overtone.errors import ApiError, Code, InvalidArgument, NotFound
+from overtone.wire import credentials, dispatch, templates
+from overtone.wire.json_body import fields_of, from_message, to_message, unknown_parameter
+from overtone.wire.json_text import dump, parse
+from overtone.wire.messages import Message, descriptor_of
+from overtone.wire.names import shown
+from overtone.wire.rpcs import RPCS, VERSIONS, Rpc
+
+JSON_TYPE = "application/json; charset=UTF-8"
+STANDARD_PARAMETERS = {
+    "alt", "key", "access_token", "oauth_token", "prettyPrint", "fields", "quotaUser", "userIp", "callback",
+    "uploadType", "upload_protocol",
+}  # fmt: skip
+GLUED_KEY = "?key="  # the published tutorial's second page has its key inside page_token
+
+
+def build(
+    servicers: Mapping[str, object],
+    authenticate: dispatch.Authenticate,
+    settings: Settings,
+    lifespan: Any = None,
+    routes: Sequence[BaseRoute] = (),
+    rpcs: Sequence[Rpc] = RPCS,
+) -> Starlette:
+    """Return the app.
+
+    `servicers` holds one object for each service named in the table; `routes` come before it.
+    """
+    api = [route for rpc in rpcs for route in _routes(_Endpoint(rpc, servicers, authenticate, settings))]
+    return Starlette(
+        routes=[*routes, *(Mount(f"/{version}", routes=api) for version in VERSIONS)],
+        exception_handlers={HTTPException: _no_such_method},
+        lifespan=lifespan,
+    )
+
+
+class _Endpoint:
+    """One row of the table as a function from an HTTP request to an HTTP response."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        servicers: Mapping[str, object],
+        authenticate: dispatch.Authenticate,
+        settings: Settings,
+    ):
+        self.rpc = rpc
+        self.method = dispatch.method_of(rpc, servicers)
+        self.authenticate = authenticate
+        self.max_body_bytes = settings.max_body_mb * 2**20
+
+    async def answer(self, request: Request, template: str) -> Response:
+        pretty = request.query_params.get("prettyPrint") != "false"
+        try:
+            return await self.call(request, template, pretty)
+        except Exception as error:
+            return error_response(dispatch.to_api_error(error), pretty)
+
+    async def call(self, request: Request, template: str, pretty: bool) -> Response:
+        query, key = _read_query(request)
+        body = await read_body(request, self.max_body_bytes)
+        presented = credentials.from_headers(request.headers, key)
+        caller = await asyncio.to_thread(self.authenticate, presented)
+        bound = templates.bind(template, request.path_params)
+        message = await self.read(body, query, bound)
+        if self.rpc.streams:
+            return await _stream(
+                self.method(message, caller), request.query_params.get("alt") == "sse", pretty
+            )
+        reply = await _while_connected(request, self.method(message, caller))
+        return json_response(from_message(reply), pretty)
+
+    async def read(self, body: bytes, query: dict[str, str], bound: dict[str, str]) -> Message:
+        if len(body) > 2**16:
+            return await asyncio.to_thread(read_request, self.rpc, body, query, bound)
+        return read_request(self.rpc, body, query, bound)
+
+
+def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Message:
+    """Return the request message that body, query and path say together; the path has the last word."""
+    fields = fields_of(descriptor_of(rpc.request))
+    value: Any = parse(body) if rpc.body else {}
+    if rpc.body == "*" and not isinstance(value, dict):
+        return to_message(value, rpc.request)
+    if rpc.body not in ("", "*"):
+        value = {rpc.body: value}
+    for name, text in query.items():
+        if name not in fields:
+            raise unknown_parameter(name)
+        value[fields[name].name] = text
+    for path, text in bound.items():
+        _set(value, path.split("."), text)
+    return to_message(value, rpc.request)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body.
+
+    One that is too large is read to its end, so that the sender hears why, but not kept.
+    """
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size <= max_bytes:
+            pieces.append(piece)
+        else:
+            pieces.clear()
+    if size > max_bytes:
+        raise InvalidArgument(
+            f"Request payload size exceeds the limit: {max_bytes} bytes. This one has {size} bytes."
+        )
+    return b"".join(pieces)
+
+
+def json_response(value: Any, pretty: bool, status: int = 200) -> Response:
+    text = dump(value, pretty) + ("\n" if pretty else "")
+    return Response(text.encode(), status, {"content-type": JSON_TYPE})
+
+
+def error_response(error: ApiError, pretty: bool) -> Response:
+    return json_response(_error_value(error), pretty, error.code.http_status)
+
+
+def _error_value(error: ApiError) -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "code": error.code.http_status,
+        "message": error.message,
+        "status": error.code.name,
+    }
+    if error.details:
+        shape["details"] = [dict(detail) for detail in error.details]
+    return {"error": shape}
+
+
+def _routes(endpoint: _Endpoint) -> list[Route]:
+    rpc = endpoint.rpc
+    return [
+        Route(templates.to_path(template), _bound(endpoint, template), methods=[rpc.verb])
+        for template in (*rpc.templates, *rpc.ours)
+    ]
+
+
+def _bound(endpoint: _Endpoint, template: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await endpoint.answer(request, template)
+
+    return answer
+
+
+def _read_query(request: Request) -> tuple[dict[str, str], str]:
+    """Return the parameters that are fields of the request, and the key, wherever in the address it hid."""
+    key, query = request.query_params.get("key", ""), {}
+    for name, text in request.query_params.multi_items():
+        if name in STANDARD_PARAMETERS or name.startswith("$"):
+            continue
+        if name in ("page_token", "pageToken") and GLUED_KEY in text:
+            text, _, glued = text.partition(GLUED_KEY)
+            key = key or glued
+        query[name] = text
+    return query, key
+
+
+def _set(value: dict[str, Any], path: list[str], text: str) -> None:
+    for part in path[:-1]:
+        inner = value.get(part)
+        if not isinstance(inner, dict):
+            return  # the body is not an object: reading it will say so
+        value = inner
+    for spelling in {path[-1], path[-1].replace("_", "")}:
+        value.pop(spelling, None)
+    value[path[-1]] = text
+
+
+async def _while_connected(request: Request, call: Awaitable[Message]) -> Message:
+    """Await the call, but abandon it when the client goes away, so that nothing works for nobody."""
+    work = asyncio.ensure_future(call)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ApiError("The client closed the request.", code=Code.CANCELLED)
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _stream(replies: AsyncIterator[Message], as_events: bool, pretty: bool) -> Response:
+    """Answer with a stream of messages. What fails before the first of them is an ordinary error."""
+    first = await anext(replies, None)
+    frames = _events(first, replies) if as_events else _array(first, replies, pretty)
+    return StreamingResponse(frames, media_type="text/event-stream" if as_events else JSON_TYPE)
+
+
+async def _values(first: Message | None, replies: Any) -> AsyncGenerator[dict[str, Any]]:
+    """Yield each reply's JSON value; an error on the way becomes the last one."""
+    async with aclosing(replies):
+        try:
+            if first is not None:
+                yield from_message(first)
+            async for reply in replies:
+                yield from_message(reply)
+        except Exception as error:
+            yield _error_value(dispatch.to_api_error(error))
+
+
+async def _events(first: Message | None, replies: Any) -> AsyncIterator[str]:
+    """Server-sent events: one line of JSON each, and nothing else; clients parse every line that they get."""
+    async with aclosing(_values(first, replies)) as values:
+        async for value in values:
+            yield f"data: {dump(value, pretty=False)}\r\n\r\n"
+
+
+async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncIterator[str]:
+    """A JSON array, sent piece by piece; its first byte is the bracket that clients wait for."""
+    opening = "["
+    async with aclosing(_values(first, replies)) as values:
+        async for value in values:
+            yield opening + dump(value, pretty)
+            opening = ",\n"
+    yield "]\n" if opening != "[" else "[]\n"
+
+
+async def _no_such_method(request: Request, error: Exception) -> Response:
+    """Answer a path or a verb that no row has as Google does: 404, whichever of the two it was."""
+    what = f"{request.method} {shown(request.url.path)}"
+    return error_response(NotFound(f"Method not found: {what} is not part of this API."), pretty=True)
