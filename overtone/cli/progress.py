@@ -1,0 +1,143 @@
+"""What a person sees while something takes its time: live bars in a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from overtone.cli.client import Client
+from overtone.errors import OvertoneError
+from overtone.model.sources import Report
+
+POLL_S = 0.25
+LINE_EVERY_S = 2.0  # between two lines in a log
+STAGES = {"download": "Downloading", "unpack": "Unpacking", "convert": "Converting"}
+
+
+@contextmanager
+def pull_report(console: Console, base_id: str) -> Iterator[Report]:
+    """Show how a pull goes on; yields the function that the pull reports to."""
+    if not console.is_terminal:
+        yield _StageLines(console, base_id)
+        return
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for earlier in tasks.values():
+                    progress.update(earlier, completed=progress.tasks[earlier].total)
+                tasks[stage] = progress.add_task(STAGES[stage], total=total)
+            progress.update(tasks[stage], completed=done)
+
+        yield report
+
+
+class _StageLines:
+    """A line for each stage of a pull."""
+
+    def __init__(self, console: Console, base_id: str):
+        self._console, self._base_id, self._stage = console, base_id, ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._console.print(f"{STAGES[stage]} {self._base_id} ({total / 1e6:.0f} MB)", highlight=False)
+
+
+class TuningView(Protocol):
+    """Where the state of a tuning is shown."""
+
+    def show(self, metadata: dict[str, Any]) -> None: ...
+
+
+def follow(client: Client, operation: dict[str, Any], console: Console | None = None) -> dict[str, Any]:
+    """Poll an operation under /v1/ and show its progress until it is done; return it as it is then.
+
+    Raises OvertoneError with the operation's own reason when it failed or was cancelled.
+    """
+    console = console or Console(stderr=True)
+    with _tuning_view(console) as view:
+        while True:
+            view.show(operation["metadata"])
+            if operation.get("done"):
+                break
+            time.sleep(POLL_S)
+            operation = client.get(f"/v1/{operation['name']}")
+    if "error" in operation:
+        raise OvertoneError(f"{operation['metadata']['tunedModel']}: {operation['error'].get('message')}")
+    return operation
+
+
+def last_loss(metadata: dict[str, Any]) -> float | None:
+    """Return the loss of the newest step, or None before the first."""
+    snapshots = metadata.get("snapshots", [])
+    return snapshots[-1].get("meanLoss", 0.0) if snapshots else None
+
+
+def describe(metadata: dict[str, Any]) -> str:
+    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or `waiting`."""
+    loss, steps = last_loss(metadata), metadata.get("completedSteps", 0)
+    return "waiting" if loss is None else f"step {steps} of {metadata['totalSteps']}, loss {loss:.3f}"
+
+
+@contextmanager
+def _tuning_view(console: Console) -> Iterator[TuningView]:
+    if not console.is_terminal:
+        yield _TuningLines(console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("[cyan]{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _TuningBar(progress)
+
+
+class _TuningBar:
+    """A live bar: step, loss, time left."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._task = progress.add_task("Waiting", total=None, loss="")
+
+    def show(self, metadata: dict[str, Any]) -> None:
+        loss = last_loss(metadata)
+        self._progress.update(
+            self._task,
+            description="Waiting" if loss is None else "Tuning ",
+            total=metadata["totalSteps"],
+            completed=metadata.get("completedSteps", 0),
+            loss="" if loss is None else f"loss {loss:.3f}",
+        )
+
+
+class _TuningLines:
+    """A line whenever there is news, but not too often."""
+
+    def __init__(self, console: Console):
+        self._console, self._last, self._shown_at = console, "", 0.0
+
+    def show(self, metadata: dict[str, Any]) -> None:
+        line, now = describe(metadata), time.monotonic()
+        finished = metadata.get("completedSteps") == metadata["totalSteps"]
+        if line != self._last and (finished or now - self._shown_at > LINE_EVERY_S):
+            self._console.print(line, highlight=False)
+            self._last, self._shown_at = line, now

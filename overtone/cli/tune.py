@@ -1,0 +1,100 @@
+"""`overtone tune`: send a file of examples, then watch the tuning go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from overtone.cli.names import short
+from overtone.cli.options import client_options, load_settings, local_url
+
+MAX_NAME_CHARS = 40
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--base", help="Base model, or tunedModels/… to go on from. [default: models/smollm2-135m-instruct]"
+)
+@click.option("--name", "display_name", help="Name to show, up to 40 characters. [default: the file's name]")
+@click.option("--id", "tuned_model_id", help="Id of the new model. [default: made from the name]")
+@click.option("--description", help="What it is for.")
+@click.option("--epochs", "epoch_count", type=int, help="How often each example is seen. [default: 5]")
+@click.option("--batch-size", type=int, help="Examples per step. [default: from the number of examples]")
+@click.option("--learning-rate", type=float, help="[default: from the number of examples]")
+@click.option(
+    "--wait/--no-wait", default=True, help="Stay until it is ready, or return at once.  [default: wait]"
+)
+@client_options
+def tune(
+    file: Path,
+    base: str | None,
+    display_name: str | None,
+    tuned_model_id: str | None,
+    description: str | None,
+    epoch_count: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    wait: bool,
+    url: str | None,
+    key: str | None,
+) -> None:
+    """Tune a model on the examples in FILE.
+
+    FILE is JSON lines, CSV or TSV with text_input and output, or the tuning API's own JSON; - is standard
+    input.
+
+    \b
+    overtone tune support.jsonl
+    overtone tune support.csv --name "support" --epochs 3
+    overtone tune more.jsonl --base tunedModels/support-1x2y3z
+    """
+    from overtone.cli.client import Client
+    from overtone.cli.example_file import read_examples
+    from overtone.cli.progress import follow
+
+    client = Client(url or local_url(), key)
+    tuning_task = {
+        "training_data": {"examples": {"examples": read_examples(file)}},
+        "hyperparameters": _given(
+            epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
+        ),
+    }
+    tuned_model = _given(
+        display_name=file.stem[:MAX_NAME_CHARS] if display_name is None else display_name,
+        description=description,
+        tuning_task=tuning_task,
+        **_source(base or f"models/{load_settings().base}"),
+    )
+    operation = client.create(tuned_model, tuned_model_id)
+    name = operation["metadata"]["tunedModel"]
+    if not wait:
+        click.echo(f"{name} is being tuned. See how far it is:\n  overtone show {short(name)}")
+        return
+    with leaving_is_fine(name):
+        follow(client, operation)
+    click.echo(f"{name} is ready. Ask it:\n  overtone generate {short(name)} 'your text'")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _source(base: str) -> dict[str, Any]:
+    if base.startswith("tunedModels/"):
+        return {"tuned_model_source": {"tuned_model": base}}
+    return {"base_model": base if base.startswith("models/") else f"models/{base}"}
+
+
+@contextmanager
+def leaving_is_fine(name: str) -> Iterator[None]:
+    """Turn Ctrl-C into a hint: the tuning belongs to the service, not to this command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\n{name} is being tuned all the same. See how far it is:\n  overtone show {short(name)}")
+        raise

@@ -1,0 +1,125 @@
+"""`overtone list`, `show` and `delete`: the tuned models that there are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import pairwise
+from typing import Any
+
+import click
+
+from overtone.cli.names import short, tuned_model_name
+from overtone.cli.options import client_options, json_option, local_url
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 60
+
+
+@click.command("list")
+@click.option("--filter", "filter_", help="Words of the name or the description; owner:me, readers:everyone.")
+@json_option
+@client_options
+def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) -> None:
+    """List the tuned models that you may use."""
+    from overtone.cli.client import Client
+
+    found = list(Client(url or local_url(), key).list_tuned_models(filter_=filter_))
+    if as_json:
+        click.echo(json.dumps({"tunedModels": found}, indent=2, ensure_ascii=False))
+    elif not found:
+        click.echo("There is no tuned model yet. Make one with: overtone tune FILE")
+    else:
+        _print_table(found)
+
+
+@click.command()
+@click.argument("model")
+@json_option
+@client_options
+def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
+    """Show one tuned model: its state, its settings, the course of its loss."""
+    from overtone.cli.client import Client
+
+    tuned_model = Client(url or local_url(), key).get(f"/v1beta/{tuned_model_name(model)}")
+    if as_json:
+        click.echo(json.dumps(tuned_model, indent=2, ensure_ascii=False))
+        return
+    facts = _facts(tuned_model)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@client_options
+def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None) -> None:
+    """Delete tuned models for good. One that is still being tuned is stopped."""
+    from overtone.cli.client import Client
+
+    client = Client(url or local_url(), key)
+    for model in models:
+        name = tuned_model_name(model)
+        if yes or not sys.stdin.isatty() or click.confirm(f"Delete {name} and its weights?"):
+            client.delete(f"/v1beta/{name}")
+            click.echo(f"Deleted {name}.")
+
+
+def _print_table(tuned_models: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("model", "name", "state", "base", "made"):
+        table.add_column(heading, overflow="fold")
+    for tuned_model in tuned_models:
+        table.add_row(
+            short(tuned_model["name"]),
+            tuned_model.get("displayName", ""),
+            tuned_model["state"].lower(),
+            _source(tuned_model),
+            tuned_model["createTime"][:16].replace("T", " "),
+        )
+    Console().print(table)
+
+
+def _source(tuned_model: dict[str, Any]) -> str:
+    parent = tuned_model.get("tunedModelSource", {}).get("tunedModel")
+    return str(parent or tuned_model.get("baseModel", ""))
+
+
+def _facts(tuned_model: dict[str, Any]) -> dict[str, Any]:
+    task = tuned_model.get("tuningTask", {})
+    settings = task.get("hyperparameters", {})
+    losses = [snapshot.get("meanLoss", 0.0) for snapshot in task.get("snapshots", [])]
+    facts = {
+        "model": tuned_model["name"],
+        "name": tuned_model.get("displayName"),
+        "description": tuned_model.get("description"),
+        "state": tuned_model["state"].lower(),
+        "base": _source(tuned_model),
+        "made": tuned_model["createTime"],
+        "tuned": _span(task),
+        "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        "loss": f"{curve(losses)} {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} steps"
+        if losses
+        else None,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _span(task: dict[str, Any]) -> str | None:
+    started, completed = task.get("startTime"), task.get("completeTime")
+    return f"{started} to {completed}" if started and completed else started
+
+
+def curve(values: list[float], width: int = CURVE_WIDTH) -> str:
+    """Return values as a row of bars, the means of equal stretches where there are more than fit."""
+    stretches = min(width, len(values))
+    cuts = [len(values) * n // stretches for n in range(stretches + 1)] if stretches else []
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]
+    low, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
+    return "".join(BARS[round((mean - low) / span * (len(BARS) - 1)) if span else 0] for mean in means)

@@ -1,0 +1,205 @@
+"""One service's processes: started, watched, restarted, stopped in order. Knows nothing of what they do.
+
+The supervisor holds what must outlive a child: the lock of the data folder and the listening socket. While
+the API is restarted, callers wait in the socket's queue instead of being refused. Each child holds the
+reading end of a pipe whose writing end is here only: when the supervisor dies, however it dies, the pipe ends
+and so do they.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from overtone.errors import OvertoneError
+
+log = logging.getLogger("overtone.serve")
+
+CANNOT_START = 78  # sysexits.h EX_CONFIG: the child has said why, and starting it again would not help
+WATCH_S = 0.1
+STEADY_S = 60.0  # a child that has run this long starts again with the shortest pause
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+
+
+@dataclass
+class Child:
+    """A process to keep alive. Children are stopped in the order of their list, each given `patience_s`."""
+
+    name: str
+    arguments: Sequence[str]
+    patience_s: float
+    pass_fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    pause_s: float = FIRST_PAUSE_S
+    started_at: float = 0.0
+    due_at: float = 0.0
+
+
+@dataclass
+class Supervisor:
+    """Keeps children alive until `stop` is called or one of them cannot start."""
+
+    children: Sequence[Child]
+    environ: Mapping[str, str]
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _hurry: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._lifeline, self._held_end = os.pipe()
+
+    def run(self) -> int:
+        """Start the children and keep them alive. Returns the exit status of the whole service."""
+        try:
+            while not self._stop.is_set():
+                for child in self.children:
+                    if not self._watch(child):
+                        return 1
+                self._stop.wait(WATCH_S)
+            return 0
+        finally:
+            self._stop_all()
+
+    def stop(self) -> None:
+        """Stop everything in order. The second time, stop everything at once. Safe in a signal handler."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def _watch(self, child: Child) -> bool:
+        """Start the child when it is due. Returns False when it has said that it cannot start."""
+        status = child.process.poll() if child.process else None
+        if status == CANNOT_START:
+            return False
+        if status is not None:
+            self._mourn(child, status)
+        if child.process is None and time.monotonic() >= child.due_at:
+            self._start(child)
+        return True
+
+    def _start(self, child: Child) -> None:
+        child.process = subprocess.Popen(
+            [*child.arguments, "--lifeline", str(self._lifeline)],
+            env=dict(self.environ),
+            pass_fds=(*child.pass_fds, self._lifeline),
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        child.started_at = time.monotonic()
+        log.debug("%s is process %d", child.name, child.process.pid)
+
+    def _mourn(self, child: Child, status: int) -> None:
+        now = time.monotonic()
+        if now - child.started_at > STEADY_S:
+            child.pause_s = FIRST_PAUSE_S
+        log.warning("%s %s; it starts again in %g s", child.name, describe(status), child.pause_s)
+        child.process, child.due_at = None, now + child.pause_s
+        child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
+
+    def _stop_all(self) -> None:
+        for child in self.children:
+            if child.process and child.process.poll() is None:
+                log.debug("stopping %s", child.name)
+                child.process.terminate()
+                self._wait(child.process, child.patience_s)
+        for child in self.children:
+            if child.process and child.process.poll() is None:
+                log.warning("%s did not stop in time and is killed", child.name)
+                child.process.kill()
+                child.process.wait()
+        os.close(self._held_end)
+        os.close(self._lifeline)
+
+    def _wait(self, process: subprocess.Popen[bytes], patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        while process.poll() is None and time.monotonic() < deadline and not self._hurry.is_set():
+            time.sleep(WATCH_S / 2)
+
+
+def describe(status: int) -> str:
+    """Return an exit status in words: `was killed by SIGKILL`, `ended with status 1`."""
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
+    """In a child: end this process when the supervisor is gone, politely first, then at once."""
+
+    def wait() -> None:
+        os.read(fd, 1)  # returns when the last writing end is closed
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 picks a free one. Raises OvertoneError naming the obstacle."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise OvertoneError(
+            f"{host}:{port} cannot be listened on ({getattr(error, 'strerror', None) or error}); "
+            "choose another with --port, or 0 for any free one."
+        ) from error
+    listener.listen(1024)
+    return listener
+
+
+@contextmanager
+def hold(run_folder: Path) -> Iterator[Callable[[str], None]]:
+    """Hold a data folder for this process; yields a function that notes where it is served.
+
+    Raises OvertoneError, saying who holds it, when another process does. The lock dies with its process.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    note = run_folder / "serve.json"
+    with (run_folder / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OvertoneError(_held_by(note)) from None
+        note.unlink(missing_ok=True)
+        try:
+            yield lambda url: _write_note(note, url)
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def _held_by(note: Path) -> str:
+    try:
+        held = json.loads(note.read_text(encoding="utf-8"))
+        who = f"process {held['pid']} at {held['url']}"
+    except (OSError, ValueError, KeyError):
+        who = "a process that is just starting"
+    return (
+        f"The data folder {note.parent.parent} is being served already, by {who}. "
+        "Stop that first, or choose another folder with --data."
+    )
+
+
+def _write_note(note: Path, url: str) -> None:
+    partial = note.with_suffix(".partial")
+    partial.write_text(json.dumps({"pid": os.getpid(), "url": url}) + "\n", encoding="utf-8")
+    partial.replace(note)
+
+
+def worker_command(name: str) -> list[str]:
+    """Return the command line of one of our processes, in this very interpreter."""
+    return [sys.executable, "-m", "overtone", "worker", name]

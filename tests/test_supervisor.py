@@ -1,0 +1,194 @@
+"""Children that are kept alive, stopped in order, and never left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from overtone import supervisor
+from overtone.errors import OvertoneError
+from overtone.supervisor import CANNOT_START, Child, Supervisor
+
+# A child in little: it takes the same argument as a worker and lives until it is told to stop.
+CHILD = """
+import pathlib, signal, sys, time
+from overtone.supervisor import watch_lifeline
+watch_lifeline(int(sys.argv[-1]), grace_s=0.2)
+place = pathlib.Path(sys.argv[1])
+def stop(*_):
+    with place.with_name("stopped").open("a") as file: file.write(place.name + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+place.write_text(str(__import__("os").getpid()))
+time.sleep(60)
+"""
+
+PARENT = """
+import os, pathlib, sys
+from tests.test_supervisor import child
+from overtone.supervisor import Supervisor
+Supervisor([child(pathlib.Path(sys.argv[1]))], dict(os.environ)).run()
+"""
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def child(place: Path, program: str = CHILD) -> Child:
+    return Child(place.name, [sys.executable, "-c", program, str(place)], patience_s=5.0)
+
+
+def pid_in(place: Path) -> int:
+    wait_until(lambda: place.exists() and place.read_text() != "")
+    return int(place.read_text())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return (
+        Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+        if Path("/proc/self").exists()
+        else True
+    )
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[Supervisor, Path]]:
+    """A supervisor with the children `first` and `second`."""
+    watched = Supervisor([child(tmp_path / "first"), child(tmp_path / "second")], dict(os.environ))
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    yield watched, tmp_path
+    watched.stop()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def test_children_are_stopped_in_order(running: tuple[Supervisor, Path]) -> None:
+    watched, folder = running
+    pids = [pid_in(folder / name) for name in ("first", "second")]
+    watched.stop()
+    wait_until(lambda: not any(map(is_alive, pids)))
+    assert (folder / "stopped").read_text().split() == ["first", "second"]
+
+
+def test_a_killed_child_is_started_again(running: tuple[Supervisor, Path]) -> None:
+    _, folder = running
+    pid = pid_in(folder / "first")
+    (folder / "first").unlink()
+    os.kill(pid, signal.SIGKILL)
+    assert pid_in(folder / "first") != pid
+    assert is_alive(pid_in(folder / "second"))
+
+
+def test_the_pause_grows_with_each_death_and_has_an_end() -> None:
+    dying = child(Path("x"))
+    watched = Supervisor([dying], {})
+    pauses = []
+    for _ in range(9):
+        dying.started_at = time.monotonic()
+        pauses.append(dying.pause_s)
+        watched._mourn(dying, 1)
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_after_a_steady_life_the_pause_is_short_again() -> None:
+    steady = child(Path("x"))
+    steady.pause_s, steady.started_at = 30.0, time.monotonic() - 2 * supervisor.STEADY_S
+    Supervisor([steady], {})._mourn(steady, -signal.SIGKILL)
+    assert steady.due_at - time.monotonic() < 1.0
+
+
+def test_a_child_that_cannot_start_ends_the_service(tmp_path: Path) -> None:
+    hopeless = child(tmp_path / "hopeless", f"raise SystemExit({CANNOT_START})")
+    assert Supervisor([child(tmp_path / "fine"), hopeless], dict(os.environ)).run() == 1
+
+
+def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    program = CHILD.replace("sys.exit(0)", "time.sleep(60)")
+    stubborn = child(tmp_path / "stubborn", program)
+    stubborn.patience_s = 0.2
+    watched = Supervisor([stubborn], dict(os.environ))
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    pid = pid_in(tmp_path / "stubborn")
+    watched.stop()
+    thread.join(timeout=10)
+    assert not is_alive(pid)
+
+
+def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
+    program = CHILD.replace("sys.exit(0)", "time.sleep(60)")
+    watched = Supervisor([child(tmp_path / "slow", program)], dict(os.environ))
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    pid_in(tmp_path / "slow")
+    began_at = time.monotonic()
+    watched.stop()
+    watched.stop()
+    thread.join(timeout=10)
+    assert time.monotonic() - began_at < 3.0
+
+
+def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "only")])
+    pid = pid_in(tmp_path / "only")
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_data_folder_has_one_service(tmp_path: Path) -> None:
+    with supervisor.hold(tmp_path / "run") as note_url:
+        note_url("http://127.0.0.1:8080")
+        with (
+            pytest.raises(
+                OvertoneError, match=rf"process {os.getpid()} at http://127.0.0.1:8080\. Stop that"
+            ),
+            supervisor.hold(tmp_path / "run"),
+        ):
+            pytest.fail("it was held twice")
+
+
+def test_a_service_that_was_killed_does_not_lock_the_next_one_out(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "serve.json").write_text(json.dumps({"pid": 1, "url": "http://gone"}))
+    (tmp_path / "run" / "serve.lock").touch()
+    with supervisor.hold(tmp_path / "run"):
+        assert not (tmp_path / "run" / "serve.json").exists()
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OvertoneError, match=f"127.0.0.1:{port} cannot be listened on .*--port"):
+            supervisor.bind("127.0.0.1", port)
+
+
+def test_an_impossible_address_is_named() -> None:
+    with pytest.raises(OvertoneError, match="cannot be listened on"):
+        supervisor.bind("127.0.0.1", 70_000)
+
+
+def test_how_a_child_ended_is_said_in_words() -> None:
+    assert supervisor.describe(-9) == "was killed by SIGKILL"
+    assert supervisor.describe(3) == "ended with status 3"
