@@ -1,0 +1,164 @@
+"""A request in the engine: checked, with one candidate per answer wanted, and their events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions, TokenLogprobs, TopToken
+from overtone.engine.sampling import Choice, Sampler
+from overtone.engine.scheduler import Sequence
+from overtone.engine.text import TextStream
+from overtone.errors import InvalidArgument
+
+MAX_CANDIDATES, MAX_LOGPROBS, MAX_STOPS = 8, 20, 64
+
+_keys = count(1)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the engine knows of the base's language: how ids read, which end an answer, how far it reads."""
+
+    decode: Callable[[Seq[int]], str]
+    eos_ids: frozenset[int]
+    context_length: int
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One answer in the making."""
+
+    index: int
+    sequence: Sequence
+    sampler: Sampler
+    text: TextStream
+    max_tokens: int
+    num_tokens: int = 0
+    sum_logprobs: float = 0.0
+    finish_reason: str = ""
+
+    def take(self, choice: Choice, words: Words, show_logprobs: bool) -> GenerateEvent:
+        """Add a chosen token to the answer; return what the caller may see of it."""
+        self.sum_logprobs += choice.logprob
+        self.num_tokens += 1
+        piece = ""
+        if choice.token_id in words.eos_ids:
+            self.finish_reason = "STOP"
+        else:
+            piece = self._append(choice.token_id)
+        if self.finish_reason:
+            piece += self.text.flush()
+        return self._event(choice, piece, words, show_logprobs)
+
+    def _append(self, token_id: int) -> str:
+        self.sequence.ids.append(token_id)
+        piece = self.text.feed(token_id)
+        if self.text.stopped:
+            self.finish_reason = "STOP"
+        elif self.num_tokens >= self.max_tokens:
+            self.finish_reason = "MAX_TOKENS"
+        return piece
+
+    def _event(self, choice: Choice, piece: str, words: Words, show_logprobs: bool) -> GenerateEvent:
+        return GenerateEvent(
+            index=self.index,
+            text=piece,
+            token_ids=[choice.token_id],
+            logprobs=[_logprobs(choice, words)] if show_logprobs else [],
+            finish_reason=self.finish_reason,
+            prompt_tokens=self.sequence.num_prompt,
+            candidate_tokens=self.num_tokens,
+            avg_logprob=self.sum_logprobs / self.num_tokens if self.finish_reason else 0.0,
+        )
+
+
+@dataclass(eq=False)
+class Call:
+    """A request and its candidates; they share one prefill, because the others wait for the first."""
+
+    tuned_model: str
+    adapter_folder: Path
+    adapter_digest: str
+    show_logprobs: bool
+    candidates: list[Candidate]
+    started_at: float = field(default_factory=time.monotonic)
+    first_token_at: float = 0.0
+
+    @classmethod
+    def parse(cls, request: GenerateRequest, words: Words) -> Call:
+        """Check a request and make its candidates. Raises InvalidArgument, naming option, value and limit."""
+        options = request.options
+        _check_options(options)
+        prompt_ids = list(request.prompt_ids)
+        room = _room(len(prompt_ids), words.context_length)
+        if request.adapter_folder and not request.adapter_digest:
+            raise InvalidArgument("adapter_folder needs adapter_digest: the identity of the weights.")
+        max_tokens = min(options.max_tokens or room, room)
+        first = Sequence(next(_keys), request.adapter_digest, prompt_ids, request.tuned_model)
+        candidates = []
+        for index in range(options.num_candidates or 1):
+            sequence = first
+            if index:
+                sequence = Sequence(
+                    next(_keys), first.digest, list(prompt_ids), first.tuned_model, leader=first
+                )
+            text = TextStream(words.decode, options.stop)
+            candidates.append(Candidate(index, sequence, _sampler(options, index, words), text, max_tokens))
+        shown = "logprobs" in options and options.logprobs >= 0
+        return cls(request.tuned_model, Path(request.adapter_folder), first.digest, shown, candidates)
+
+
+def _check_options(options: SamplingOptions) -> None:
+    ranges = {
+        "temperature": (options.temperature, 0, 100),
+        "top_p": (options.top_p, 0, 1),
+        "top_k": (options.top_k, 0, 2**31),
+        "max_tokens": (options.max_tokens, 0, 2**31),
+        "min_tokens": (options.min_tokens, 0, 2**31),
+        "num_candidates": (options.num_candidates, 0, MAX_CANDIDATES),
+        "presence_penalty": (options.presence_penalty, -100, 100),
+        "frequency_penalty": (options.frequency_penalty, -100, 100),
+        "logprobs": (options.logprobs, -1, MAX_LOGPROBS),
+        "the number of stop sequences": (len(options.stop), 0, MAX_STOPS),
+    }
+    for name, (value, lowest, highest) in ranges.items():
+        if not lowest <= value <= highest:  # also true of NaN
+            raise InvalidArgument(f"{name} is {value:g}; it must lie between {lowest} and {highest}.")
+
+
+def _room(num_prompt: int, context_length: int) -> int:
+    """Return how many tokens may follow the prompt."""
+    if not num_prompt:
+        raise InvalidArgument("The prompt is empty.")
+    if num_prompt >= context_length:
+        raise InvalidArgument(
+            f"The prompt has {num_prompt} tokens; the model reads {context_length}, its answer included. "
+            "Shorten it: nothing is cut silently."
+        )
+    return context_length - num_prompt
+
+
+def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
+    """Return a candidate's sampler; the candidates of one seed draw differently."""
+    return Sampler(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        seed=abs(options.seed) * MAX_CANDIDATES + index if "seed" in options else None,
+        min_tokens=options.min_tokens,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        num_logprobs=max(options.logprobs, 0) if "logprobs" in options else 0,
+        eos_ids=words.eos_ids,
+    )
+
+
+def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:
+    top = [TopToken(token=words.decode([id_]), token_id=id_, logprob=value) for id_, value in choice.top]
+    text = words.decode([choice.token_id])
+    return TokenLogprobs(token=text, token_id=choice.token_id, logprob=choice.logprob, top=top)

@@ -1,0 +1,179 @@
+"""The step loop: one thread that owns scheduler and runner, and takes orders through an inbox.
+
+Whatever happens to one call (a damaged adapter, say) ends that call with an error; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from overtone.engine.cache import BlockCache
+from overtone.engine.call import Call, Candidate, Words
+from overtone.engine.metrics import Metrics
+from overtone.engine.protocol import GenerateEvent
+from overtone.engine.runner import BLOCK_SIZE, Runner
+from overtone.engine.scheduler import Chunk, Limits, Scheduler, Sequence
+from overtone.engine.slots import AdapterSlots
+from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError
+from overtone.model.adapter import load_adapter
+
+log = logging.getLogger(__name__)
+
+Item = tuple[Call, GenerateEvent | ApiError]
+Deliver = Callable[[list[Item]], None]
+
+
+class Engine:
+    """Generates for many calls at once. `submit`, `cancel` and `stop` may be called from any thread."""
+
+    def __init__(
+        self, runner: Runner, words: Words, deliver: Deliver, base_id: str, limits: Limits, num_slots: int
+    ):
+        self.words, self.metrics = words, Metrics()
+        self._runner, self._deliver, self._base_id = runner, deliver, base_id
+        self.scheduler = Scheduler(BlockCache(runner.num_blocks, BLOCK_SIZE), AdapterSlots(num_slots), limits)
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._outbox: list[Item] = []
+        self._candidates: dict[Sequence, tuple[Call, Candidate]] = {}
+        self._loader = ThreadPoolExecutor(1, "adapters")
+        self._loading: dict[str, Future[Any]] = {}
+        self._ready: dict[str, Any] = {}  # loaded, and waiting for a slot
+
+    @property
+    def device(self) -> Any:
+        return self._runner.device
+
+    def submit(self, call: Call) -> None:
+        """Queue a call. Raises ResourceExhausted when too many wait."""
+        self.scheduler.require_room(len(call.candidates))
+        self._inbox.put(partial(self._admit, call))
+
+    def cancel(self, call: Call) -> None:
+        """Take a call out before the next step; nothing happens when it is done already."""
+        self._inbox.put(partial(self._end, call))
+
+    def stop(self) -> None:
+        """End `run` after the step in progress."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Step until `stop`. Idle, it audits its books and sleeps until something comes in."""
+        while self._take_orders():
+            self._install_ready()
+            chunks = self.scheduler.schedule()
+            self._load_wanted()
+            if chunks:
+                self._step(chunks)
+            self._send()
+        self._loader.shutdown(cancel_futures=True)
+
+    def _take_orders(self) -> bool:
+        """Carry out what the inbox holds; wait for something when there is nothing else to do."""
+        idle = not self.scheduler.running and (not self.scheduler.num_waiting or bool(self._loading))
+        if idle:
+            self.scheduler.check()
+        while idle or not self._inbox.empty():
+            order = self._inbox.get()
+            if order is None:
+                return False
+            order()
+            idle = False
+        return True
+
+    def _admit(self, call: Call) -> None:
+        for candidate in call.candidates:
+            self._candidates[candidate.sequence] = (call, candidate)
+            self.scheduler.admit(candidate.sequence)
+
+    def _end(self, call: Call) -> None:
+        for candidate in call.candidates:
+            self.scheduler.finish(candidate.sequence)
+            self._candidates.pop(candidate.sequence, None)
+
+    def _fail(self, call: Call, error: ApiError) -> None:
+        self._end(call)
+        self._outbox.append((call, error))
+
+    def _send(self) -> None:
+        if self._outbox:
+            self._deliver(self._outbox)
+            self._outbox = []
+
+    def _step(self, chunks: list[Chunk]) -> None:
+        """Compute the chunks and choose a token for each sequence that is complete."""
+        slots = [self.scheduler.slots.find(chunk.sequence.digest) or 0 for chunk in chunks]
+        try:
+            logits_BV = self._runner.step(chunks, slots)
+        except Exception:
+            log.exception("A step failed; its %d calls end with an error.", len(chunks))
+            self._fail_all(chunks)
+            return
+        self.scheduler.advance(chunks)
+        self.metrics.count_step(chunks)
+        complete = [chunk.sequence for chunk in chunks if chunk.is_last]
+        for sequence, logits_V in zip(complete, logits_BV, strict=True):
+            call, candidate = self._candidates[sequence]
+            choice = candidate.sampler.choose(logits_V)
+            self._take(call, candidate, choice)
+
+    def _take(self, call: Call, candidate: Candidate, choice: Any) -> None:
+        event = candidate.take(choice, self.words, call.show_logprobs)
+        self.metrics.count_token(call)
+        if candidate.finish_reason:
+            self.scheduler.finish(candidate.sequence)
+            del self._candidates[candidate.sequence]
+            self.metrics.count_finish(call, candidate)
+        self._outbox.append((call, event))
+
+    def _fail_all(self, chunks: list[Chunk]) -> None:
+        error = ApiError("The engine could not compute this step; its log says why.", code=Code.INTERNAL)
+        for call in {
+            self._candidates[chunk.sequence][0] for chunk in chunks if chunk.sequence in self._candidates
+        }:
+            self._fail(call, error)
+
+    def _load_wanted(self) -> None:
+        """Read the adapters that calls wait for, in a thread of their own."""
+        for digest in self.scheduler.wanted:
+            if digest in self._loading or digest in self._ready:
+                continue
+            call = next(call for call, _ in self._candidates.values() if call.adapter_digest == digest)
+            future = self._loader.submit(self._load, call)
+            self._loading[digest] = future
+            future.add_done_callback(partial(self._report_loaded, digest))
+
+    def _load(self, call: Call) -> Any:
+        adapter = load_adapter(call.adapter_folder, call.adapter_digest, self._base_id)
+        return self._runner.prepare(adapter)
+
+    def _report_loaded(self, digest: str, future: Future[Any]) -> None:
+        self._inbox.put(partial(self._loaded, digest, future))
+
+    def _loaded(self, digest: str, future: Future[Any]) -> None:
+        del self._loading[digest]
+        error = future.exception()
+        if error is None:
+            self._ready[digest] = future.result()
+        else:
+            self._reject(digest, error)
+
+    def _install_ready(self) -> None:
+        """Put loaded adapters into slots; while all slots are in use they wait."""
+        for digest in list(self._ready):
+            slot = self.scheduler.slots.allocate(digest)
+            if slot is None:
+                return
+            self._runner.install(slot, self._ready.pop(digest))
+            self.metrics.adapter_loads += 1
+
+    def _reject(self, digest: str, error: BaseException) -> None:
+        if not isinstance(error, OvertoneError):
+            log.error("An adapter could not be loaded.", exc_info=error)
+        message = str(error) if isinstance(error, OvertoneError) else "The adapter could not be loaded."
+        for call in {call for call, _ in self._candidates.values() if call.adapter_digest == digest}:
+            self._fail(call, FailedPrecondition(message))

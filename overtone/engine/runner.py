@@ -1,0 +1,78 @@
+"""Computes steps: the one place where the scheduler's integers meet tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from overtone.engine.adapters import AdapterBank, Pairs, fuse
+from overtone.engine.attention import PagedAttention
+from overtone.engine.scheduler import Chunk
+from overtone.model.adapter import Adapter
+from overtone.model.decoder import Decoder
+
+BLOCK_SIZE = 16  # tokens
+
+
+class Runner:
+    """The base's weights, the cache's tensors, the adapters in their slots."""
+
+    def __init__(self, base_folder: Path, device: str = "auto", num_tokens: int = 16384):
+        """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
+        self.device = choose_device(device)
+        self.decoder = Decoder.load(base_folder, torch.float32, self.device)
+        self.config = self.decoder.config
+        self.num_blocks = -(-max(num_tokens, self.config.context_length) // BLOCK_SIZE)
+        self._bank = AdapterBank()
+        self._attention = PagedAttention(self.config, self.num_blocks, BLOCK_SIZE, torch.float32, self.device)
+
+    def prepare(self, adapter: Adapter) -> Pairs:
+        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
+        return fuse(adapter, self.config, torch.float32, self.device)
+
+    def install(self, slot: int, pairs: Pairs) -> None:
+        """Put a prepared adapter into a slot."""
+        self._bank.install(slot, pairs)
+
+    @torch.inference_mode()
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
+        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+        self._attention.plan(chunks)
+        self._bank.plan(chunks, slots)
+        ids = [
+            token for chunk in chunks for token in chunk.sequence.ids[chunk.start : chunk.start + chunk.count]
+        ]
+        positions = [place for chunk in chunks for place in range(chunk.start, chunk.start + chunk.count)]
+        keep = self._tensor(_last_rows(chunks))
+        hidden_TD = self.decoder.forward(
+            self._tensor(ids), self._tensor(positions), self._attention.attend, self._project, keep
+        )
+        return self.decoder.logits(hidden_TD).float().cpu()
+
+    def _project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
+        y_TO = self.decoder.project(layer, name, x_TI)
+        self._bank.add(layer, name, x_TI, y_TO)
+        return y_TO
+
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that a setting names; auto takes the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
+    """Return the row of each sequence's last token, for the chunks that reach it."""
+    rows, end = [], 0
+    for chunk in chunks:
+        end += chunk.count
+        if chunk.is_last:
+            rows.append(end - 1)
+    return rows

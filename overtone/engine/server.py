@@ -1,0 +1,176 @@
+"""The engine as a process: gRPC on one side, the step loop in a thread on the other.
+
+It answers Status from the first moment; Generate waits until the base is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from overtone.config import Settings
+from overtone.engine import protocol
+from overtone.engine.call import Call, Words
+from overtone.engine.loop import Engine, Item
+from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
+from overtone.engine.runner import Runner
+from overtone.engine.scheduler import Limits
+from overtone.errors import ApiError, FailedPrecondition
+from overtone.model.chat import Chat
+
+log = logging.getLogger(__name__)
+
+NUM_SLOTS = 16  # adapters in memory: about 20 MB each for the default base at rank 16
+STOP_GRACE_S = 2.0
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class EngineServicer:
+    """The two methods of overtone.engine.v1.Engine."""
+
+    def __init__(self, settings: Settings, base_folder: Path):
+        self._settings, self._base_folder = settings, base_folder
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Call, asyncio.Queue[GenerateEvent | ApiError]] = {}
+        self._problem = ""
+        self._thread: Thread | None = None
+        self._engine: asyncio.Future[Engine] = self._loop.create_future()
+
+    async def start(self) -> None:
+        """Load the base in a thread and start the step loop. A base that does not load is told to callers."""
+        try:
+            engine = await asyncio.to_thread(self._load)
+        except Exception as error:
+            log.exception("The base in %s could not be loaded.", self._base_folder)
+            self._problem = f"The base model could not be loaded: {error}"
+            self._engine.set_exception(FailedPrecondition(self._problem))
+            return
+        self._thread = Thread(target=self._run, args=(engine,), name="steps")
+        self._thread.start()
+        self._engine.set_result(engine)
+
+    async def stop(self) -> None:
+        """End the step loop and wait for its thread."""
+        if self._thread is not None:
+            (await self._engine).stop()
+            await asyncio.to_thread(self._thread.join)
+
+    async def generate(self, request: GenerateRequest, context: Any) -> AsyncIterator[GenerateEvent]:
+        """Stream what becomes final of each candidate. A caller who goes away frees the place at once."""
+        try:
+            async for event in self._events(request):
+                yield event
+        except ApiError as error:
+            await context.abort(STATUS_CODES[error.code.number], error.message)
+
+    async def status(self, request: StatusRequest, context: Any) -> StatusReply:
+        """Report at once, ready or not."""
+        reply = StatusReply(
+            base_id=self._base_folder.name, device=self._settings.device, problem=self._problem
+        )
+        if self._thread is not None:
+            engine = await self._engine
+            reply.ready, reply.device = True, str(engine.device)
+            reply.running, reply.waiting = len(engine.scheduler.running), engine.scheduler.num_waiting
+            reply.metrics = engine.metrics.to_messages(engine.scheduler)
+        return reply
+
+    async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
+        engine = await asyncio.shield(self._engine)
+        call = Call.parse(request, engine.words)
+        events = self._queues[call] = asyncio.Queue()
+        try:
+            engine.submit(call)
+            unfinished = len(call.candidates)
+            while unfinished:
+                event = await events.get()
+                if isinstance(event, ApiError):
+                    raise event
+                unfinished -= bool(event.finish_reason)
+                yield event
+        finally:
+            del self._queues[call]
+            engine.cancel(call)
+
+    def _load(self) -> Engine:
+        runner, chat = Runner(self._base_folder, self._settings.device), Chat(self._base_folder)
+        words = Words(chat.decode, chat.eos_ids, runner.config.context_length)
+        limits = Limits(max_waiting=self._settings.max_queue)
+        return Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+
+    def _run(self, engine: Engine) -> None:
+        try:
+            engine.run()
+        except BaseException:
+            log.critical("The step loop failed; the process ends, to be started again.", exc_info=True)
+            os._exit(1)
+
+    def _deliver(self, items: list[Item]) -> None:
+        self._loop.call_soon_threadsafe(self._hand_out, items)
+
+    def _hand_out(self, items: list[Item]) -> None:
+        for call, event in items:
+            if call in self._queues:
+                self._queues[call].put_nowait(event)
+
+
+async def serve(settings: Settings, base_folder: Path, address: str) -> None:
+    """Serve one base at a gRPC target (`unix:/…` or `host:port`) until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
+    async with running_server(settings, base_folder, address):
+        await stopping.wait()
+
+
+@asynccontextmanager
+async def running_server(settings: Settings, base_folder: Path, address: str) -> AsyncIterator[None]:
+    """Serve as long as the block runs; calls in progress get a moment to end."""
+    _prepare_socket(address)
+    servicer = EngineServicer(settings, base_folder)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+    server.add_generic_rpc_handlers((_handlers(servicer),))
+    server.add_insecure_port(address)
+    await server.start()
+    loading = asyncio.create_task(servicer.start())
+    try:
+        yield
+    finally:
+        await server.stop(STOP_GRACE_S)
+        await loading
+        await servicer.stop()
+
+
+def _handlers(servicer: EngineServicer) -> grpc.GenericRpcHandler:
+    return grpc.method_handlers_generic_handler(
+        protocol.SERVICE,
+        {
+            "Generate": grpc.unary_stream_rpc_method_handler(
+                servicer.generate, GenerateRequest.deserialize, GenerateEvent.serialize
+            ),
+            "Status": grpc.unary_unary_rpc_method_handler(
+                servicer.status, StatusRequest.deserialize, StatusReply.serialize
+            ),
+        },
+    )
+
+
+def _prepare_socket(address: str) -> None:
+    """Make the socket's folder, this user's alone, and remove what a killed engine left there."""
+    if not address.startswith("unix:"):
+        return
+    path = Path(address.removeprefix("unix:"))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{path.parent} belongs to somebody else; no engine is started there.")
+    path.unlink(missing_ok=True)

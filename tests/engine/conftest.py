@@ -1,0 +1,36 @@
+"""A tiny base made once, and adapters for it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from overtone.model.adapter import Adapter, save_adapter
+from overtone.model.decoder_config import DecoderConfig
+from overtone.model.lora import target_sizes
+from tests import tiny
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_base(tmp_path_factory.mktemp("bases"))
+
+
+def random_adapter(base: Path, seed: int, rank: int = 4, targets: tuple[str, ...] = ()) -> Adapter:
+    """Return an adapter strong enough to change what a tiny base says."""
+    config, generator = DecoderConfig.load(base), torch.Generator().manual_seed(seed)
+    adapter = Adapter(rank, alpha=2.0 * rank)
+    for layer in range(config.num_layers):
+        for target, (width_in, width_out) in target_sizes(config).items():
+            if not targets or target in targets:
+                adapter.a[layer, target] = torch.randn(rank, width_in, generator=generator) / width_in**0.5
+                adapter.b[layer, target] = torch.randn(width_out, rank, generator=generator) / rank**0.5
+    return adapter
+
+
+def saved_adapter(base: Path, folder: Path, seed: int, rank: int = 4) -> tuple[str, str]:
+    """Save a random adapter; return its folder and digest."""
+    digest = save_adapter(folder / f"adapter-{seed}", random_adapter(base, seed, rank), base.name)
+    return str(folder / f"adapter-{seed}"), digest

@@ -1,0 +1,144 @@
+"""Client and server over a Unix socket in one process, on a tiny base."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from overtone.config import Settings
+from overtone.engine import protocol
+from overtone.engine.client import EngineClient
+from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
+from overtone.engine.server import running_server
+from overtone.errors import ApiError, Code
+from tests.engine.conftest import saved_adapter
+
+PROMPT = [5, 6, 7, 8, 9]
+
+
+@asynccontextmanager
+async def connected(base: Path, data: Path, **settings: object) -> AsyncIterator[EngineClient]:
+    config = Settings(data=data, device="cpu", **settings)  # type: ignore[arg-type]
+    address = protocol.engine_address(config)
+    async with running_server(config, base, address):
+        client = EngineClient(address)
+        yield client
+        await client.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+async def generate(
+    client: EngineClient, adapter: tuple[str, str] = ("", ""), **options: object
+) -> list[GenerateEvent]:
+    options = {"max_tokens": 8, "min_tokens": 8, **options}
+    request = GenerateRequest(
+        prompt_ids=PROMPT,
+        adapter_folder=adapter[0],
+        adapter_digest=adapter[1],
+        options=SamplingOptions(**options),
+    )
+    return [event async for event in client.generate(request, 20)]
+
+
+def ids_of(events: list[GenerateEvent], index: int = 0) -> list[int]:
+    return [token for event in events if event.index == index for token in event.token_ids]
+
+
+def test_the_stream_ends_with_a_reason_and_counts(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            events = await generate(client)
+            assert [event.finish_reason for event in events] == [""] * 7 + ["MAX_TOKENS"]
+            assert (events[-1].prompt_tokens, events[-1].candidate_tokens) == (5, 8)
+
+    run(test)
+
+
+def test_each_adapter_generates_as_if_it_were_alone(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        adapters = [("", ""), *(saved_adapter(base, tmp_path, seed, rank=2 + seed) for seed in range(3))]
+        async with connected(base, tmp_path) as client:
+            alone = [ids_of(await generate(client, adapter)) for adapter in adapters]
+            together = await asyncio.gather(*(generate(client, adapter) for adapter in adapters * 2))
+        assert [ids_of(events) for events in together] == alone * 2
+        assert len({tuple(ids) for ids in alone}) == len(adapters)
+
+    run(test)
+
+
+def test_a_damaged_adapter_fails_its_own_call_alone(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        folder, digest = saved_adapter(base, tmp_path, 1)
+        Path(folder, "adapter_model.safetensors").write_bytes(b"damaged")
+        async with connected(base, tmp_path) as client:
+            damaged, sound = await asyncio.gather(
+                generate(client, (folder, digest)), generate(client), return_exceptions=True
+            )
+        assert isinstance(damaged, ApiError) and damaged.code is Code.FAILED_PRECONDITION
+        assert "digest" in damaged.message
+        assert isinstance(sound, list)
+
+    run(test)
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            request = GenerateRequest(prompt_ids=[5] * 600)
+            with pytest.raises(ApiError, match=r"600 tokens; .* 512") as caught:
+                [event async for event in client.generate(request)]
+            assert caught.value.code is Code.INVALID_ARGUMENT
+
+    run(test)
+
+
+def test_a_base_that_cannot_be_loaded_is_told_to_the_caller(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(tmp_path / "nothing", tmp_path) as client:
+            with pytest.raises(ApiError, match="could not be loaded") as caught:
+                await generate(client)
+            assert caught.value.code is Code.FAILED_PRECONDITION
+            assert "could not be loaded" in (await client.status()).problem
+
+    run(test)
+
+
+def test_leaving_early_frees_the_place(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            options = SamplingOptions(min_tokens=400, max_tokens=400)
+            stream = client.generate(GenerateRequest(prompt_ids=PROMPT, options=options))
+            await anext(stream)
+            await stream.aclose()
+            while (await client.status()).running:
+                await asyncio.sleep(0.01)
+            assert (await client.status()).ready
+
+    run(test)
+
+
+def test_candidates_of_one_seed_differ_and_repeat(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            first, again = [
+                await generate(client, temperature=1.0, seed=7, num_candidates=2) for _ in range(2)
+            ]
+        assert ids_of(first, 0) != ids_of(first, 1)
+        assert [ids_of(first, index) for index in (0, 1)] == [ids_of(again, index) for index in (0, 1)]
+
+    run(test)
+
+
+def test_a_full_queue_is_refused(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path, max_queue=1) as client:
+            with pytest.raises(ApiError, match="queue is full") as caught:
+                await generate(client, num_candidates=2)
+            assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+    run(test)
