@@ -16,6 +16,7 @@ from overtone.service.services import build_servicers
 from overtone.store.store import Store
 from overtone.wire import rest_door
 from tests.service.fakes import BASE, EchoEngine, TinyChats, TinyRegistry
+from tests.store.databases import new_store
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
-    store = Store(settings.database_url, settings.tuned)
+    store = new_store(settings.data)
     yield store
     store.close()
 

@@ -1,0 +1,245 @@
+"""Answers, through the door, from an engine that says the prompt back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from overtone.errors import Code
+from overtone.jobs.queue import Failed, Queue
+from overtone.store.store import Store
+from tests.service.fakes import CONTEXT_LENGTH, EchoEngine
+from tests.service.test_model_service import ALIAS, create, finish
+from tests.store.rows import snapshot
+
+
+def ask(http: TestClient, text: str = "hi", model: str = "models/tiny", **body: Any) -> Any:
+    whole = {"contents": [{"parts": [{"text": text}]}], **body}
+    return http.post(f"/v1beta/{model}:generateContent", json=whole)
+
+
+def refusal(reply: Any, status: int = 400) -> str:
+    assert reply.status_code == status, reply.text
+    return reply.json()["error"]["message"]
+
+
+def test_an_answer_has_googles_shape(http: TestClient) -> None:
+    answer = ask(http, "LXIII please").json()
+    assert answer == {
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "LXIII please "}], "role": "model"},
+                "finishReason": "STOP",
+                "index": 0,
+                "tokenCount": 3,
+                "avgLogprobs": -0.5,
+            }
+        ],
+        "usageMetadata": {"promptTokenCount": 15, "candidatesTokenCount": 3, "totalTokenCount": 18},
+        "modelVersion": "tiny",
+        "responseId": answer["responseId"],
+    }
+
+
+def test_a_tuned_model_answers_through_its_adapter(
+    http: TestClient, store: Store, queue: Queue, engine: EchoEngine
+) -> None:
+    create(http)
+    finish(queue)
+    assert ask(http, model="tunedModels/a").json()["modelVersion"] == "tunedModels/a"
+    request = engine.requests[0]
+    assert request.adapter_folder == str(store.folder_of(store.get_tuned_model("a")) / "adapter")
+    assert (request.tuned_model, request.adapter_digest) == ("tunedModels/a", "digest")
+
+
+def test_the_requests_wish_wins_over_the_models_default_over_the_bases(
+    http: TestClient, queue: Queue, engine: EchoEngine
+) -> None:
+    create(http, temperature=0.5, top_k=7)
+    finish(queue)
+    ask(http, model="tunedModels/a", generationConfig={"topK": 9})
+    options = engine.requests[0].options
+    assert (options.temperature, options.top_k, round(options.top_p, 2)) == (0.5, 9, 0.95)
+
+
+def test_every_wish_reaches_the_engine(http: TestClient, engine: EchoEngine) -> None:
+    wishes = {
+        "temperature": 0,
+        "topP": 0.5,
+        "topK": 3,
+        "maxOutputTokens": 5,
+        "stopSequences": ["\n"],
+        "seed": 7,
+        "candidateCount": 2,
+        "presencePenalty": 1,
+        "frequencyPenalty": -1,
+        "responseLogprobs": True,
+        "logprobs": 3,
+    }
+    assert len(ask(http, generationConfig=wishes).json()["candidates"]) == 2
+    sent = engine.requests[0].options
+    assert (sent.temperature, sent.top_p, sent.top_k, sent.max_tokens, list(sent.stop)) == (
+        0,
+        0.5,
+        3,
+        5,
+        ["\n"],
+    )
+    assert (sent.seed, sent.num_candidates, sent.presence_penalty, sent.frequency_penalty, sent.logprobs) == (
+        7,
+        2,
+        1,
+        -1,
+        3,
+    )
+
+
+def test_several_parts_are_one_text_and_history_is_heard(http: TestClient) -> None:
+    contents = [
+        {"role": "user", "parts": [{"text": "in"}, {"text": "put"}]},
+        {"role": "model", "parts": [{"text": "out"}]},
+        {"role": "user", "parts": [{"text": "!"}]},
+    ]
+    text = ask(http, contents=contents).json()["candidates"][0]["content"]["parts"][0]["text"]
+    assert text == "inputout! "
+
+
+def test_safety_settings_and_an_empty_config_are_accepted(http: TestClient) -> None:
+    safety = [{"category": 7, "threshold": 4}]
+    assert ask(http, safetySettings=safety, generationConfig={}, tools=[]).status_code == 200
+
+
+def test_a_native_model_hears_a_system_instruction(http: TestClient) -> None:
+    answer = ask(http, "b", systemInstruction={"role": "user", "parts": {"text": "a"}}).json()
+    assert answer["candidates"][0]["content"]["parts"] == [{"text": "ab "}]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (
+            {"systemInstruction": {"parts": [{"text": "x"}]}},
+            f"Developer instruction is not enabled for {ALIAS}",
+        ),
+        (
+            {"generationConfig": {"responseMimeType": "application/json"}},
+            "JSON mode is not enabled for this model",
+        ),
+        (
+            {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}]},
+            f"Image input modality is not enabled for {ALIAS}",
+        ),
+        ({"contents": [{"parts": [{"text": "x" * 40_001}]}]}, "has 40001 characters; the limit of"),
+        ({"tools": [{"functionDeclarations": [{"name": "f"}]}]}, "Function calling is not enabled for"),
+        ({"cachedContent": "cachedContents/x"}, "Cached content is not enabled for"),
+    ],
+)
+def test_what_the_card_forbids_is_refused_in_googles_words(
+    http: TestClient, body: dict[str, Any], problem: str
+) -> None:
+    assert problem in refusal(ask(http, model=ALIAS, **body))
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"temperature": 2.5}, "temperature is 2.5; it must lie between 0 and 2"),
+        ({"temperature": "NaN"}, "temperature is nan"),
+        ({"topP": 1.5}, "top_p is 1.5"),
+        ({"topK": 0}, "top_k is 0; it must be at least 1"),
+        ({"maxOutputTokens": 0}, "max_output_tokens is 0; it must lie between 1 and 32"),
+        ({"maxOutputTokens": 33}, "max_output_tokens is 33"),
+        ({"candidateCount": 9}, "candidate_count is 9; it must lie between 1 and 8"),
+        ({"stopSequences": ["a"] * 6}, "stop_sequences has 6 items; the limit is 5"),
+        ({"stopSequences": ["a", ""]}, "stop_sequences[1] is empty"),
+        ({"presencePenalty": 3}, "presence_penalty is 3"),
+        ({"logprobs": 2}, "response_logprobs is not true"),
+        ({"responseLogprobs": True, "logprobs": 21}, "logprobs is 21"),
+        ({"responseMimeType": "image/png"}, "response_mime_type is 'image/png'"),
+        ({"responseSchema": {"type": "STRING"}}, "needs response_mime_type"),
+        ({"responseModalities": ["AUDIO"]}, "Output other than text is not enabled"),
+        ({"thinkingConfig": {"includeThoughts": True}}, "Thinking is not enabled"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused(http: TestClient, config: dict[str, Any], problem: str) -> None:
+    assert problem in refusal(ask(http, generationConfig=config))
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        ([], "contents is empty"),
+        ([{"parts": []}], "contents[0].parts must not be empty"),
+        ([{"parts": [{}]}], "contents[0].parts[0].data is missing"),
+        ([{"role": "wizard", "parts": [{"text": "x"}]}], "Please use a valid role: user, model."),
+        ([{"role": "model", "parts": [{"text": "x"}]}], "end with a user role"),
+    ],
+)
+def test_contents_that_say_nothing_are_refused(http: TestClient, contents: object, problem: str) -> None:
+    assert problem in refusal(ask(http, contents=contents))
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(http: TestClient) -> None:
+    message = refusal(ask(http, "x" * 100))
+    assert message == "The input token count (103) exceeds the maximum number of tokens allowed (63)."
+
+
+def test_an_answer_never_runs_beyond_the_context(http: TestClient, engine: EchoEngine) -> None:
+    ask(http, "x" * 40)
+    assert engine.requests[0].options.max_tokens == CONTEXT_LENGTH - 43
+
+
+def test_a_json_schema_goes_to_the_engine(http: TestClient, engine: EchoEngine) -> None:
+    schema = {
+        "type": "OBJECT",
+        "properties": {"b": {"type": "INTEGER"}, "a": {"type": "STRING", "nullable": True}},
+    }
+    config = {
+        "responseMimeType": "application/json",
+        "responseSchema": {**schema, "propertyOrdering": ["b", "a"]},
+    }
+    assert ask(http, generationConfig=config).status_code == 200
+    assert engine.requests[0].options.json_mode
+    assert engine.requests[0].options.response_schema == (
+        '{"type": "object", "properties": {"b": {"type": "integer"}, '
+        '"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}'
+    )
+
+
+def test_a_model_that_waits_says_so(http: TestClient) -> None:
+    create(http)
+    reply = ask(http, model="tunedModels/a")
+    assert reply.json()["error"]["status"] == "FAILED_PRECONDITION"
+    assert "it waits for its turn" in refusal(reply)
+
+
+def test_a_model_that_is_being_tuned_says_how_far_it_is(http: TestClient, queue: Queue) -> None:
+    create(http)
+    job = queue.claim("w", "tiny")
+    assert job is not None
+    queue.beat(job, [snapshot(1), snapshot(2)])
+    assert "2 of 38 steps are done" in refusal(ask(http, model="tunedModels/a"))
+
+
+def test_a_model_that_failed_says_why(http: TestClient, queue: Queue) -> None:
+    create(http)
+    job = queue.claim("w", "tiny")
+    assert job is not None
+    queue.settle(job, Failed(Code.INTERNAL, "the loss was not finite"))
+    assert "its tuning failed: the loss was not finite" in refusal(ask(http, model="tunedModels/a"))
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("tunedModels/nope", "Tuned model tunedModels/nope does not exist."),
+        (
+            "models/nope",
+            "models/nope is not found for API version v1beta, or is not supported for generateContent.",
+        ),
+    ],
+)
+def test_a_model_that_is_not_there_is_not_found(http: TestClient, model: str, problem: str) -> None:
+    assert problem in refusal(ask(http, model=model), 404)

@@ -1,0 +1,176 @@
+"""The checks that need only the request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from overtone.errors import InvalidArgument
+from overtone.service import rules
+from overtone.wire import messages as m
+from tests.service.fakes import tiny_card
+
+CARD = tiny_card(max_input_chars=40_000, max_output_chars=5_000)
+
+
+def task(*pairs: tuple[str, str], **hyperparameters: Any) -> Any:
+    message = m.TuningTask.pb(m.TuningTask(hyperparameters=hyperparameters))
+    message.training_data.SetInParent()
+    for text_input, output in pairs:
+        message.training_data.examples.examples.add(text_input=text_input, output=output)
+    return message
+
+
+@pytest.mark.parametrize("tuned_model_id", ["a", "a1", "number-generator", "a" * 40])
+def test_a_sound_id_may_be_chosen(tuned_model_id: str) -> None:
+    rules.check_tuned_model_id(tuned_model_id)
+
+
+@pytest.mark.parametrize(
+    "tuned_model_id", ["A", "1a", "a-", "-a", "a_b", "a/b", "a.b", "a b", "é", "a" * 41, "a\n"]
+)
+def test_an_unsound_id_is_refused(tuned_model_id: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"tuned_model_id is .* at most 40 characters"):
+        rules.check_tuned_model_id(tuned_model_id)
+
+
+@pytest.mark.parametrize(
+    ("display_name", "start"),
+    [
+        ("number generator model", "number-generator-model-"),
+        ("test_number_generator", "testnumbergenerator-"),
+        ("Test  Two", "test--two-"),
+        ("1st model", "st-model-"),
+        ("числа", ""),
+        ("", ""),
+        ("-", ""),
+    ],
+)
+def test_an_id_is_made_from_the_display_name(display_name: str, start: str) -> None:
+    made = rules.generate_tuned_model_id(display_name)
+    assert made.startswith(start)
+    assert len(made) == len(start) + 12
+
+
+def test_a_display_name_is_counted_in_characters() -> None:
+    rules.check_display_name("ü" * 40)
+    with pytest.raises(InvalidArgument, match=r"display_name has 41 characters; the limit is 40"):
+        rules.check_display_name("ü" * 41)
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "epochs", "batch", "steps"),
+    [(15, 5, 2, 38), (15, 5, 4, 19), (15, 100, 4, 375), (15, 3, 2, 23), (25, 10, 16, 16)],
+)
+def test_steps_are_counted_as_the_old_service_did(
+    num_examples: int, epochs: int, batch: int, steps: int
+) -> None:
+    assert rules.count_steps(num_examples, rules.Hyperparameters(epochs, batch, 0.001)) == steps
+
+
+def test_more_steps_than_the_protocol_counts_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="the protocol counts to 2147483647"):
+        rules.count_steps(2, rules.Hyperparameters(2**31 - 1, 1, 0.001))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (5, 4, 0.001)),
+        ({"epoch_count": 100, "batch_size": 1}, (100, 1, 0.001)),
+        ({"learning_rate": 0.02}, (5, 4, 0.02)),
+        ({"learning_rate_multiplier": 0.5}, (5, 4, 0.0005)),
+    ],
+)
+def test_hyperparameters_are_obeyed_or_chosen(
+    given: dict[str, Any], expected: tuple[int, int, float]
+) -> None:
+    chosen = rules.resolve_hyperparameters(task(**given).hyperparameters, CARD, num_examples=15)
+    assert (chosen.epoch_count, chosen.batch_size, chosen.learning_rate) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"epoch_count": 0}, "epoch_count is 0; it must be at least 1"),
+        ({"batch_size": -1}, "batch_size is -1; it must be at least 1"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must be a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"learning_rate_multiplier": float("inf")}, "learning_rate_multiplier is inf"),
+    ],
+)
+def test_hyperparameters_that_cannot_be_are_refused(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        rules.resolve_hyperparameters(task(**given).hyperparameters, CARD, num_examples=15)
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        (("x" * 40_001, "y"), r"examples\[1\].text_input has 40001 characters; the limit is 40000"),
+        (("x", "y" * 5_001), r"examples\[1\].output has 5001 characters; the limit is 5000"),
+        (("x", ""), r"examples\[1\].output is empty"),
+    ],
+)
+def test_a_bad_example_is_named_by_its_index(pair: tuple[str, str], problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        rules.read_examples(task(("1", "2"), pair), CARD)
+
+
+def test_examples_at_the_limits_are_taken() -> None:
+    assert len(rules.read_examples(task(("é" * 40_000, "é" * 5_000), ("", "y")), CARD)) == 2
+
+
+def test_no_examples_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="is empty; at least 1 example is needed"):
+        rules.read_examples(task(), CARD)
+
+
+def test_missing_training_data_shows_the_way_for_newer_clients() -> None:
+    with pytest.raises(InvalidArgument, match=r"google-genai==1\.46\.0(.|\n)*extra_body"):
+        rules.read_examples(m.TuningTask.pb(m.TuningTask()), CARD)
+
+
+def test_an_example_longer_than_the_context_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"examples\[2\] has 65 tokens .* context of 64 tokens"):
+        rules.check_example_tokens([1, 64, 65], CARD)
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields", "expected"),
+    [
+        (["description"], {"display_name": "d"}, ["description"]),
+        ([], {"display_name": "d", "state": "ACTIVE"}, ["display_name"]),
+        (["*"], {}, list(rules.WRITABLE)),
+    ],
+)
+def test_a_mask_chooses_writable_fields(
+    paths: list[str], fields: dict[str, Any], expected: list[str]
+) -> None:
+    assert rules.masked(paths, m.TunedModel(fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("base_model", "cannot be changed"),
+        ("tuning_task.snapshots", "cannot be changed"),
+        ("state", "cannot be changed"),
+        ("nonsense", "is not a field"),
+        ("", "is not a field"),
+    ],
+)
+def test_a_mask_of_other_fields_is_refused(path: str, problem: str) -> None:
+    with pytest.raises(InvalidArgument, match=problem):
+        rules.masked([path], m.TunedModel())
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 10), (5, 5), (1000, 1000), (5000, 1000)])
+def test_a_page_is_as_large_as_asked_within_reason(asked: int, given: int) -> None:
+    assert rules.page_size(asked) == given
+
+
+def test_a_negative_page_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="page_size is -1"):
+        rules.page_size(-1)

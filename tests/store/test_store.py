@@ -1,0 +1,97 @@
+"""Tuned models in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from overtone.errors import AlreadyExists, NotFound
+from overtone.store.grants import Grantee, has_role, shared_with_everyone
+from overtone.store.store import Store, has_text
+from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
+
+ME = Grantee(OWNER)
+
+
+def test_what_was_created_is_found_again(store: Store) -> None:
+    created = add_model(store, "a", display_name="A", temperature=0.5, reader_project_numbers=[7])
+    assert store.get_tuned_model("a") == created
+    assert (created.create_time, created.job_state, created.folder_name[:2]) == (MOMENT, "QUEUED", "a.")
+
+
+def test_its_owner_has_a_permission(store: Store) -> None:
+    row = add_model(store, "a")
+    assert store.roles_of(row, ME) == {"OWNER"}
+    assert store.roles_of(row, Grantee("other@example.com")) == set()
+
+
+def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:
+    kept = add_model(store, "a")
+    with pytest.raises(AlreadyExists, match="Tuned model tunedModels/a already exists"):
+        add_model(store, "a")
+    assert [path.name for path in store.tuned_folder.iterdir()] == [kept.folder_name]
+
+
+def test_a_failure_while_the_folder_is_filled_leaves_nothing(store: Store) -> None:
+    def fail(folder: Path) -> None:
+        make(folder)
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        store.create_tuned_model(model_values("a"), job_values(), OWNER, fail)
+    assert store.find_tuned_model("a") is None
+    assert list(store.tuned_folder.iterdir()) == []
+
+
+def test_a_deleted_model_is_gone_with_its_folder(store: Store) -> None:
+    row = add_model(store, "a")
+    store.delete_tuned_model(row)
+    assert not store.folder_of(row).exists()
+    with pytest.raises(NotFound, match="Tuned model tunedModels/a does not exist"):
+        store.get_tuned_model("a")
+
+
+def test_a_model_made_again_is_another_one(store: Store) -> None:
+    first = add_model(store, "a")
+    store.delete_tuned_model(first)
+    second = add_model(store, "a")
+    assert second.uid > first.uid
+    assert second.folder_name != first.folder_name
+
+
+def test_folders_that_no_model_owns_are_swept(store: Store) -> None:
+    row = add_model(store, "a")
+    make(store.tuned_folder / "b.0123")
+    assert store.sweep_folders() == ["b.0123"]
+    assert [path.name for path in store.tuned_folder.iterdir()] == [row.folder_name]
+
+
+def test_lists_are_oldest_first_and_go_on_after_a_row(store: Store) -> None:
+    rows = [add_model(store, name) for name in "cab"]
+    assert store.list_tuned_models([], 0, 2) == rows[:2]
+    assert store.list_tuned_models([], rows[1].uid, 2) == rows[2:]
+
+
+@pytest.mark.parametrize("word", ["straße", "STRASSE", "number gen", "100%"])
+def test_free_text_is_found_whatever_its_case(store: Store, word: str) -> None:
+    row = add_model(store, "a", display_name="Number generator", description="Straße 100% sure_")
+    add_model(store, "b", display_name="100 other", description="nothing")
+    assert store.list_tuned_models([has_text(word)], 0, 9) == [row]
+
+
+def test_a_change_of_the_name_is_found_by_it(store: Store) -> None:
+    row = store.update_tuned_model(add_model(store, "a").uid, {"display_name": "New"})
+    assert store.list_tuned_models([has_text("new")], 0, 9) == [row]
+
+
+def test_lists_by_role_show_only_those(store: Store) -> None:
+    mine = add_model(store, "a")
+    add_model(store, "b", owner="other@example.com")
+    assert store.list_tuned_models([has_role(("OWNER",), ME)], 0, 9) == [mine]
+    assert store.list_tuned_models([has_role(("READER",), ME)], 0, 9) == []
+    assert store.list_tuned_models([shared_with_everyone()], 0, 9) == []
+
+
+def test_the_secret_is_the_same_for_all(store: Store) -> None:
+    assert Store(store.url, store.tuned_folder).secret == store.secret

@@ -1,0 +1,161 @@
+"""JSON values to messages and back; protobuf's own json_format is the oracle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from overtone.errors import InvalidArgument
+from overtone.wire import messages as m
+from overtone.wire.json_body import from_message, shortest, to_message
+
+
+def refused(value: Any, kind: Any = m.TunedModel) -> InvalidArgument:
+    with pytest.raises(InvalidArgument) as caught:
+        to_message(value, kind)
+    return caught.value
+
+
+def test_both_spellings_mix_in_one_body() -> None:
+    message = to_message({"display_name": "a", "baseModel": "models/b"}, m.TunedModel)
+    assert (message.display_name, message.base_model) == ("a", "models/b")
+
+
+@pytest.mark.parametrize("state", ["ACTIVE", 2])
+def test_enums_come_by_name_or_number(state: object) -> None:
+    assert to_message({"state": state}, m.TunedModel).state == m.TunedModel.State.ACTIVE
+
+
+@pytest.mark.parametrize("number", ["123", 123])
+def test_long_integers_come_as_text_or_number_and_leave_as_text(number: object) -> None:
+    message = to_message({"readerProjectNumbers": [number]}, m.TunedModel)
+    assert from_message(message) == {"readerProjectNumbers": ["123"]}
+
+
+def test_a_lone_value_is_a_list_of_one() -> None:
+    request = to_message({"contents": {"parts": {"text": "hi"}}}, m.GenerateContentRequest)
+    assert request.contents[0].parts[0].text == "hi"
+
+
+def test_null_is_unset() -> None:
+    assert "temperature" not in to_message({"temperature": None, "displayName": None}, m.TunedModel)
+
+
+def test_a_mask_takes_both_spellings() -> None:
+    request = to_message({"update_mask": "display_name,topP"}, m.UpdateTunedModelRequest)
+    assert list(request.update_mask.paths) == ["display_name", "top_p"]
+
+
+def test_an_unknown_field_is_told_in_googles_words() -> None:
+    error = refused({"tunedModel": {"foo": 1}}, m.CreateTunedModelRequest)
+    sentence = "Invalid JSON payload received. Unknown name \"foo\" at 'tuned_model': Cannot find field."
+    assert error.message == sentence
+    assert error.details == (
+        {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": "tuned_model", "description": sentence}],
+        },
+    )
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    error = refused({"foo": 1, "temperature": "hot", "tuningTask": {"bar": 2}})
+    assert error.message.split("\n") == [
+        'Invalid JSON payload received. Unknown name "foo": Cannot find field.',
+        "Invalid value at 'temperature' (TYPE_FLOAT), \"hot\"",
+        "Invalid JSON payload received. Unknown name \"bar\" at 'tuning_task': Cannot find field.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ([], 'Invalid JSON payload received. Unknown name "": Root element must be a message.'),
+        ({"temperature": [1]}, "Proto field is not repeating, cannot start list."),
+        ({"description": {}}, "Invalid value at 'description' (TYPE_STRING), {}"),
+        ({"description": "\ud800"}, "Invalid value at 'description' (TYPE_STRING)"),
+        ({"topK": 1.5}, "Invalid value at 'top_k' (TYPE_INT32), 1.5"),
+        ({"topK": 2**31}, "Invalid value at 'top_k' (TYPE_INT32), 2147483648"),
+        ({"topK": True}, "Invalid value at 'top_k' (TYPE_INT32), true"),
+        ({"temperature": 1e300}, "Invalid value at 'temperature' (TYPE_FLOAT), 1e+300"),
+        ({"state": "GONE"}, 'generativelanguage.v1beta.TunedModel.State), "GONE"'),
+        ({"tuningTask": "x"}, 'generativelanguage.v1beta.TuningTask), "x"'),
+        ({"createTime": "yesterday"}, "Invalid JSON payload received."),
+        ({"readerProjectNumbers": ["1" * 30]}, "Invalid value at 'reader_project_numbers[0]' (TYPE_INT64)"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(value: object, sentence: str) -> None:
+    assert sentence in refused(value).message
+
+
+def test_two_members_of_a_oneof_are_refused() -> None:
+    rates = {"hyperparameters": {"learningRate": 1, "learning_rate_multiplier": 2}}
+    assert refused({"tuningTask": rates}).message == (
+        "Invalid value at 'tuning_task.hyperparameters' (oneof), oneof field 'learning_rate_option' is "
+        "already set. Cannot set 'learningRateMultiplier'"
+    )
+
+
+def test_deep_nesting_is_refused_and_not_crashed_on() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(150):
+        schema = {"items": schema}
+    body = {"generationConfig": {"responseSchema": schema}}
+    assert "Message too deep" in refused(body, m.GenerateContentRequest).message
+
+
+def test_a_float_is_written_with_its_fewest_digits() -> None:
+    message = m.TunedModel(temperature=0.9, top_p=1.0)
+    assert from_message(message) == {"temperature": 0.9, "topP": 1}
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_the_shortest_float_is_still_the_same_float(value: float) -> None:
+    assert m.TunedModel(temperature=shortest(value)).temperature == value
+
+
+def test_an_operation_is_written_as_protobuf_writes_it() -> None:
+    operation = m.Operation(name="tunedModels/a/operations/b", done=True)
+    tuned_model = m.TunedModel(name="tunedModels/a", state="ACTIVE", reader_project_numbers=[7])
+    operation.response.Pack(m.to_pb(tuned_model))
+    operation.metadata.Pack(m.to_pb(m.CreateTunedModelMetadata(total_steps=3, completed_percent=50)))
+    assert from_message(operation) == json_format.MessageToDict(operation)
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+tuned_models = st.builds(
+    m.TunedModel,
+    name=texts,
+    description=texts,
+    temperature=st.none() | st.floats(0, 1, width=32),
+    top_k=st.none() | st.integers(-(2**31), 2**31 - 1),
+    state=st.sampled_from([0, 1, 2, 3]),
+    reader_project_numbers=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+)
+
+
+@given(tuned_models)
+def test_a_message_survives_the_way_out_and_in(message: Any) -> None:
+    written = from_message(message)
+    assert written == json_format.MessageToDict(m.to_pb(message))
+    assert to_message(written, m.TunedModel) == message
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = [field.name for field in m.descriptor_of(m.TunedModel).fields]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=3) | json_values)
+def test_any_body_is_either_read_or_refused(value: Any) -> None:
+    try:
+        to_message(value, m.TunedModel)
+    except InvalidArgument as error:
+        assert error.message
