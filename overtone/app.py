@@ -33,7 +33,6 @@ def build_api(settings: Settings) -> Starlette:
     from overtone.service.access import Access
     from overtone.service.chats import Chats
     from overtone.service.services import build_servicers
-    from overtone.service.sweep import sweep_orphans
     from overtone.store.store import Store
     from overtone.wire import rest_door
 
@@ -46,7 +45,7 @@ def build_api(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(sweep_orphans, store)
+        await asyncio.to_thread(store.sweep_folders)
         yield
         await engine.close()
         store.close()

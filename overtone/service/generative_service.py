@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from overtone.config import Settings
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
@@ -27,7 +27,7 @@ from overtone.wire import messages as m
 class Engine(Protocol):
     """What answers for one base model (engine.client.EngineClient)."""
 
-    def generate(self, request: GenerateRequest, timeout_s: float) -> AsyncGenerator[GenerateEvent]:
+    def generate(self, request: GenerateRequest, timeout_s: float) -> AsyncIterator[GenerateEvent]:
         """Yield the events of one call; closing the iterator cancels the call in the engine."""
         ...
 
@@ -105,9 +105,9 @@ class GenerativeService:
         return engine
 
     async def _events(self, call: Call) -> AsyncGenerator[GenerateEvent]:
-        events = call.engine.generate(call.request, self.timeout_s)
-        async with aclosing(events) as open_events:
-            async for event in open_events:
+        events: Any = call.engine.generate(call.request, self.timeout_s)
+        async with aclosing(events):
+            async for event in events:
                 yield event
 
 
