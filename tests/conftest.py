@@ -1,4 +1,4 @@
-"""Services for the slow tests: one on a tiny random base, one on the real one, started when first asked for."""
+"""Services for the slow tests: one on a tiny random base, one on the real one, started when first asked."""
 
 from __future__ import annotations
 
