@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overtone.cli.options import data_option, load_settings
+from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
+
+if TYPE_CHECKING:
+    from overtone.model.registry import Card
 
 
 @click.group()
@@ -18,33 +23,27 @@ def models() -> None:
 @models.command("list")
 @data_option
 def list_models(data: Path | None) -> None:
-    """List the base models that are here, and the names that clients may call them."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    from overtone.model.registry import ALIASES, Registry
+    """List the base models that are here, and the older names that clients may say instead."""
+    from overtone.model.registry import Registry
 
     settings = load_settings(data=data)
-    registry = Registry(settings.bases, settings.base)
-    bases = registry.list_bases()
-    if not bases:
+    cards = Registry(settings.bases, settings.base).list_cards()
+    if all(card.is_alias for card in cards):
         click.echo("No base model is here yet. Get one with: overtone models pull")
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("model", "parameters", "size", "context", "licence", "also called"):
-        table.add_column(heading, overflow="fold")
-    for card in bases:
-        aliases = [f"models/{alias.id}" for alias in ALIASES] if card.id == settings.base else []
-        table.add_row(
-            f"models/{card.id}",
-            f"{card.num_parameters / 1e6:,.0f} M",
-            f"{card.size_bytes / 1e6:,.0f} MB",
-            f"{card.context_length:,}",
-            card.licence,
-            "\n".join(aliases),
-        )
-    Console().print(table)
+    rows = [_row(card) for card in sorted(cards, key=lambda card: card.is_alias)]
+    click.echo(format_table(("model", "runs on", "parameters", "size", "context", "licence"), rows))
+
+
+def _row(card: Card) -> tuple[str, ...]:
+    return (
+        f"models/{card.id}",
+        f"models/{card.base_id}" if card.is_alias else "",
+        f"{card.num_parameters / 1e6:,.0f} M",
+        f"{card.size_bytes / 1e6:,.0f} MB",
+        f"{card.context_length:,}",
+        card.licence,
+    )
 
 
 @models.command()

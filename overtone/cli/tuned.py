@@ -11,6 +11,7 @@ import click
 
 from overtone.cli.names import short, tuned_model_name
 from overtone.cli.options import client_options, json_option, local_url
+from overtone.cli.table import format_table
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -30,7 +31,7 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
     elif not found:
         click.echo("There is no tuned model yet. Make one with: overtone tune FILE")
     else:
-        _print_table(found)
+        click.echo(format_table(("model", "state", "made", "base", "name"), [_row(each) for each in found]))
 
 
 @click.command()
@@ -67,23 +68,14 @@ def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None)
             click.echo(f"Deleted {name}.")
 
 
-def _print_table(tuned_models: list[dict[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("model", "name", "state", "base", "made"):
-        table.add_column(heading, overflow="fold")
-    for tuned_model in tuned_models:
-        table.add_row(
-            short(tuned_model["name"]),
-            tuned_model.get("displayName", ""),
-            tuned_model["state"].lower(),
-            _source(tuned_model),
-            tuned_model["createTime"][:16].replace("T", " "),
-        )
-    Console().print(table)
+def _row(tuned_model: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        short(tuned_model["name"]),
+        tuned_model["state"].lower(),
+        tuned_model["createTime"][:16].replace("T", " "),
+        _source(tuned_model),
+        tuned_model.get("displayName", ""),
+    )
 
 
 def _source(tuned_model: dict[str, Any]) -> str:
