@@ -79,10 +79,9 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     weights, config = _read(folder / WEIGHTS), _parse_config(folder)
     if expected_digest and hashlib.sha256(weights).hexdigest() != expected_digest:
         raise OvertoneError(f"The adapter in {folder} is not the one that was stored: its digest differs.")
-    if base_id and config.get("base_model_name_or_path") not in (None, "", base_id):
-        raise OvertoneError(
-            f"The adapter in {folder} belongs to the base {config['base_model_name_or_path']}, not to {base_id}."
-        )
+    given = config.get("base_model_name_or_path")
+    if base_id and given and given != base_id:
+        raise OvertoneError(f"The adapter in {folder} belongs to the base {given}, not to {base_id}.")
     adapter = Adapter(config["r"], _alpha(config))
     for place, side, tensor in _parse_weights(folder, weights):
         (adapter.a if side == "A" else adapter.b)[place] = tensor

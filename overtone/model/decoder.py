@@ -91,7 +91,8 @@ class Decoder:
         """Return the last layer's normed hidden_TD, ready for `logits`.
 
         Tokens of any number of texts stand flat in one row; only `attend` knows which belong together. `keep`
-        names the rows wanted: past its attention the last layer works for these alone; only these return.
+        names the rows wanted: past its attention the last layer works for these alone; only these return, and
+        only these reach `project` there as "o", "gate_up" and "down".
         """
         x_TD, tables = self.embed(ids_T), self.tables(positions_T)
         last = self.config.num_layers - 1

@@ -4,7 +4,7 @@ One job's matrices live in one flat float32 tensor, their gradients in another, 
 a checkpoint is one operation, not four hundred. The fused projection with its adapters is one autograd node
 with a backward written by hand:
 
-    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for every job's rows, every target's part
+    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each target's part
     dx = g W,             dx[rows] += du A          with du = scale · g[rows, part] B
     dA += duᵀ x[rows],    dB += scale · g[rows, part]ᵀ u                 with u = x[rows] Aᵀ
 
@@ -122,12 +122,27 @@ class LoraWeights:
                 yield (layer, target), a_RI, b_OR.detach()
 
 
-def project_with(decoder: Decoder, slots: Sequence[tuple[slice, LoraWeights]]) -> Project:
-    """Return a `Project` that sends each slice of rows through the base and through its own adapter."""
+@dataclass(frozen=True)
+class Slot:
+    """Rows that go through one adapter: where they stand in the whole, and where among the kept ones."""
+
+    lora: LoraWeights
+    rows: slice
+    kept_rows: slice | None = None  # needed when the decoder's forward is told to `keep`
+
+    def find_rows(self, past_keep: bool) -> slice:
+        return self.kept_rows if past_keep and self.kept_rows is not None else self.rows
+
+
+def project_with(decoder: Decoder, slots: Sequence[Slot]) -> Project:
+    """Return a `Project` that sends each slot's rows through the base and through its own adapter."""
 
     def project(layer: int, name: str, x_TI: Tensor) -> Tensor:
         base = decoder.layers[layer]
-        shares = [(rows, lora.scale, lora.pairs[layer, name]) for rows, lora in slots]
+        past_keep = layer == decoder.config.num_layers - 1 and name != "qkv"
+        shares = [
+            (slot.find_rows(past_keep), slot.lora.scale, slot.lora.pairs[layer, name]) for slot in slots
+        ]
         trained = [matrix for _, _, pair in shares for matrix in (pair.a_RI, *pair.b_OR)]
         y_TO: Tensor = _apply(x_TI, base.weights[name], base.biases.get(name), shares, *trained)
         return y_TO

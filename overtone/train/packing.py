@@ -1,0 +1,131 @@
+"""Many documents in one flat row of tokens, without padding and without seeing one another.
+
+What all documents of a slot begin with (the template's system message, mostly) stands in the row once,
+before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
+could not see the rest anyway. A slot is one job; its tokens are contiguous, so that its adapter applies to
+a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from overtone.train.attention import Piece, Spans, group_pieces
+from overtone.train.data import Document
+
+MIN_PREFIX = 4  # a shorter common beginning is not worth its bookkeeping
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One forward and backward pass."""
+
+    ids_T: Tensor
+    positions_T: Tensor
+    rows: dict[int, slice]  # slot → its tokens
+    kept_rows: dict[int, slice]  # slot → its tokens among those of keep_N
+    spans: list[Spans]  # who attends to whom
+    keep_N: Tensor  # the rows that predict an output token
+    targets_N: Tensor  # the tokens to be predicted
+    slot_N: Tensor  # whose they are
+
+    def to(self, device: torch.device) -> Pack:
+        return Pack(
+            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows,
+            [span.to(device) for span in self.spans],
+            self.keep_N.to(device), self.targets_N.to(device), self.slot_N.to(device),
+        )  # fmt: skip
+
+
+def split_documents(
+    batches: Sequence[Sequence[Document]], max_tokens: int
+) -> Iterator[list[tuple[int, list[Document]]]]:
+    """Split the slots' batches into passes of at most max_tokens; a longer document is a pass of its own.
+
+    Yields for each pass its slots and their documents, in order.
+    """
+    part: list[tuple[int, Document]] = []
+    num_tokens = 0
+    for slot, batch in enumerate(batches):
+        for document in batch:
+            if part and num_tokens + len(document.ids) > max_tokens:
+                yield _by_slot(part)
+                part, num_tokens = [], 0
+            part.append((slot, document))
+            num_tokens += len(document.ids)
+    if part:
+        yield _by_slot(part)
+
+
+def pack(slots: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
+    """Lay out the documents of each slot."""
+    layout = _Layout()
+    for slot, documents in slots:
+        layout.add_slot(slot, documents)
+    return layout.finish()
+
+
+def common_prefix(documents: Sequence[Document]) -> int:
+    """Return how many tokens the documents share before any of them predicts an output token."""
+    if len(documents) < 2:
+        return 0
+    first, last = min(document.ids for document in documents), max(document.ids for document in documents)
+    limit = min(document.num_prompt for document in documents) - 1
+    shared = next((i for i in range(limit) if first[i] != last[i]), limit)
+    return shared if shared >= MIN_PREFIX else 0
+
+
+class _Layout:
+    """The row as it grows."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.rows: dict[int, slice] = {}
+        self.kept_rows: dict[int, slice] = {}
+        self.pieces: list[Piece] = []
+        self.keep: list[int] = []
+        self.targets: list[int] = []
+        self.slots: list[int] = []
+
+    def add_slot(self, slot: int, documents: Sequence[Document]) -> None:
+        begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
+        if num_shared:
+            self._add_text(documents[0].ids[:num_shared], range(0))
+        shared = range(begin, begin + num_shared)
+        for document in documents:
+            self._add_document(slot, document, shared)
+        self.rows[slot] = slice(begin, len(self.ids))
+        self.kept_rows[slot] = slice(begin_kept, len(self.keep))
+
+    def _add_document(self, slot: int, document: Document, shared: range) -> None:
+        """Add a document without the tokens that are shared, and without its last, which predicts nothing."""
+        begin = len(self.ids) - len(shared)
+        self._add_text(document.ids[len(shared) : -1], shared)
+        self.keep += range(begin + document.num_prompt - 1, begin + len(document.ids) - 1)
+        self.targets += document.ids[document.num_prompt :]
+        self.slots += [slot] * document.num_output
+
+    def _add_text(self, ids: Sequence[int], shared: range) -> None:
+        own = range(len(self.ids), len(self.ids) + len(ids))
+        self.ids += ids
+        self.positions += range(len(shared), len(shared) + len(ids))
+        self.pieces += Piece.cut(shared, own)
+
+    def finish(self) -> Pack:
+        return Pack(
+            torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
+            group_pieces(self.pieces), torch.tensor(self.keep), torch.tensor(self.targets),
+            torch.tensor(self.slots),
+        )  # fmt: skip
+
+
+def _by_slot(part: Sequence[tuple[int, Document]]) -> list[tuple[int, list[Document]]]:
+    return [
+        (slot, [document for _, document in group]) for slot, group in groupby(part, key=lambda pair: pair[0])
+    ]

@@ -1,0 +1,126 @@
+"""One adapter in training: its data, matrices, optimiser and progress. It does not know its company."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+from torch import Tensor
+
+from overtone.model.decoder_config import DecoderConfig
+from overtone.model.lora import LoraWeights
+from overtone.train.data import BatchOrder, Document
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an adapter learns. The defaults are those that generalised best (docs/log.md)."""
+
+    learning_rate: float
+    rank: int = 16
+    alpha: float = 32.0
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0  # gradients longer than this are shortened to it
+    warmup_steps: int = 0
+    decay: float = 0.0  # the share by which the rate has fallen, linearly, at the last step
+
+    def rate(self, step: int, total_steps: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        return self.learning_rate * warmup * (1.0 - self.decay * step / max(1, total_steps - 1))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimiser step reports."""
+
+    number: int  # counted from 1
+    epoch: int  # counted from 0
+    mean_loss: float  # over the batch's output tokens, before the step
+    computed_at: datetime
+
+
+@dataclass
+class Progress:
+    """All that a checkpoint holds: enough to go on to bit-identical weights."""
+
+    step: int
+    rate_factor: float  # halved when the loss ran away
+    parameters: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+
+    @property
+    def num_bytes(self) -> int:
+        return 3 * self.parameters.numel() * self.parameters.element_size()
+
+
+class Tuning:
+    """An adapter, its examples and its optimiser (AdamW, arXiv:1711.05101), all in float32."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        documents: Sequence[Document],
+        order: BatchOrder,
+        recipe: Recipe,
+        device: torch.device | str = "cpu",
+    ):
+        self.documents, self.order, self.recipe = documents, order, recipe
+        self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
+        self.lora.randomise(order.seed)
+        self.step, self.rate_factor = 0, 1.0
+        self._optimiser = torch.optim.AdamW(
+            [self.lora.flat], betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._moments = self._make_moments()
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.order.total_steps
+
+    def batch(self) -> list[Document]:
+        """Return the documents of the next step."""
+        return [self.documents[number] for number in self.order.batch(self.step)]
+
+    def advance(self, mean_loss: float) -> Step:
+        """Change the weights by the gradients that have gathered, and forget these."""
+        self._shorten_gradient()
+        rate = self.recipe.rate(self.step, self.order.total_steps) * self.rate_factor
+        self._optimiser.param_groups[0]["lr"] = rate
+        self._optimiser.step()
+        self.lora.grad.zero_()
+        finished = Step(self.step + 1, self.order.epoch(self.step), mean_loss, datetime.now(UTC))
+        self.step += 1
+        return finished
+
+    def save(self) -> Progress:
+        """Return a copy of everything that has changed since the beginning."""
+        first, second, _ = self._moments
+        copies = (tensor.to("cpu", copy=True) for tensor in (self.lora.flat, first, second))
+        return Progress(self.step, self.rate_factor, *copies)
+
+    def restore(self, progress: Progress) -> None:
+        """Go back, or on, to where `save` was called."""
+        first, second, num_steps = self._moments
+        self.lora.flat.copy_(progress.parameters)
+        first.copy_(progress.first_moment)
+        second.copy_(progress.second_moment)
+        num_steps.fill_(float(progress.step))
+        self.lora.grad.zero_()
+        self.step, self.rate_factor = progress.step, progress.rate_factor
+
+    def _make_moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the optimiser its state before the first step, so that it can be restored before."""
+        flat = self.lora.flat
+        moments = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), device=flat.device)
+        names = ("exp_avg", "exp_avg_sq", "step")
+        self._optimiser.state[flat] = dict(zip(names, moments, strict=True))
+        return moments
+
+    def _shorten_gradient(self) -> None:
+        norm = torch.linalg.vector_norm(self.lora.grad)
+        self.lora.grad.mul_((self.recipe.max_grad_norm / norm.clamp(min=1e-30)).clamp(max=1.0))

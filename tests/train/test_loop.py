@@ -1,0 +1,165 @@
+"""Losses and gradients of packed, joint training against transformers + peft, one example at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from overtone.model.decoder import Decoder
+from overtone.train import attention, loop, loss
+from overtone.train.data import BatchOrder, Document
+from overtone.train.loop import add_gradients, step_jointly, tune
+from overtone.train.tuning import Recipe, Step, Tuning
+from tests.model.test_decoder import FAMILIES, make_oracle
+from tests.model.test_lora import grads_by_place, make_peft, place_of
+from tests.model.tiny import make_base, random_adapter
+from tests.train.texts import documents
+
+# peft asks transformers 5 by a name that it has since replaced.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Decoder:
+    make_base(tmp_path)
+    return Decoder.load(tmp_path)
+
+
+def make_tuning(
+    decoder: Decoder,
+    seed: int = 3,
+    rank: int = 4,
+    rate: float = 0.01,
+    batch_size: int = 2,
+    data: Sequence[Document] = (),
+) -> Tuning:
+    data = data or documents()
+    return Tuning(
+        decoder.config, data, BatchOrder(len(data), 3, batch_size, seed), Recipe(rate, rank, alpha=8.0)
+    )
+
+
+def test_loss_and_gradients_are_those_of_transformers_and_peft(decoder: Decoder, tmp_path: Path) -> None:
+    adapter = random_adapter(decoder, rank=4, alpha=8.0, seed=1)
+    oracle, tuning = make_peft(tmp_path, adapter), make_tuning(decoder)
+    tuning.lora.copy_from(adapter)
+
+    (our_loss,) = add_gradients(decoder, [tuning], [documents()])
+    their_loss = plain_loss(oracle, documents())
+    their_loss.backward()
+
+    assert our_loss == pytest.approx(their_loss.item(), rel=1e-5)
+    ours = grads_by_place(tuning.lora)
+    for name, parameter in oracle.named_parameters():
+        if parameter.requires_grad:
+            place, side = place_of(name)
+            torch.testing.assert_close(
+                (ours.a if side == "lora_A" else ours.b)[place], parameter.grad, atol=1e-5, rtol=1e-5
+            )
+
+
+def plain_loss(model: torch.nn.Module, batch: Sequence[Document]) -> Tensor:
+    """Return the mean over the batch's output tokens, each document run by itself."""
+    terms = []
+    for document in batch:
+        logits_TV = model(torch.tensor(document.ids)[None]).logits[0]
+        predicted = slice(document.num_prompt - 1, -1)
+        targets = torch.tensor(document.ids[document.num_prompt :])
+        terms.append(F.cross_entropy(logits_TV[predicted], targets, reduction="none"))
+    return torch.cat(terms).mean()
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3", "mistral", "olmo2", "phi3"])
+def test_packing_is_exact_for_windows_and_caps_too(family: str, tmp_path: Path) -> None:
+    oracle = make_oracle(*FAMILIES[family])
+    oracle.save_pretrained(tmp_path)
+    decoder = Decoder.load(tmp_path)
+    data = [Document(tuple(token % 57 + 3 for token in d.ids), d.num_prompt) for d in documents()]
+
+    (our_loss,) = add_gradients(decoder, [make_tuning(decoder, data=data)], [data])
+
+    assert our_loss == pytest.approx(plain_loss(oracle, data).item(), rel=1e-5)
+
+
+def test_a_job_in_company_has_the_losses_it_has_alone(decoder: Decoder) -> None:
+    def make_jobs() -> list[Tuning]:
+        return [
+            make_tuning(decoder, seed=1, rank=4, rate=0.01, batch_size=2),
+            make_tuning(decoder, seed=2, rank=2, rate=0.05, batch_size=4, data=documents()[:3]),
+            make_tuning(decoder, seed=3, rank=7, rate=0.002, batch_size=1),
+        ]
+
+    alone: list[list[float]] = []
+    for tuning in make_jobs():
+        alone.append([])
+        tune(decoder, tuning, lambda step: alone[-1].append(step.mean_loss))
+
+    together = losses_in_company(decoder, make_jobs())
+
+    assert [len(losses) for losses in together] == [8, 3, 15]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def losses_in_company(decoder: Decoder, jobs: Sequence[Tuning]) -> list[list[float]]:
+    """Step all jobs that are not done jointly; the last one joins two steps late."""
+    losses: list[list[float]] = [[] for _ in jobs]
+    for round_ in range(100):
+        present = [i for i, job in enumerate(jobs) if not job.done and (i < len(jobs) - 1 or round_ >= 2)]
+        for i, step in zip(present, step_jointly(decoder, [jobs[i] for i in present]), strict=True):
+            losses[i].append(step.mean_loss)
+    return losses
+
+
+def test_small_passes_recomputation_and_chunks_change_nothing(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, split = make_tuning(decoder), make_tuning(decoder)
+    (loss_whole,) = add_gradients(decoder, [whole], [documents()])
+
+    monkeypatch.setattr(loop, "max_tokens", lambda decoder: 12)
+    monkeypatch.setattr(attention, "MAX_QUERIES", 4)
+    monkeypatch.setattr(loss, "CHUNK_LOGITS", 3 * decoder.config.vocab_size)
+    (loss_split,) = add_gradients(decoder, [split], [documents()])
+
+    assert loss_split == pytest.approx(loss_whole, rel=1e-5)
+    torch.testing.assert_close(split.lora.grad, whole.lora.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_training_repeats_itself_bit_for_bit(decoder: Decoder) -> None:
+    first, second = make_tuning(decoder), make_tuning(decoder)
+    tune(decoder, first, lambda step: None)
+    tune(decoder, second, lambda step: None)
+    assert torch.equal(first.lora.flat, second.lora.flat)
+
+
+def test_training_learns_the_examples(decoder: Decoder) -> None:
+    steps: list[Step] = []
+    order = BatchOrder(5, 40, 5, seed=1)
+    tune(decoder, Tuning(decoder.config, documents(), order, Recipe(0.03, 8)), steps.append)
+    assert [step.number for step in steps] == list(range(1, 41))
+    assert steps[-1].mean_loss < steps[0].mean_loss / 5
+
+
+def test_a_loss_that_is_not_a_number_stays_in_its_own_job(decoder: Decoder) -> None:
+    sound, alone, broken = make_tuning(decoder), make_tuning(decoder), make_tuning(decoder)
+    broken.lora.flat.fill_(torch.inf)
+
+    steps = step_jointly(decoder, [broken, sound])
+    (expected,) = step_jointly(decoder, [alone])
+
+    assert not math.isfinite(steps[0].mean_loss)
+    assert steps[1].mean_loss == pytest.approx(expected.mean_loss, rel=1e-5)
+    torch.testing.assert_close(sound.lora.flat, alone.lora.flat)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    recipe = Recipe(1.0, warmup_steps=1, decay=0.5)
+    assert [recipe.rate(step, 5) for step in range(5)] == [0.5, 0.875, 0.75, 0.625, 0.5]
+    assert Recipe(0.2).rate(9, 10) == 0.2
