@@ -61,4 +61,6 @@ class Access:
 
     def role_of(self, caller: Caller, row: TunedModelRow) -> int:
         """Return the caller's highest role on the tuned model, 0 for none."""
-        return max((Role[name] for name in self.store.roles_of(row, caller.grantee)), default=0)
+        return max(
+            (Role[name] for name in self.store.permissions.roles_of(row.uid, caller.grantee)), default=0
+        )

@@ -58,6 +58,23 @@ class GenerativeService:
         await self.complete(call)
         return call.answer.whole()
 
+    async def stream_generate_content(
+        self, request: m.GenerateContentRequest, caller: Caller
+    ) -> AsyncGenerator[m.GenerateContentResponse]:
+        """Yield the answer as it is made. Closing the stream frees its place in the engine."""
+        call = await asyncio.to_thread(self._prepare, request, "streamGenerateContent", caller)
+        async with aclosing(self._events(call)) as events:
+            async for event in events:
+                yield call.answer.piece(event)
+
+    def count_tokens(self, request: m.CountTokensRequest, caller: Caller) -> m.CountTokensResponse:
+        """Return how many tokens a prompt has, its template included, as generateContent counts them."""
+        inner = request.generate_content_request
+        if not inner.contents:
+            inner = m.GenerateContentRequest(contents=request.contents)
+        target = self.targets.get_target(request.model, "countTokens", caller)
+        return m.CountTokensResponse(total_tokens=len(self._prompt_ids(target, read_prompt(inner, target))))
+
     async def complete(self, call: Call) -> None:
         """Let the engine finish a call's answer."""
         async with aclosing(self._events(call)) as events:
@@ -69,7 +86,7 @@ class GenerativeService:
 
         Raises InvalidArgument when the prompt leaves no room for an answer.
         """
-        ids = self.chats.of(target.card).prompt_ids(prompt.messages, prompt.system)
+        ids = self._prompt_ids(target, prompt)
         limit = target.card.context_length
         if len(ids) >= limit:
             raise InvalidArgument(
@@ -80,6 +97,9 @@ class GenerativeService:
         request_id = secrets.token_urlsafe(12)
         request = self._engine_request(target, ids, options, request_id)
         return Call(self._engine(target), request, Answer(_version(target), request_id, len(ids)))
+
+    def _prompt_ids(self, target: Target, prompt: Prompt) -> list[int]:
+        return self.chats.of(target.card).prompt_ids(prompt.messages, prompt.system)
 
     def _prepare(self, request: m.GenerateContentRequest, method: str, caller: Caller) -> Call:
         target = self.targets.get_target(request.model, method, caller)

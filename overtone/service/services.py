@@ -12,7 +12,9 @@ from overtone.service.chats import Chats
 from overtone.service.generative_service import Engine, GenerativeService
 from overtone.service.model_service import ModelService
 from overtone.service.operations_service import OperationsService
+from overtone.service.permission_service import PermissionService
 from overtone.service.targets import Targets
+from overtone.service.text_service import TextService
 from overtone.store.store import Store
 from overtone.wire.rpcs import OPERATIONS
 
@@ -28,8 +30,11 @@ def build_servicers(
     """Return one object for each service of the table. `engines` are the clients by base id."""
     access = Access(store, settings)
     targets = Targets(store, registry, access)
+    generative = GenerativeService(targets, chats, engines, settings)
     return {
         "ModelService": ModelService(targets, chats),
-        "GenerativeService": GenerativeService(targets, chats, engines, settings),
+        "GenerativeService": generative,
+        "TextService": TextService(generative),
+        "PermissionService": PermissionService(store, access),
         OPERATIONS: OperationsService(store, queue, access),
     }

@@ -27,21 +27,19 @@ from sqlalchemy.exc import IntegrityError
 
 from overtone.errors import AlreadyExists, NotFound
 from overtone.store.database import Database
-from overtone.store.grants import Grantee, is_for
 from overtone.store.pages import Pager
+from overtone.store.permissions import Permissions, insert_permission
 from overtone.store.tables import (
     TUNED_MODEL_COLUMNS,
     Snapshot,
     TunedModelRow,
     jobs,
     meta,
-    permissions,
     snapshots,
     tuned_models,
 )
 from overtone.wire.names import format_tuned_model, no_tuned_model
 
-OWNER_PERMISSION_ID_BYTES = 6
 WITH_JOB = tuned_models.join(jobs)
 
 
@@ -51,6 +49,7 @@ class Store(Database):
     def __init__(self, url: str, tuned_folder: Path):
         super().__init__(url)
         self.tuned_folder = tuned_folder
+        self.permissions = Permissions(self)
 
     @cached_property
     def secret(self) -> bytes:
@@ -64,8 +63,6 @@ class Store(Database):
 
     def pager(self, *question: str) -> Pager:
         return Pager(self.secret, question)
-
-    # tuned models
 
     def create_tuned_model(
         self,
@@ -82,7 +79,7 @@ class Store(Database):
         try:
             with self.alone() as connection:
                 row = _insert_tuned_model(connection, model, job)
-                _insert_permission(connection, row.uid, "USER", owner_email, "OWNER")
+                insert_permission(connection, row.uid, "USER", owner_email, "OWNER")
                 fill_folder(folder)
             return row
         except BaseException:
@@ -167,16 +164,6 @@ class Store(Database):
                 shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in orphans]
 
-    # permissions
-
-    def roles_of(self, row: TunedModelRow, grantee: Grantee) -> set[str]:
-        """Return the roles that a grantee has on a tuned model, by itself, by a group or with everyone."""
-        query = select(permissions.c.role).where(
-            permissions.c.tuned_model_uid == row.uid, is_for(grantee, everyone=True)
-        )
-        with self.reading() as connection:
-            return set(connection.execute(query).scalars())
-
 
 def search_text_of(display_name: str, description: str) -> str:
     """Return what free text in a filter is looked for in."""
@@ -209,15 +196,3 @@ def _insert_tuned_model(
     connection.execute(insert(jobs).values(**job, tuned_model_uid=uid))
     found = connection.execute(_select_tuned_models().where(tuned_models.c.uid == uid)).one()
     return _to_row(found)
-
-
-def _insert_permission(connection: Connection, uid: int, grantee_type: str, email: str, role: str) -> None:
-    connection.execute(
-        insert(permissions).values(
-            tuned_model_uid=uid,
-            id=secrets.token_hex(OWNER_PERMISSION_ID_BYTES),
-            grantee_type=grantee_type,
-            email_address=email,
-            role=role,
-        )
-    )

@@ -121,13 +121,16 @@ snapshots = Table(
 permissions = Table(
     "permissions",
     metadata,
-    Column("tuned_model_uid", Serial, ForeignKey("tuned_models.uid", ondelete="CASCADE"), primary_key=True),
-    Column("id", String(40), primary_key=True),
+    Column("serial", Serial, primary_key=True),
+    Column("tuned_model_uid", Serial, ForeignKey("tuned_models.uid", ondelete="CASCADE"), nullable=False),
+    Column("id", String(40), nullable=False),
     Column("grantee_type", String(10), nullable=False),  # USER, GROUP, EVERYONE
     Column("email_address", Text, nullable=False),  # "" for EVERYONE
     Column("role", String(10), nullable=False),  # READER, WRITER, OWNER
+    UniqueConstraint("tuned_model_uid", "id"),
     UniqueConstraint("tuned_model_uid", "grantee_type", "email_address"),
     Index("permissions_by_grantee", "grantee_type", "email_address", "tuned_model_uid", "role"),
+    sqlite_autoincrement=True,
 )
 
 keys = Table(
@@ -202,6 +205,7 @@ class Snapshot:
 class PermissionRow:
     """One grant of a role on a tuned model."""
 
+    serial: int
     tuned_model_uid: int
     id: str
     grantee_type: str

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from overtone.errors import ApiError, Code
+from overtone.errors import ApiError, Code, Unimplemented
 from overtone.wire.credentials import Credentials
 from overtone.wire.messages import Message
 from overtone.wire.rpcs import Rpc
@@ -30,6 +30,8 @@ def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
 
     Raises KeyError or AttributeError when the table promises what no servicer has: at start, not at a call.
     """
+    if rpc.instead:
+        return _refusal(rpc)
     method = getattr(servicers[rpc.service], rpc.attribute)
     if rpc.streams or inspect.iscoroutinefunction(method):
         return method
@@ -38,6 +40,13 @@ def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
         return await asyncio.to_thread(method, request, caller)
 
     return in_thread
+
+
+def _refusal(rpc: Rpc) -> Any:
+    async def refuse(request: Message, caller: Any) -> Any:
+        raise Unimplemented(rpc.instead)
+
+    return refuse
 
 
 def to_api_error(error: BaseException) -> ApiError:

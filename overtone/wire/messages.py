@@ -20,12 +20,10 @@ from typing import Any, TypeAlias
 import proto
 from google.longrunning.operations_proto_pb2 import (
     CancelOperationRequest,
-    DeleteOperationRequest,
     GetOperationRequest,
     ListOperationsRequest,
     ListOperationsResponse,
     Operation,
-    WaitOperationRequest,
 )
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.empty_pb2 import Empty
@@ -53,8 +51,6 @@ def _bare_package() -> Iterator[None]:
 
 with _bare_package():
     from google.ai.generativelanguage_v1beta.types import (
-        BatchEmbedContentsRequest,
-        BatchEmbedContentsResponse,
         Candidate,
         Content,
         CountTokensRequest,
@@ -64,10 +60,6 @@ with _bare_package():
         CreateTunedModelRequest,
         DeletePermissionRequest,
         DeleteTunedModelRequest,
-        EmbedContentRequest,
-        EmbedContentResponse,
-        GenerateAnswerRequest,
-        GenerateAnswerResponse,
         GenerateContentRequest,
         GenerateContentResponse,
         GenerateTextRequest,
@@ -124,8 +116,6 @@ def decoder_of(kind: MessageType) -> Any:
 
 
 __all__ = [
-    "BatchEmbedContentsRequest",
-    "BatchEmbedContentsResponse",
     "CancelOperationRequest",
     "Candidate",
     "Content",
@@ -134,15 +124,10 @@ __all__ = [
     "CreatePermissionRequest",
     "CreateTunedModelMetadata",
     "CreateTunedModelRequest",
-    "DeleteOperationRequest",
     "DeletePermissionRequest",
     "DeleteTunedModelRequest",
-    "EmbedContentRequest",
-    "EmbedContentResponse",
     "Empty",
     "FieldMask",
-    "GenerateAnswerRequest",
-    "GenerateAnswerResponse",
     "GenerateContentRequest",
     "GenerateContentResponse",
     "GenerateTextRequest",
@@ -178,7 +163,6 @@ __all__ = [
     "TuningTask",
     "UpdatePermissionRequest",
     "UpdateTunedModelRequest",
-    "WaitOperationRequest",
     "decoder_of",
     "descriptor_of",
     "encode",

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Send
 
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, InvalidArgument, NotFound
@@ -27,6 +28,7 @@ from overtone.wire.messages import Message, descriptor_of
 from overtone.wire.names import shown
 from overtone.wire.rpcs import RPCS, VERSIONS, Rpc
 
+T = TypeVar("T")
 JSON_TYPE = "application/json; charset=UTF-8"
 STANDARD_PARAMETERS = {
     "alt", "key", "access_token", "oauth_token", "prettyPrint", "fields", "quotaUser", "userIp", "callback",
@@ -85,9 +87,7 @@ class _Endpoint:
         bound = templates.bind(template, request.path_params)
         message = await self.read(body, query, bound)
         if self.rpc.streams:
-            return await _stream(
-                self.method(message, caller), request.query_params.get("alt") == "sse", pretty
-            )
+            return await _stream(request, self.method(message, caller), pretty)
         reply = await _while_connected(request, self.method(message, caller))
         return json_response(from_message(reply), pretty)
 
@@ -99,6 +99,8 @@ class _Endpoint:
 
 def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Message:
     """Return the request message that body, query and path say together; the path has the last word."""
+    if rpc.instead:
+        return rpc.request()
     fields = fields_of(descriptor_of(rpc.request))
     value: Any = parse(body) if rpc.body else {}
     if rpc.body == "*" and not isinstance(value, dict):
@@ -192,7 +194,7 @@ def _set(value: dict[str, Any], path: list[str], text: str) -> None:
     value[path[-1]] = text
 
 
-async def _while_connected(request: Request, call: Awaitable[Message]) -> Message:
+async def _while_connected(request: Request, call: Awaitable[T]) -> T:
     """Await the call, but abandon it when the client goes away, so that nothing works for nobody."""
     work = asyncio.ensure_future(call)
     gone = asyncio.ensure_future(_disconnected(request))
@@ -204,6 +206,7 @@ async def _while_connected(request: Request, call: Awaitable[Message]) -> Messag
     finally:
         work.cancel()
         gone.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:
@@ -211,11 +214,24 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-async def _stream(replies: AsyncIterator[Message], as_events: bool, pretty: bool) -> Response:
+class _Stream(StreamingResponse):
+    """A response that ends what feeds it when the client goes away, wherever the two are just then."""
+
+    def __init__(self, frames: AsyncGenerator[str], content_type: str):
+        super().__init__(frames, headers={"content-type": content_type})
+        self.frames = frames
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.frames):
+            await super().stream_response(send)
+
+
+async def _stream(request: Request, replies: AsyncIterator[Message], pretty: bool) -> Response:
     """Answer with a stream of messages. What fails before the first of them is an ordinary error."""
-    first = await anext(replies, None)
-    frames = _events(first, replies) if as_events else _array(first, replies, pretty)
-    return StreamingResponse(frames, media_type="text/event-stream" if as_events else JSON_TYPE)
+    first = await _while_connected(request, anext(replies, None))
+    if request.query_params.get("alt") == "sse":
+        return _Stream(_events(first, replies), "text/event-stream")
+    return _Stream(_array(first, replies, pretty), JSON_TYPE)
 
 
 async def _values(first: Message | None, replies: Any) -> AsyncGenerator[dict[str, Any]]:
@@ -230,14 +246,14 @@ async def _values(first: Message | None, replies: Any) -> AsyncGenerator[dict[st
             yield _error_value(dispatch.to_api_error(error))
 
 
-async def _events(first: Message | None, replies: Any) -> AsyncIterator[str]:
+async def _events(first: Message | None, replies: Any) -> AsyncGenerator[str]:
     """Server-sent events: one line of JSON each, and nothing else; clients parse every line that they get."""
     async with aclosing(_values(first, replies)) as values:
         async for value in values:
             yield f"data: {dump(value, pretty=False)}\r\n\r\n"
 
 
-async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncIterator[str]:
+async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncGenerator[str]:
     """A JSON array, sent piece by piece; its first byte is the bracket that clients wait for."""
     opening = "["
     async with aclosing(_values(first, replies)) as values:

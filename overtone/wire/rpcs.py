@@ -40,6 +40,7 @@ class Rpc:
     body: str = ""
     ours: tuple[str, ...] = ()
     streams: bool = False
+    instead: str = ""
 
     @property
     def attribute(self) -> str:
@@ -55,6 +56,7 @@ MODEL, TUNED, OPERATION = "{name=models/*}", "{name=tunedModels/*}", "{name=tune
 PERMISSION, SHARED = "{name=tunedModels/*/permissions/*}", "{parent=tunedModels/*}"
 ANY_MODEL = ("{model=models/*}", "{model=tunedModels/*}")
 OPERATIONS = "google.longrunning.Operations"
+NO_EMBEDDINGS = "Embeddings are not supported; this service tunes and generates text."
 
 
 def _each(suffix: str) -> tuple[str, ...]:
@@ -70,7 +72,25 @@ RPCS = (
     Rpc("ModelService", "UpdateTunedModel", m.UpdateTunedModelRequest, m.TunedModel, "PATCH", ("{tuned_model.name=tunedModels/*}",), body="tuned_model"),
     Rpc("ModelService", "DeleteTunedModel", m.DeleteTunedModelRequest, m.Empty, "DELETE", (TUNED,)),
     Rpc("GenerativeService", "GenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":generateContent"), body="*"),
+    Rpc("GenerativeService", "StreamGenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":streamGenerateContent"), body="*", streams=True),
+    Rpc("GenerativeService", "CountTokens", m.CountTokensRequest, m.CountTokensResponse, "POST", ("{model=models/*}:countTokens",), body="*", ours=("{model=tunedModels/*}:countTokens",)),
+    Rpc("TextService", "GenerateText", m.GenerateTextRequest, m.GenerateTextResponse, "POST", _each(":generateText"), body="*"),
+    Rpc("PermissionService", "CreatePermission", m.CreatePermissionRequest, m.Permission, "POST", (SHARED + "/permissions",), body="permission"),
+    Rpc("PermissionService", "GetPermission", m.GetPermissionRequest, m.Permission, "GET", (PERMISSION,)),
+    Rpc("PermissionService", "ListPermissions", m.ListPermissionsRequest, m.ListPermissionsResponse, "GET", (SHARED + "/permissions",)),
+    Rpc("PermissionService", "UpdatePermission", m.UpdatePermissionRequest, m.Permission, "PATCH", ("{permission.name=tunedModels/*/permissions/*}",), body="permission"),
+    Rpc("PermissionService", "DeletePermission", m.DeletePermissionRequest, m.Empty, "DELETE", (PERMISSION,)),
+    Rpc("PermissionService", "TransferOwnership", m.TransferOwnershipRequest, m.TransferOwnershipResponse, "POST", (TUNED + ":transferOwnership",), body="*"),
     Rpc(OPERATIONS, "GetOperation", m.GetOperationRequest, m.Operation, "GET", (OPERATION,)),
     Rpc(OPERATIONS, "ListOperations", m.ListOperationsRequest, m.ListOperationsResponse, "GET", (TUNED + "/operations",), ours=("{name=operations}",)),
     Rpc(OPERATIONS, "CancelOperation", m.CancelOperationRequest, m.Empty, "POST", (OPERATION + ":cancel",), body="*", ours=(TUNED + ":cancel",)),
+
+    # What the Gemini API has and this service does not: the answer says what to do instead.
+    Rpc("GenerativeService", "GenerateAnswer", m.Empty, m.Empty, "POST", ("{model=models/*}:generateAnswer",), body="*", instead="generateAnswer is not supported; put the passages into the prompt of generateContent."),
+    Rpc("GenerativeService", "EmbedContent", m.Empty, m.Empty, "POST", ("{model=models/*}:embedContent",), body="*", instead=NO_EMBEDDINGS),
+    Rpc("GenerativeService", "BatchEmbedContents", m.Empty, m.Empty, "POST", ("{model=models/*}:batchEmbedContents",), body="*", instead=NO_EMBEDDINGS),
+    Rpc("GenerativeService", "AsyncBatchEmbedContent", m.Empty, m.Empty, "POST", (), body="*", ours=_each(":asyncBatchEmbedContent"), instead=NO_EMBEDDINGS),
+    Rpc("GenerativeService", "BatchGenerateContent", m.Empty, m.Empty, "POST", (), body="*", ours=_each(":batchGenerateContent"), instead="batchGenerateContent is not supported; call generateContent for each request, many at a time: they are answered in one batch."),
+    Rpc(OPERATIONS, "DeleteOperation", m.Empty, m.Empty, "DELETE", (), ours=(OPERATION,), instead="An operation cannot be deleted; it goes with its tuned model: delete that."),
+    Rpc(OPERATIONS, "WaitOperation", m.Empty, m.Empty, "POST", (), body="*", ours=(OPERATION + ":wait",), instead="operations.wait is not supported; get the operation until it says done."),
 )  # fmt: skip

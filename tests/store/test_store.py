@@ -22,8 +22,8 @@ def test_what_was_created_is_found_again(store: Store) -> None:
 
 def test_its_owner_has_a_permission(store: Store) -> None:
     row = add_model(store, "a")
-    assert store.roles_of(row, ME) == {"OWNER"}
-    assert store.roles_of(row, Grantee("other@example.com")) == set()
+    assert store.permissions.roles_of(row.uid, ME) == {"OWNER"}
+    assert store.permissions.roles_of(row.uid, Grantee("other@example.com")) == set()
 
 
 def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:

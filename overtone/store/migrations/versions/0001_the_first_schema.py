@@ -88,14 +88,17 @@ def upgrade() -> None:
     op.create_index("jobs_by_state", "jobs", ["state", "base_id", "tuned_model_uid"], unique=False)
     op.create_table(
         "permissions",
+        sa.Column("serial", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("tuned_model_uid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("grantee_type", sa.String(length=10), nullable=False),
         sa.Column("email_address", sa.Text(), nullable=False),
         sa.Column("role", sa.String(length=10), nullable=False),
         sa.ForeignKeyConstraint(["tuned_model_uid"], ["tuned_models.uid"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("tuned_model_uid", "id"),
+        sa.PrimaryKeyConstraint("serial"),
         sa.UniqueConstraint("tuned_model_uid", "grantee_type", "email_address"),
+        sa.UniqueConstraint("tuned_model_uid", "id"),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "permissions_by_grantee",

@@ -1,0 +1,39 @@
+"""google.ai.generativelanguage.v1beta.TextService:
+
+the PaLM-era generateText, kept for the scripts of its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from overtone.service.access import Caller
+from overtone.service.generative_service import Call, GenerativeService
+from overtone.service.prompts import Prompt
+from overtone.service.rules import refuse
+from overtone.wire import messages as m
+
+SHARED_FIELDS = ("temperature", "top_p", "top_k", "candidate_count", "max_output_tokens")
+
+
+class TextService:
+    """The same answers in the older shape."""
+
+    def __init__(self, generative: GenerativeService):
+        self.generative = generative
+
+    async def generate_text(self, request: m.GenerateTextRequest, caller: Caller) -> m.GenerateTextResponse:
+        """Answer one text with one or more."""
+        call = await asyncio.to_thread(self._prepare, request, caller)
+        await self.generative.complete(call)
+        texts = ("".join(candidate.text) for _, candidate in sorted(call.answer.candidates.items()))
+        return m.GenerateTextResponse(candidates=[m.TextCompletion(output=text) for text in texts])
+
+    def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> Call:
+        if not request.prompt.text:
+            raise refuse("prompt.text", "is empty; say something to the model.")
+        target = self.generative.targets.get_target(request.model, "generateText", caller)
+        given = {name: getattr(request, name) for name in SHARED_FIELDS if name in request}
+        config = m.GenerationConfig(stop_sequences=request.stop_sequences, **given)
+        prompt = Prompt([{"role": "user", "content": request.prompt.text}])
+        return self.generative.plan(target, prompt, config)

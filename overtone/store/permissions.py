@@ -1,0 +1,100 @@
+"""The permissions of a tuned model: verbs over the table, one transaction each."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from overtone.errors import AlreadyExists, NotFound
+from overtone.store.database import Database
+from overtone.store.grants import Grantee, is_for
+from overtone.store.tables import PermissionRow, permissions
+
+EVERYONE_ID = "everyone"
+ID_BYTES = 6
+
+
+class Permissions:
+    """Who may do what, model by model."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def roles_of(self, tuned_model_uid: int, grantee: Grantee) -> set[str]:
+        """Return the roles that a grantee has on a tuned model, by itself, by a group or with everyone."""
+        mine = (permissions.c.tuned_model_uid == tuned_model_uid, is_for(grantee, everyone=True))
+        with self._database.reading() as connection:
+            return set(connection.execute(select(permissions.c.role).where(*mine)).scalars())
+
+    def list(self, tuned_model_uid: int, after: int, limit: int) -> list[PermissionRow]:
+        """Return at most `limit` permissions in the order they were given, from after a serial number on."""
+        query = select(permissions).where(
+            permissions.c.tuned_model_uid == tuned_model_uid, permissions.c.serial > after
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query.order_by(permissions.c.serial).limit(limit)).all()
+        return [PermissionRow(*row) for row in found]
+
+    def find(self, tuned_model_uid: int, permission_id: str) -> PermissionRow | None:
+        """Return the permission with this id, or None."""
+        query = select(permissions).where(*_key(tuned_model_uid, permission_id))
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return PermissionRow(*row) if row else None
+
+    def create(self, tuned_model_uid: int, grantee_type: str, email: str, role: str) -> PermissionRow:
+        """Give a role. Raises AlreadyExists when the grantee has one already: update that."""
+        try:
+            with self._database.writing() as connection:
+                return insert_permission(connection, tuned_model_uid, grantee_type, email, role)
+        except IntegrityError:
+            who = email or "everyone"
+            raise AlreadyExists(f"{who} already has a permission on this tuned model; update it.") from None
+
+    def update_role(self, row: PermissionRow, role: str) -> PermissionRow:
+        """Change the role of a permission. Raises NotFound when it is gone."""
+        change = update(permissions).where(permissions.c.serial == row.serial).values(role=role)
+        with self._database.writing() as connection:
+            changed = connection.execute(change.returning(*permissions.c)).first()
+        if changed is None:
+            raise NotFound("The permission was deleted in the meantime.")
+        return PermissionRow(*changed)
+
+    def delete(self, row: PermissionRow) -> None:
+        """Take a permission away."""
+        with self._database.writing() as connection:
+            connection.execute(delete(permissions).where(permissions.c.serial == row.serial))
+
+    def transfer_ownership(self, tuned_model_uid: int, email: str) -> None:
+        """Make another user the only owner; who owned it before becomes a writer."""
+        mine = permissions.c.tuned_model_uid == tuned_model_uid
+        his = (mine, permissions.c.grantee_type == "USER", permissions.c.email_address == email)
+        with self._database.writing() as connection:
+            connection.execute(
+                update(permissions).where(mine, permissions.c.role == "OWNER").values(role="WRITER")
+            )
+            if connection.execute(update(permissions).where(*his).values(role="OWNER")).rowcount == 0:
+                insert_permission(connection, tuned_model_uid, "USER", email, "OWNER")
+
+
+def insert_permission(
+    connection: Connection, tuned_model_uid: int, grantee_type: str, email: str, role: str
+) -> PermissionRow:
+    """Insert a permission within a transaction and return it."""
+    values = {
+        "tuned_model_uid": tuned_model_uid,
+        "id": EVERYONE_ID if grantee_type == "EVERYONE" else secrets.token_hex(ID_BYTES),
+        "grantee_type": grantee_type,
+        "email_address": email,
+        "role": role,
+    }
+    return PermissionRow(
+        *connection.execute(insert(permissions).values(values).returning(*permissions.c)).one()
+    )
+
+
+def _key(tuned_model_uid: int, permission_id: str) -> tuple[Any, ...]:
+    return permissions.c.tuned_model_uid == tuned_model_uid, permissions.c.id == permission_id
