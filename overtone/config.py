@@ -32,11 +32,19 @@ class Settings:
     rescue_after_s: float = 60.0    # silence after which a worker's jobs return to the queue; keep above 3 heartbeats
     request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
     threads: int = 0                # compute threads of the engine and of the trainer; 0: one per core
+    cors_origins: str = ""          # origins, comma separated, whose pages may call the API from a browser
+    grpc_port: int = 0              # 0: the HTTP port + 1; -1: no gRPC
+    tls_cert: str = ""              # PEM files of a certificate and its key, for REST and gRPC; both or none
+    tls_key: str = ""
     device: str = "auto"            # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
 
     @property
     def database_url(self) -> str:
         return os.environ.get("OVERTONE_DATABASE_URL") or f"sqlite:///{self.data / 'overtone.db'}"
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        return tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
 
     @property
     def bases(self) -> Path:

@@ -1,23 +1,43 @@
 """Who is calling, and what they may do: the one place where that is decided.
 
 Roles are concentric: a reader may use a tuned model, a writer may also edit and share it, an owner may also
-delete it and give it away. A service that has no keys is open: every caller is the local owner.
+delete it and give it away.
+
+A service that listens on the loopback and has no keys is open: every caller is the local owner. Then only
+requests for a loopback host, and from no page of another origin, are answered: otherwise any web site could
+have the browser of whoever visits it call this service (DNS rebinding).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from overtone.config import Settings
-from overtone.errors import PermissionDenied
+from overtone.errors import InvalidArgument, OvertoneError, PermissionDenied
 from overtone.store.grants import Grantee
 from overtone.store.store import Store
 from overtone.store.tables import TunedModelRow
 from overtone.wire.credentials import Credentials
-from overtone.wire.names import format_tuned_model
+from overtone.wire.names import format_tuned_model, shown
 
 LOCAL_OWNER = "owner@localhost"
+NO_KEY = (
+    "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or "
+    "other form of API consumer identity to call this API."
+)
+BAD_KEY = "API key not valid. Please pass a valid API key."
+BAD_KEY_DETAILS = (
+    {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "API_KEY_INVALID",
+        "domain": "googleapis.com",
+        "metadata": {"service": "generativelanguage.googleapis.com"},
+    },
+    {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": BAD_KEY},
+)
 
 
 class Role(IntEnum):
@@ -30,7 +50,7 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request, as far as we believe it."""
+    """Who sent a request, as far as we believe it. `project` is the number that the key was made with."""
 
     email: str
     groups: tuple[str, ...] = ()
@@ -46,11 +66,24 @@ class Access:
 
     def __init__(self, store: Store, settings: Settings):
         self.store = store
-        self.settings = settings
+        self.may_be_open = is_loopback(settings.host)
+        self.origins = frozenset(settings.allowed_origins)
 
     def authenticate(self, presented: Credentials) -> Caller:
-        """Return the caller behind the credentials."""
-        return Caller(LOCAL_OWNER)
+        """Return the caller behind the credentials.
+
+        Raises InvalidArgument for a wrong key and PermissionDenied for none, as the old service did.
+        """
+        if self.may_be_open and not self.store.keys.exist():
+            self._require_home(presented)
+            return Caller(LOCAL_OWNER)
+        key = presented.key or presented.bearer
+        if not key:
+            raise PermissionDenied(NO_KEY)
+        row = self.store.keys.find(key)
+        if row is None:
+            raise InvalidArgument(BAD_KEY, BAD_KEY_DETAILS)
+        return Caller(row.email_address, self.store.groups.of(row.email_address), row.project)
 
     def require(self, caller: Caller, role: Role, row: TunedModelRow) -> None:
         """Let the caller pass. Raises PermissionDenied when its role on the tuned model is below `role`."""
@@ -61,6 +94,46 @@ class Access:
 
     def role_of(self, caller: Caller, row: TunedModelRow) -> int:
         """Return the caller's highest role on the tuned model, 0 for none."""
-        return max(
-            (Role[name] for name in self.store.permissions.roles_of(row.uid, caller.grantee)), default=0
+        by_project = caller.project in map(str, row.reader_project_numbers)
+        given = [Role[name] for name in self.store.permissions.roles_of(row.uid, caller.grantee)]
+        return max([*given, Role.READER] if by_project else given, default=0)
+
+    def _require_home(self, presented: Credentials) -> None:
+        if presented.host and not is_loopback(_host_of(f"//{presented.host}")):
+            raise PermissionDenied(
+                f"This service has no keys, so it answers only to loopback addresses, not to the host "
+                f"{shown(presented.host)}. Make a key with: overtone keys create --user EMAIL"
+            )
+        same = urlsplit(presented.origin).netloc == presented.host
+        if presented.origin and not same and presented.origin not in self.origins:
+            raise PermissionDenied(
+                f"This service has no keys, so it does not answer pages from {shown(presented.origin)}. "
+                "Name that origin in OVERTONE_CORS_ORIGINS, or make a key with: "
+                "overtone keys create --user EMAIL"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a host of this name."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(settings: Settings, store: Store) -> None:
+    """Raise OvertoneError when the service would be open to other machines: no key, and not the loopback."""
+    if not is_loopback(settings.host) and not store.keys.exist():
+        raise OvertoneError(
+            f"There are no keys yet, and {settings.host} can be reached from other machines: anyone "
+            "could use this service. Make a key first: overtone keys create --user EMAIL"
         )
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

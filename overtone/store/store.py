@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError
 
 from overtone.errors import AlreadyExists, NotFound
 from overtone.store.database import Database
+from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
 from overtone.store.tables import (
@@ -50,6 +51,8 @@ class Store(Database):
         super().__init__(url)
         self.tuned_folder = tuned_folder
         self.permissions = Permissions(self)
+        self.keys = Keys(self)
+        self.groups = Groups(self)
 
     @cached_property
     def secret(self) -> bytes:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """Keys as they came; empty text where there is none. `project` is the x-goog-user-project header."""
+    """Keys as they came; empty text where there is none. `project` is the x-goog-user-project header;
+    `host` and `origin` are those of HTTP."""
 
     key: str = ""
     bearer: str = ""
     project: str = ""
+    host: str = ""
+    origin: str = ""
 
 
 def from_headers(headers: Mapping[str, str], key: str = "") -> Credentials:
@@ -26,4 +29,6 @@ def from_headers(headers: Mapping[str, str], key: str = "") -> Credentials:
         key=key or headers.get("x-goog-api-key", ""),
         bearer=token.strip() if scheme.lower() == "bearer" else "",
         project=headers.get("x-goog-user-project", ""),
+        host=headers.get("host", ""),
+        origin=headers.get("origin", ""),
     )

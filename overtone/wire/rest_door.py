@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -34,6 +36,9 @@ STANDARD_PARAMETERS = {
     "alt", "key", "access_token", "oauth_token", "prettyPrint", "fields", "quotaUser", "userIp", "callback",
     "uploadType", "upload_protocol",
 }  # fmt: skip
+ALLOWED_HEADERS = [
+    "content-type", "authorization", "x-goog-api-key", "x-goog-api-client", "x-goog-user-project",
+]  # fmt: skip
 GLUED_KEY = "?key="  # the published tutorial's second page has its key inside page_token
 
 
@@ -53,8 +58,21 @@ def build(
     return Starlette(
         routes=[*routes, *(Mount(f"/{version}", routes=api) for version in VERSIONS)],
         exception_handlers={HTTPException: _no_such_method},
+        middleware=_middleware(settings),
         lifespan=lifespan,
     )
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Let the pages of named origins call from a browser; without names, browsers keep all others out."""
+    if not settings.allowed_origins:
+        return []
+    options: dict[str, Any] = {
+        "allow_origins": settings.allowed_origins,
+        "allow_methods": ["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
+        "allow_headers": ALLOWED_HEADERS,
+    }
+    return [Middleware(CORSMiddleware, **options)]
 
 
 class _Endpoint:

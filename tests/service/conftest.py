@@ -19,6 +19,9 @@ from tests.service.fakes import BASE, EchoEngine, TinyChats, TinyRegistry
 from tests.store.databases import new_store
 
 
+HOME = "http://127.0.0.1:8080"
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path, base=BASE)
@@ -49,5 +52,5 @@ def app(store: Store, queue: Queue, engine: EchoEngine, settings: Settings) -> A
 
 @pytest.fixture
 def http(app: Any) -> Iterator[TestClient]:
-    with TestClient(app) as client:
+    with TestClient(app, base_url=HOME) as client:
         yield client

@@ -1,0 +1,114 @@
+"""API keys and groups: who is who. A key is shown once, when it is made; only its hash is kept."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from sqlalchemy import delete, insert, select
+
+from overtone.store.database import Database
+from overtone.store.tables import group_members, keys
+
+PREFIX = "ot"
+ID_BYTES, SECRET_BYTES = 4, 24
+COLUMNS = (keys.c.id, keys.c.email_address, keys.c.project, keys.c.created_at)
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """A key, without what would let one use it."""
+
+    id: str
+    email_address: str
+    project: str
+    created_at: datetime
+
+
+class Keys:
+    """The verbs over keys, one transaction each."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def create(self, email: str, project: str = "") -> str:
+        """Make a key for a user and return it; it cannot be shown again. `project` is a project number."""
+        key_id = secrets.token_hex(ID_BYTES)
+        key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+        row = {
+            "id": key_id,
+            "digest": _digest(key),
+            "email_address": email.lower(),
+            "project": project,
+            "created_at": datetime.now(UTC),
+        }
+        with self._database.writing() as connection:
+            connection.execute(insert(keys).values(row))
+        return key
+
+    def find(self, key: str) -> KeyRow | None:
+        """Return whose key this is, or None. Takes the same time however much of the key is right."""
+        prefix, _, rest = key.partition("_")
+        key_id, _, _ = rest.partition("_")
+        with self._database.reading() as connection:
+            found = connection.execute(select(keys.c.digest, *COLUMNS).where(keys.c.id == key_id)).first()
+        digest, row = (found[0], KeyRow(*found[1:])) if found else ("", None)
+        return row if hmac.compare_digest(digest, _digest(key)) and prefix == PREFIX else None
+
+    def exist(self) -> bool:
+        """Tell whether there is any key: without one, a service at home is open."""
+        with self._database.reading() as connection:
+            return connection.execute(select(keys.c.id).limit(1)).first() is not None
+
+    def list(self) -> list[KeyRow]:
+        """Return all keys, oldest first."""
+        with self._database.reading() as connection:
+            return [KeyRow(*row) for row in connection.execute(select(*COLUMNS).order_by(keys.c.created_at))]
+
+    def revoke(self, key_id: str) -> bool:
+        """Delete a key; return whether there was one."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(keys).where(keys.c.id == key_id)).rowcount > 0
+
+
+class Groups:
+    """Which users are in which groups; a group is an email address too."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def add(self, group_email: str, member_email: str) -> None:
+        """Put a user into a group; twice is as good as once."""
+        row = {"group_email": group_email.lower(), "member_email": member_email.lower()}
+        self.remove(group_email, member_email)
+        with self._database.writing() as connection:
+            connection.execute(insert(group_members).values(row))
+
+    def remove(self, group_email: str, member_email: str) -> bool:
+        """Take a user out of a group; return whether it was in."""
+        mine = group_members.c.group_email == group_email.lower()
+        his = group_members.c.member_email == member_email.lower()
+        with self._database.writing() as connection:
+            return connection.execute(delete(group_members).where(mine, his)).rowcount > 0
+
+    def list(self) -> list[tuple[str, str]]:
+        """Return every membership as (group, member), in order."""
+        query = select(group_members.c.group_email, group_members.c.member_email)
+        with self._database.reading() as connection:
+            return [
+                (group, member)
+                for group, member in connection.execute(query.order_by(*query.selected_columns))
+            ]
+
+    def of(self, member_email: str) -> tuple[str, ...]:
+        """Return the groups that a user is in."""
+        query = select(group_members.c.group_email).where(group_members.c.member_email == member_email)
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query).scalars())
+
+
+def _digest(key: str) -> str:
+    return sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
