@@ -40,6 +40,7 @@ INTEGER_RANGES = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64),
 }
+MAX_VIOLATIONS = 20  # told at once; a hostile body may hold any number
 MAX_FLOAT = 3.4028234663852886e38
 
 
@@ -159,6 +160,9 @@ def fields_of(kind: Descriptor) -> dict[str, FieldDescriptor]:
 
 
 def _bad_request(violations: list[tuple[str, str]]) -> InvalidArgument:
+    if len(violations) > MAX_VIOLATIONS:
+        more = f"… and {len(violations) - MAX_VIOLATIONS} more like these."
+        violations = [*violations[:MAX_VIOLATIONS], ("", more)]
     shapes = [
         {"field": path, "description": text} if path else {"description": text} for path, text in violations
     ]

@@ -1,8 +1,8 @@
-"""A whole service on the tiny base, called through its REST door."""
+"""A whole service on the tiny base, called through its doors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from overtone.service.services import build_servicers
 from overtone.store.store import Store
 from overtone.wire import rest_door
 from tests.service.fakes import BASE, EchoEngine, TinyChats, TinyRegistry
+from tests.service.grpc_client import GrpcClient
 from tests.store.databases import new_store
-
 
 HOME = "http://127.0.0.1:8080"
 
@@ -45,12 +45,30 @@ def engine() -> EchoEngine:
 
 
 @pytest.fixture
-def app(store: Store, queue: Queue, engine: EchoEngine, settings: Settings) -> Any:
-    servicers = build_servicers(store, queue, TinyRegistry(), TinyChats(), {BASE: engine}, settings)  # type: ignore[arg-type]
-    return rest_door.build(servicers, Access(store, settings).authenticate, settings)
+def servicers(store: Store, queue: Queue, engine: EchoEngine, settings: Settings) -> Mapping[str, object]:
+    return build_servicers(store, queue, TinyRegistry(), TinyChats(), {BASE: engine}, settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def http(app: Any) -> Iterator[TestClient]:
-    with TestClient(app, base_url=HOME) as client:
+def access(store: Store, settings: Settings) -> Access:
+    return Access(store, settings)
+
+
+@pytest.fixture
+def rest(servicers: Mapping[str, object], access: Access, settings: Settings) -> Iterator[TestClient]:
+    """The service through its REST door."""
+    with TestClient(rest_door.build(servicers, access.authenticate, settings), base_url=HOME) as client:
         yield client
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def client(
+    request: Any, servicers: Mapping[str, object], access: Access, settings: Settings
+) -> Iterator[Any]:
+    """The service through each of its doors in turn."""
+    if request.param == "rest":
+        yield request.getfixturevalue("rest")
+        return
+    over_grpc = GrpcClient(servicers, access.authenticate, settings)
+    yield over_grpc
+    over_grpc.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from overtone.errors import Code
 from overtone.jobs.queue import Failed, Queue
@@ -15,9 +14,9 @@ from tests.service.test_model_service import ALIAS, create, finish
 from tests.store.rows import snapshot
 
 
-def ask(http: TestClient, text: str = "hi", model: str = "models/tiny", **body: Any) -> Any:
+def ask(client: Any, text: str = "hi", model: str = "models/tiny", **body: Any) -> Any:
     whole = {"contents": [{"parts": [{"text": text}]}], **body}
-    return http.post(f"/v1beta/{model}:generateContent", json=whole)
+    return client.post(f"/v1beta/{model}:generateContent", json=whole)
 
 
 def refusal(reply: Any, status: int = 400) -> str:
@@ -25,8 +24,8 @@ def refusal(reply: Any, status: int = 400) -> str:
     return reply.json()["error"]["message"]
 
 
-def test_an_answer_has_googles_shape(http: TestClient) -> None:
-    answer = ask(http, "LXIII please").json()
+def test_an_answer_has_googles_shape(client: Any) -> None:
+    answer = ask(client, "LXIII please").json()
     assert answer == {
         "candidates": [
             {
@@ -44,27 +43,27 @@ def test_an_answer_has_googles_shape(http: TestClient) -> None:
 
 
 def test_a_tuned_model_answers_through_its_adapter(
-    http: TestClient, store: Store, queue: Queue, engine: EchoEngine
+    client: Any, store: Store, queue: Queue, engine: EchoEngine
 ) -> None:
-    create(http)
+    create(client)
     finish(queue)
-    assert ask(http, model="tunedModels/a").json()["modelVersion"] == "tunedModels/a"
+    assert ask(client, model="tunedModels/a").json()["modelVersion"] == "tunedModels/a"
     request = engine.requests[0]
     assert request.adapter_folder == str(store.folder_of(store.get_tuned_model("a")) / "adapter")
     assert (request.tuned_model, request.adapter_digest) == ("tunedModels/a", "digest")
 
 
 def test_the_requests_wish_wins_over_the_models_default_over_the_bases(
-    http: TestClient, queue: Queue, engine: EchoEngine
+    client: Any, queue: Queue, engine: EchoEngine
 ) -> None:
-    create(http, temperature=0.5, top_k=7)
+    create(client, temperature=0.5, top_k=7)
     finish(queue)
-    ask(http, model="tunedModels/a", generationConfig={"topK": 9})
+    ask(client, model="tunedModels/a", generationConfig={"topK": 9})
     options = engine.requests[0].options
     assert (options.temperature, options.top_k, round(options.top_p, 2)) == (0.5, 9, 0.95)
 
 
-def test_every_wish_reaches_the_engine(http: TestClient, engine: EchoEngine) -> None:
+def test_every_wish_reaches_the_engine(client: Any, engine: EchoEngine) -> None:
     wishes = {
         "temperature": 0,
         "topP": 0.5,
@@ -78,7 +77,7 @@ def test_every_wish_reaches_the_engine(http: TestClient, engine: EchoEngine) -> 
         "responseLogprobs": True,
         "logprobs": 3,
     }
-    assert len(ask(http, generationConfig=wishes).json()["candidates"]) == 2
+    assert len(ask(client, generationConfig=wishes).json()["candidates"]) == 2
     sent = engine.requests[0].options
     assert (sent.temperature, sent.top_p, sent.top_k, sent.max_tokens, list(sent.stop)) == (
         0,
@@ -96,23 +95,23 @@ def test_every_wish_reaches_the_engine(http: TestClient, engine: EchoEngine) -> 
     )
 
 
-def test_several_parts_are_one_text_and_history_is_heard(http: TestClient) -> None:
+def test_several_parts_are_one_text_and_history_is_heard(client: Any) -> None:
     contents = [
         {"role": "user", "parts": [{"text": "in"}, {"text": "put"}]},
         {"role": "model", "parts": [{"text": "out"}]},
         {"role": "user", "parts": [{"text": "!"}]},
     ]
-    text = ask(http, contents=contents).json()["candidates"][0]["content"]["parts"][0]["text"]
+    text = ask(client, contents=contents).json()["candidates"][0]["content"]["parts"][0]["text"]
     assert text == "inputout! "
 
 
-def test_safety_settings_and_an_empty_config_are_accepted(http: TestClient) -> None:
+def test_safety_settings_and_an_empty_config_are_accepted(client: Any) -> None:
     safety = [{"category": 7, "threshold": 4}]
-    assert ask(http, safetySettings=safety, generationConfig={}, tools=[]).status_code == 200
+    assert ask(client, safetySettings=safety, generationConfig={}, tools=[]).status_code == 200
 
 
-def test_a_native_model_hears_a_system_instruction(http: TestClient) -> None:
-    answer = ask(http, "b", systemInstruction={"role": "user", "parts": {"text": "a"}}).json()
+def test_a_native_model_hears_a_system_instruction(client: Any) -> None:
+    answer = ask(client, "b", systemInstruction={"role": "user", "parts": {"text": "a"}}).json()
     assert answer["candidates"][0]["content"]["parts"] == [{"text": "ab "}]
 
 
@@ -137,9 +136,9 @@ def test_a_native_model_hears_a_system_instruction(http: TestClient) -> None:
     ],
 )
 def test_what_the_card_forbids_is_refused_in_googles_words(
-    http: TestClient, body: dict[str, Any], problem: str
+    client: Any, body: dict[str, Any], problem: str
 ) -> None:
-    assert problem in refusal(ask(http, model=ALIAS, **body))
+    assert problem in refusal(ask(client, model=ALIAS, **body))
 
 
 @pytest.mark.parametrize(
@@ -163,8 +162,8 @@ def test_what_the_card_forbids_is_refused_in_googles_words(
         ({"thinkingConfig": {"includeThoughts": True}}, "Thinking is not enabled"),
     ],
 )
-def test_wishes_that_cannot_be_are_refused(http: TestClient, config: dict[str, Any], problem: str) -> None:
-    assert problem in refusal(ask(http, generationConfig=config))
+def test_wishes_that_cannot_be_are_refused(client: Any, config: dict[str, Any], problem: str) -> None:
+    assert problem in refusal(ask(client, generationConfig=config))
 
 
 @pytest.mark.parametrize(
@@ -177,21 +176,21 @@ def test_wishes_that_cannot_be_are_refused(http: TestClient, config: dict[str, A
         ([{"role": "model", "parts": [{"text": "x"}]}], "end with a user role"),
     ],
 )
-def test_contents_that_say_nothing_are_refused(http: TestClient, contents: object, problem: str) -> None:
-    assert problem in refusal(ask(http, contents=contents))
+def test_contents_that_say_nothing_are_refused(client: Any, contents: object, problem: str) -> None:
+    assert problem in refusal(ask(client, contents=contents))
 
 
-def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(http: TestClient) -> None:
-    message = refusal(ask(http, "x" * 100))
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(client: Any) -> None:
+    message = refusal(ask(client, "x" * 100))
     assert message == "The input token count (103) exceeds the maximum number of tokens allowed (63)."
 
 
-def test_an_answer_never_runs_beyond_the_context(http: TestClient, engine: EchoEngine) -> None:
-    ask(http, "x" * 40)
+def test_an_answer_never_runs_beyond_the_context(client: Any, engine: EchoEngine) -> None:
+    ask(client, "x" * 40)
     assert engine.requests[0].options.max_tokens == CONTEXT_LENGTH - 43
 
 
-def test_a_json_schema_goes_to_the_engine(http: TestClient, engine: EchoEngine) -> None:
+def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> None:
     schema = {
         "type": "OBJECT",
         "properties": {"b": {"type": "INTEGER"}, "a": {"type": "STRING", "nullable": True}},
@@ -200,7 +199,7 @@ def test_a_json_schema_goes_to_the_engine(http: TestClient, engine: EchoEngine) 
         "responseMimeType": "application/json",
         "responseSchema": {**schema, "propertyOrdering": ["b", "a"]},
     }
-    assert ask(http, generationConfig=config).status_code == 200
+    assert ask(client, generationConfig=config).status_code == 200
     assert engine.requests[0].options.json_mode
     assert engine.requests[0].options.response_schema == (
         '{"type": "object", "properties": {"b": {"type": "integer"}, '
@@ -208,27 +207,27 @@ def test_a_json_schema_goes_to_the_engine(http: TestClient, engine: EchoEngine) 
     )
 
 
-def test_a_model_that_waits_says_so(http: TestClient) -> None:
-    create(http)
-    reply = ask(http, model="tunedModels/a")
+def test_a_model_that_waits_says_so(client: Any) -> None:
+    create(client)
+    reply = ask(client, model="tunedModels/a")
     assert reply.json()["error"]["status"] == "FAILED_PRECONDITION"
     assert "it waits for its turn" in refusal(reply)
 
 
-def test_a_model_that_is_being_tuned_says_how_far_it_is(http: TestClient, queue: Queue) -> None:
-    create(http)
+def test_a_model_that_is_being_tuned_says_how_far_it_is(client: Any, queue: Queue) -> None:
+    create(client)
     job = queue.claim("w", "tiny")
     assert job is not None
     queue.beat(job, [snapshot(1), snapshot(2)])
-    assert "2 of 38 steps are done" in refusal(ask(http, model="tunedModels/a"))
+    assert "2 of 38 steps are done" in refusal(ask(client, model="tunedModels/a"))
 
 
-def test_a_model_that_failed_says_why(http: TestClient, queue: Queue) -> None:
-    create(http)
+def test_a_model_that_failed_says_why(client: Any, queue: Queue) -> None:
+    create(client)
     job = queue.claim("w", "tiny")
     assert job is not None
     queue.settle(job, Failed(Code.INTERNAL, "the loss was not finite"))
-    assert "its tuning failed: the loss was not finite" in refusal(ask(http, model="tunedModels/a"))
+    assert "its tuning failed: the loss was not finite" in refusal(ask(client, model="tunedModels/a"))
 
 
 @pytest.mark.parametrize(
@@ -241,5 +240,5 @@ def test_a_model_that_failed_says_why(http: TestClient, queue: Queue) -> None:
         ),
     ],
 )
-def test_a_model_that_is_not_there_is_not_found(http: TestClient, model: str, problem: str) -> None:
-    assert problem in refusal(ask(http, model=model), 404)
+def test_a_model_that_is_not_there_is_not_found(client: Any, model: str, problem: str) -> None:
+    assert problem in refusal(ask(client, model=model), 404)

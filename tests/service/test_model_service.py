@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from overtone.jobs.queue import Queue, Succeeded
 from overtone.service import model_service
@@ -26,8 +25,8 @@ def body(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value is not None}
 
 
-def create(http: TestClient, tuned_model_id: str = "a", **changes: Any) -> dict[str, Any]:
-    reply = http.post(f"/v1beta/tunedModels?tunedModelId={tuned_model_id}", json=body(**changes))
+def create(client: Any, tuned_model_id: str = "a", **changes: Any) -> dict[str, Any]:
+    reply = client.post(f"/v1beta/tunedModels?tunedModelId={tuned_model_id}", json=body(**changes))
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -45,8 +44,8 @@ def error_of(reply: Any) -> str:
     return reply.json()["error"]["message"]
 
 
-def test_creating_answers_at_once_with_the_operation(http: TestClient) -> None:
-    operation = http.post("/v1beta/tunedModels?key=K", json=body()).json()
+def test_creating_answers_at_once_with_the_operation(client: Any) -> None:
+    operation = client.post("/v1beta/tunedModels?key=K", json=body()).json()
     name = operation["metadata"]["tunedModel"]
     assert name.startswith("tunedModels/number-generator-model-")
     assert operation == {
@@ -60,9 +59,9 @@ def test_creating_answers_at_once_with_the_operation(http: TestClient) -> None:
     assert operation["name"].startswith(f"{name}/operations/")
 
 
-def test_a_new_model_is_creating_and_has_its_values_resolved(http: TestClient) -> None:
-    create(http, tuning_task={"training_data": TASK["training_data"]})
-    model = http.get("/v1/tunedModels/a").json()
+def test_a_new_model_is_creating_and_has_its_values_resolved(client: Any) -> None:
+    create(client, tuning_task={"training_data": TASK["training_data"]})
+    model = client.get("/v1/tunedModels/a").json()
     assert (model["state"], model["baseModel"]) == ("CREATING", ALIAS)
     assert (model["temperature"], model["topP"], model["topK"]) == (1, 0.95, 64)
     assert model["tuningTask"] == {
@@ -70,8 +69,8 @@ def test_a_new_model_is_creating_and_has_its_values_resolved(http: TestClient) -
     }
 
 
-def test_the_examples_lie_in_the_folder_of_the_job(http: TestClient, store: Store) -> None:
-    create(http)
+def test_the_examples_lie_in_the_folder_of_the_job(client: Any, store: Store) -> None:
+    create(client)
     lines = (store.folder_of(store.get_tuned_model("a")) / "examples.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == PAIRS
 
@@ -95,71 +94,71 @@ def test_the_examples_lie_in_the_folder_of_the_job(http: TestClient, store: Stor
     ],
 )
 def test_what_cannot_be_tuned_is_refused_and_leaves_nothing(
-    http: TestClient, store: Store, changes: dict[str, Any], problem: str
+    client: Any, store: Store, changes: dict[str, Any], problem: str
 ) -> None:
-    reply = http.post("/v1beta/tunedModels?tuned_model_id=a", json=body(**changes))
+    reply = client.post("/v1beta/tunedModels?tuned_model_id=a", json=body(**changes))
     assert reply.status_code in (400, 404)
     assert problem in error_of(reply)
-    assert http.get("/v1beta/tunedModels").json() == {}
+    assert client.get("/v1beta/tunedModels").json() == {}
     assert not store.tuned_folder.exists()
 
 
-def test_a_taken_id_is_a_conflict(http: TestClient) -> None:
-    create(http)
-    reply = http.post("/v1beta/tunedModels?tunedModelId=a", json=body())
+def test_a_taken_id_is_a_conflict(client: Any) -> None:
+    create(client)
+    reply = client.post("/v1beta/tunedModels?tunedModelId=a", json=body())
     assert (reply.status_code, reply.json()["error"]["status"]) == (409, "ALREADY_EXISTS")
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(
-    http: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+    client: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(model_service, "save_examples", fail)
-    reply = http.post("/v1beta/tunedModels?tunedModelId=a", json=body())
+    reply = client.post("/v1beta/tunedModels?tunedModelId=a", json=body())
     assert (reply.status_code, reply.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert "disk" in error_of(reply)
     assert store.find_tuned_model("a") is None
 
 
-def test_lists_go_by_pages_oldest_first(http: TestClient) -> None:
+def test_lists_go_by_pages_oldest_first(client: Any) -> None:
     for name in "cab":
-        create(http, name)
-    first = http.get("/v1beta/tunedModels?page_size=2").json()
-    second = http.get(f"/v1beta/tunedModels?pageSize=2&pageToken={first['nextPageToken']}").json()
+        create(client, name)
+    first = client.get("/v1beta/tunedModels?page_size=2").json()
+    second = client.get(f"/v1beta/tunedModels?pageSize=2&pageToken={first['nextPageToken']}").json()
     names = [model["name"][-1] for page in (first, second) for model in page["tunedModels"]]
     assert names == ["c", "a", "b"]
     assert "nextPageToken" not in second
 
 
-def test_a_token_serves_only_its_own_list(http: TestClient) -> None:
-    create(http, "a")
-    create(http, "b")
-    token = http.get("/v1beta/tunedModels?page_size=1").json()["nextPageToken"]
-    reply = http.get(f"/v1beta/tunedModels?page_size=1&filter=owner:me&page_token={token}")
+def test_a_token_serves_only_its_own_list(client: Any) -> None:
+    create(client, "a")
+    create(client, "b")
+    token = client.get("/v1beta/tunedModels?page_size=1").json()["nextPageToken"]
+    reply = client.get(f"/v1beta/tunedModels?page_size=1&filter=owner:me&page_token={token}")
     assert (reply.status_code, "page_token" in error_of(reply)) == (400, True)
 
 
 @pytest.mark.parametrize(
     ("text", "found"), [("number", "ab"), ("SPECIAL number", "b"), ("owner:me special", "b")]
 )
-def test_filters_are_joined_by_and(http: TestClient, text: str, found: str) -> None:
-    create(http, "a")
-    create(http, "b", description="a special one")
-    models = http.get("/v1beta/tunedModels", params={"filter": text}).json()["tunedModels"]
+def test_filters_are_joined_by_and(client: Any, text: str, found: str) -> None:
+    create(client, "a")
+    create(client, "b", description="a special one")
+    models = client.get("/v1beta/tunedModels", params={"filter": text}).json()["tunedModels"]
     assert "".join(model["name"][-1] for model in models) == found
 
 
-def test_an_unknown_operator_is_named(http: TestClient) -> None:
-    reply = http.get("/v1beta/tunedModels?filter=owner:you")
+def test_an_unknown_operator_is_named(client: Any) -> None:
+    reply = client.get("/v1beta/tunedModels?filter=owner:you")
     assert error_of(reply).startswith("filter has the term 'owner:you'")
 
 
-def test_only_masked_fields_change(http: TestClient) -> None:
-    create(http)
+def test_only_masked_fields_change(client: Any) -> None:
+    create(client)
     whole = {"displayName": "new", "description": "d", "state": 2, "tuningTask": {"snapshots": [{"step": 1}]}}
-    model = http.patch("/v1beta/tunedModels/a?updateMask=description", json=whole).json()
+    model = client.patch("/v1beta/tunedModels/a?updateMask=description", json=whole).json()
     assert (model["description"], model["displayName"], model["state"]) == (
         "d",
         "number generator model",
@@ -167,28 +166,28 @@ def test_only_masked_fields_change(http: TestClient) -> None:
     )
 
 
-def test_without_a_mask_the_bodys_fields_change(http: TestClient) -> None:
-    create(http)
-    model = http.patch("/v1/tunedModels/a", json={"displayName": "dn", "temperature": 0}).json()
+def test_without_a_mask_the_bodys_fields_change(client: Any) -> None:
+    create(client)
+    model = client.patch("/v1/tunedModels/a", json={"displayName": "dn", "temperature": 0}).json()
     assert (model["displayName"], model["temperature"], model["topK"]) == ("dn", 0, 64)
 
 
-def test_a_cleared_default_is_the_bases_again(http: TestClient) -> None:
-    create(http, temperature=0.25)
-    assert http.patch("/v1/tunedModels/a?update_mask=temperature", json={}).json()["temperature"] == 1
+def test_a_cleared_default_is_the_bases_again(client: Any) -> None:
+    create(client, temperature=0.25)
+    assert client.patch("/v1/tunedModels/a?update_mask=temperature", json={}).json()["temperature"] == 1
 
 
 @pytest.mark.parametrize(("mask", "problem"), [("baseModel", "cannot be changed"), ("foo", "is not a field")])
-def test_a_mask_of_other_fields_is_refused(http: TestClient, mask: str, problem: str) -> None:
-    create(http)
-    reply = http.patch(f"/v1beta/tunedModels/a?updateMask={mask}", json={"displayName": "x"})
+def test_a_mask_of_other_fields_is_refused(client: Any, mask: str, problem: str) -> None:
+    create(client)
+    reply = client.patch(f"/v1beta/tunedModels/a?updateMask={mask}", json={"displayName": "x"})
     assert (reply.status_code, problem in error_of(reply)) == (400, True)
 
 
-def test_a_deleted_model_is_gone(http: TestClient, store: Store) -> None:
-    create(http)
-    assert http.delete("/v1beta/tunedModels/a").text == "{}\n"
-    reply = http.get("/v1beta/tunedModels/a")
+def test_a_deleted_model_is_gone(client: Any, store: Store) -> None:
+    create(client)
+    assert client.delete("/v1beta/tunedModels/a").text == "{}\n"
+    reply = client.get("/v1beta/tunedModels/a")
     assert (reply.status_code, error_of(reply)) == (404, "Tuned model tunedModels/a does not exist.")
     assert list(store.tuned_folder.iterdir()) == []
 
@@ -201,57 +200,57 @@ def test_a_deleted_model_is_gone(http: TestClient, store: Store) -> None:
     ],
 )
 def test_a_tuned_model_can_be_tuned_on(
-    http: TestClient, store: Store, queue: Queue, source: dict[str, Any]
+    client: Any, store: Store, queue: Queue, source: dict[str, Any]
 ) -> None:
-    create(http, "a", temperature=0.5)
+    create(client, "a", temperature=0.5)
     finish(queue)
-    create(http, "b", **source)
-    model = http.get("/v1beta/tunedModels/b").json()
+    create(client, "b", **source)
+    model = client.get("/v1beta/tunedModels/b").json()
     assert model["tunedModelSource"] == {"tunedModel": "tunedModels/a", "baseModel": ALIAS}
     assert ("baseModel" in model, model["temperature"]) == (False, 0.5)
 
 
-def test_a_child_keeps_the_adapter_of_a_parent_that_is_deleted(http: TestClient, queue: Queue) -> None:
-    create(http, "a")
+def test_a_child_keeps_the_adapter_of_a_parent_that_is_deleted(client: Any, queue: Queue) -> None:
+    create(client, "a")
     finish(queue, "weights")
-    create(http, "b", base_model="tunedModels/a")
-    http.delete("/v1beta/tunedModels/a")
+    create(client, "b", base_model="tunedModels/a")
+    client.delete("/v1beta/tunedModels/a")
     job = queue.claim("w", "tiny")
     assert job is not None and job.source_folder is not None
     assert (job.source_folder / "adapter_model.safetensors").read_text() == "weights"
 
 
-def test_an_unfinished_model_cannot_be_tuned_on(http: TestClient) -> None:
-    create(http, "a")
-    reply = http.post("/v1beta/tunedModels", json=body(base_model="tunedModels/a"))
+def test_an_unfinished_model_cannot_be_tuned_on(client: Any) -> None:
+    create(client, "a")
+    reply = client.post("/v1beta/tunedModels", json=body(base_model="tunedModels/a"))
     assert (reply.status_code, reply.json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
 
 
-def test_base_models_are_listed_with_their_aliases(http: TestClient) -> None:
-    models = http.get("/v1beta/models").json()["models"]
+def test_base_models_are_listed_with_their_aliases(client: Any) -> None:
+    models = client.get("/v1beta/models").json()["models"]
     names = [model["name"] for model in models]
     assert {ALIAS, "models/tiny"} <= set(names)
     assert "createTunedModel" in models[0]["supportedGenerationMethods"]
 
 
-def test_base_models_go_by_pages(http: TestClient) -> None:
+def test_base_models_go_by_pages(client: Any) -> None:
     names, token = [], ""
     while token is not None:
-        page = http.get("/v1/models", params={"pageSize": 2, "pageToken": token}).json()
+        page = client.get("/v1/models", params={"pageSize": 2, "pageToken": token}).json()
         names += [model["name"] for model in page["models"]]
         token = page.get("nextPageToken")
     assert len(names) == len(set(names)) == 5
 
 
-def test_the_alias_says_what_the_old_service_said(http: TestClient) -> None:
-    model = http.get(f"/v1beta/{ALIAS}").json()
+def test_the_alias_says_what_the_old_service_said(client: Any) -> None:
+    model = client.get(f"/v1beta/{ALIAS}").json()
     assert (model["displayName"], model["version"]) == ("Gemini 1.5 Flash 001 Tuning", "001")
     assert (model["inputTokenLimit"], model["outputTokenLimit"]) == (16384, 8192)
     assert (model["temperature"], model["maxTemperature"], model["topP"], model["topK"]) == (1, 2, 0.95, 64)
 
 
-def test_an_unknown_base_model_is_told_in_googles_words(http: TestClient) -> None:
-    reply = http.get("/v1beta/models/nope")
+def test_an_unknown_base_model_is_told_in_googles_words(client: Any) -> None:
+    reply = client.get("/v1beta/models/nope")
     assert reply.status_code == 404
     assert error_of(reply).endswith(
         "Call ListModels to see the list of available models and their supported methods."
