@@ -88,9 +88,9 @@ class EngineServicer:
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
         call = Call.parse(request, engine.words)
+        engine.submit(call)  # raises when the queue is full: then there is nothing to take back
         events = self._queues[call] = asyncio.Queue()
         try:
-            engine.submit(call)
             unfinished = len(call.candidates)
             while unfinished:
                 event = await events.get()
