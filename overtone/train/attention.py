@@ -27,7 +27,7 @@ SMALL_SCORES = 1 << 12  # groups of pieces smaller than this are never worth spl
 
 @dataclass(frozen=True)
 class Piece:
-    """Neighbouring queries, and the keys of their document: shared ones, then its own up to the last query."""
+    """Neighbouring queries, and their document's keys: shared ones, then its own up to the last query."""
 
     queries: range
     keys: tuple[int, ...]

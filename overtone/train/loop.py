@@ -18,7 +18,7 @@ from overtone.model.lora import Slot, project_with
 from overtone.train.attention import attend_packed
 from overtone.train.data import Document
 from overtone.train.loss import output_loss
-from overtone.train.packing import Pack, pack, split_documents
+from overtone.train.packing import Pack, pack
 from overtone.train.tuning import Step, Tuning
 
 ACTIVATION_BYTES = (
@@ -26,38 +26,42 @@ ACTIVATION_BYTES = (
 )  # of one pass; larger batches take several, a larger document recomputes its layers
 
 
-def step_jointly(decoder: Decoder, tunings: Sequence[Tuning]) -> list[Step]:
-    """Take one optimiser step of each tuning and return what each reports.
-
-    A loss that is not finite spoils its own tuning only; the caller looks and decides.
-    """
-    losses = add_gradients(decoder, tunings, [tuning.batch() for tuning in tunings])
-    return [tuning.advance(loss) for tuning, loss in zip(tunings, losses, strict=True)]
-
-
 def tune(decoder: Decoder, tuning: Tuning, on_step: Callable[[Step], None]) -> None:
     """Run one tuning to its end."""
     while not tuning.done:
-        for step in step_jointly(decoder, [tuning]):
-            on_step(step)
+        for step in run_pass(decoder, [tuning], max_tokens(decoder)):
+            if step is not None:
+                on_step(step)
+
+
+def run_pass(decoder: Decoder, tunings: Sequence[Tuning], num_tokens: int) -> list[Step | None]:
+    """Run the tunings' next documents, about `num_tokens` together, forward and backward in one pass.
+
+    Those whose batch is complete take their optimiser step and report it; the others return None. A loss that
+    is not finite spoils its own tuning only; the caller looks and decides.
+    """
+    taken: list[list[Document]] = []
+    for tuning in tunings:
+        taken.append(tuning.take(num_tokens))
+        num_tokens -= sum(len(document.ids) for document in taken[-1])
+    for tuning, share in zip(tunings, add_gradients(decoder, tunings, taken), strict=True):
+        tuning.add_loss(share)
+    return [tuning.finish() for tuning in tunings]
 
 
 def add_gradients(
-    decoder: Decoder, tunings: Sequence[Tuning], batches: Sequence[Sequence[Document]]
+    decoder: Decoder, tunings: Sequence[Tuning], taken: Sequence[Sequence[Document]]
 ) -> list[float]:
-    """Add each batch's gradients to its tuning's; return each batch's loss.
+    """Add the gradients of the documents taken to each tuning's; return their shares of its batch's loss.
 
-    A loss is the mean over all output tokens of its batch (as in transformers and TRL), so a long output
-    counts for more than a short one, and a batch may be split into passes without changing its gradient.
+    A batch's loss is the mean over all its output tokens (as in transformers and TRL): a long output counts
+    for more than a short one, and a batch may be run in several passes without changing its gradient.
     """
-    num_outputs_S = torch.tensor([sum(document.num_output for document in batch) for batch in batches])
-    losses_S = torch.zeros(len(batches))
-    for slots in split_documents(batches, max_tokens(decoder)):
-        packed = pack(slots)
-        weight_N = (1.0 / num_outputs_S)[packed.slot_N]
-        terms_N = _backward(decoder, tunings, packed.to(decoder.device), weight_N.to(decoder.device))
-        losses_S.index_add_(0, packed.slot_N, terms_N.cpu())
-    return losses_S.tolist()
+    packed = pack(list(enumerate(taken)))
+    weight_N = torch.tensor([1.0 / tuning.num_outputs for tuning in tunings])[packed.slot_N]
+    terms_N = _backward(decoder, tunings, packed.to(decoder.device), weight_N.to(decoder.device))
+    shares: list[float] = torch.zeros(len(tunings)).index_add_(0, packed.slot_N, terms_N.cpu()).tolist()
+    return shares
 
 
 def max_tokens(decoder: Decoder) -> int:

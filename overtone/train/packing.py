@@ -8,9 +8,8 @@ a slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -40,26 +39,6 @@ class Pack:
             [span.to(device) for span in self.spans],
             self.keep_N.to(device), self.targets_N.to(device), self.slot_N.to(device),
         )  # fmt: skip
-
-
-def split_documents(
-    batches: Sequence[Sequence[Document]], max_tokens: int
-) -> Iterator[list[tuple[int, list[Document]]]]:
-    """Split the slots' batches into passes of at most max_tokens; a longer document is a pass of its own.
-
-    Yields for each pass its slots and their documents, in order.
-    """
-    part: list[tuple[int, Document]] = []
-    num_tokens = 0
-    for slot, batch in enumerate(batches):
-        for document in batch:
-            if part and num_tokens + len(document.ids) > max_tokens:
-                yield _by_slot(part)
-                part, num_tokens = [], 0
-            part.append((slot, document))
-            num_tokens += len(document.ids)
-    if part:
-        yield _by_slot(part)
 
 
 def pack(slots: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
@@ -123,9 +102,3 @@ class _Layout:
             group_pieces(self.pieces), torch.tensor(self.keep), torch.tensor(self.targets),
             torch.tensor(self.slots),
         )  # fmt: skip
-
-
-def _by_slot(part: Sequence[tuple[int, Document]]) -> list[tuple[int, list[Document]]]:
-    return [
-        (slot, [document for _, document in group]) for slot, group in groupby(part, key=lambda pair: pair[0])
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 import torch
 from torch import Tensor
 
+from overtone.model.adapter import Adapter
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.lora import LoraWeights
 from overtone.train.data import BatchOrder, Document
@@ -40,7 +42,12 @@ class Step:
     number: int  # counted from 1
     epoch: int  # counted from 0
     mean_loss: float  # over the batch's output tokens, before the step
+    grad_norm: float  # before it was shortened
     computed_at: datetime
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.mean_loss) and math.isfinite(self.grad_norm)
 
 
 @dataclass
@@ -67,35 +74,80 @@ class Tuning:
         documents: Sequence[Document],
         order: BatchOrder,
         recipe: Recipe,
+        source: Adapter | None = None,
         device: torch.device | str = "cpu",
     ):
+        """Begin at a source adapter of the recipe's rank, or at a fresh one that the order's seed makes."""
+        self._source = source
         self.documents, self.order, self.recipe = documents, order, recipe
         self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
-        self.lora.randomise(order.seed)
-        self.step, self.rate_factor = 0, 1.0
         self._optimiser = torch.optim.AdamW(
             [self.lora.flat], betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
         self._moments = self._make_moments()
+        self._batch: list[Document] = []
+        self.reset()
 
     @property
     def done(self) -> bool:
         return self.step >= self.order.total_steps
 
-    def batch(self) -> list[Document]:
-        """Return the documents of the next step."""
-        return [self.documents[number] for number in self.order.batch(self.step)]
+    @property
+    def num_outputs(self) -> int:
+        """Return how many output tokens the batch has."""
+        return sum(document.num_output for document in self._batch)
 
-    def advance(self, mean_loss: float) -> Step:
-        """Change the weights by the gradients that have gathered, and forget these."""
-        self._shorten_gradient()
-        rate = self.recipe.rate(self.step, self.order.total_steps) * self.rate_factor
-        self._optimiser.param_groups[0]["lr"] = rate
+    def next_tokens(self) -> int:
+        """Return how many tokens the next document has."""
+        self._begin_batch()
+        return len(self._batch[self._num_taken].ids)
+
+    def take(self, max_tokens: int) -> list[Document]:
+        """Take the batch's next documents, as many as fit and at least one.
+
+        Their gradients and their share of the loss must have been added when `finish` is called.
+        """
+        taken: list[Document] = []
+        while not taken or (not self._all_taken and self.next_tokens() <= max_tokens):
+            max_tokens -= self.next_tokens()
+            taken.append(self._batch[self._num_taken])
+            self._num_taken += 1
+        return taken
+
+    def add_loss(self, share: float) -> None:
+        """Add what some of the batch's documents contribute to its mean loss."""
+        self._loss += share
+
+    def finish(self) -> Step | None:
+        """Change the weights by the gradients that have gathered, once the whole batch has been taken."""
+        if not self._all_taken:
+            return None
+        norm = self._shorten_gradient()
+        self._optimiser.param_groups[0]["lr"] = self.rate
         self._optimiser.step()
-        self.lora.grad.zero_()
-        finished = Step(self.step + 1, self.order.epoch(self.step), mean_loss, datetime.now(UTC))
+        finished = Step(self.step + 1, self.order.epoch(self.step), self._loss, norm, datetime.now(UTC))
         self.step += 1
+        self.drop_batch()
         return finished
+
+    @property
+    def rate(self) -> float:
+        return self.recipe.rate(self.step, self.order.total_steps) * self.rate_factor
+
+    def drop_batch(self) -> None:
+        """Forget the batch that was begun, and its gradients."""
+        self._batch, self._num_taken, self._loss = [], 0, 0.0
+        self.lora.grad.zero_()
+
+    def reset(self) -> None:
+        """Go back to the beginning."""
+        self.lora.randomise(self.order.seed)
+        if self._source is not None:
+            self.lora.copy_from(self._source)
+        for moment in self._moments:
+            moment.zero_()
+        self.step, self.rate_factor = 0, 1.0
+        self.drop_batch()
 
     def save(self) -> Progress:
         """Return a copy of everything that has changed since the beginning."""
@@ -110,8 +162,8 @@ class Tuning:
         first.copy_(progress.first_moment)
         second.copy_(progress.second_moment)
         num_steps.fill_(float(progress.step))
-        self.lora.grad.zero_()
         self.step, self.rate_factor = progress.step, progress.rate_factor
+        self.drop_batch()
 
     def _make_moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Give the optimiser its state before the first step, so that it can be restored before."""
@@ -121,6 +173,16 @@ class Tuning:
         self._optimiser.state[flat] = dict(zip(names, moments, strict=True))
         return moments
 
-    def _shorten_gradient(self) -> None:
-        norm = torch.linalg.vector_norm(self.lora.grad)
-        self.lora.grad.mul_((self.recipe.max_grad_norm / norm.clamp(min=1e-30)).clamp(max=1.0))
+    @property
+    def _all_taken(self) -> bool:
+        return self._num_taken == len(self._batch)
+
+    def _begin_batch(self) -> None:
+        if not self._batch:
+            self._batch = [self.documents[number] for number in self.order.batch(self.step)]
+
+    def _shorten_gradient(self) -> float:
+        norm = float(torch.linalg.vector_norm(self.lora.grad))
+        if norm > self.recipe.max_grad_norm:
+            self.lora.grad.mul_(self.recipe.max_grad_norm / norm)
+        return norm

@@ -8,7 +8,7 @@ import torch
 from overtone.model.decoder import Decoder
 from overtone.train.checkpoint import BackgroundSaver, list_checkpoints, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder
-from overtone.train.loop import step_jointly, tune
+from overtone.train.loop import run_pass, tune
 from overtone.train.tuning import Progress, Recipe, Tuning
 from tests.model.tiny import make_base
 from tests.train.texts import documents
@@ -36,7 +36,7 @@ def test_a_job_resumed_at_any_step_ends_with_the_same_bits(
     tune(decoder, unbroken, lambda step: None)
 
     for _ in range(interrupted_after):
-        step_jointly(decoder, [first])
+        run_pass(decoder, [first], 1000)
     save_checkpoint(tmp_path / "checkpoints", first.save())
     saved = load_newest(tmp_path / "checkpoints", first.lora.flat.numel())
     assert saved is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from overtone.model.decoder import Decoder
 from overtone.train import attention, loop, loss
 from overtone.train.data import BatchOrder, Document
-from overtone.train.loop import add_gradients, step_jointly, tune
+from overtone.train.loop import run_pass, tune
 from overtone.train.tuning import Recipe, Step, Tuning
 from tests.model.test_decoder import FAMILIES, make_oracle
 from tests.model.test_lora import grads_by_place, make_peft, place_of
@@ -47,10 +46,10 @@ def make_tuning(
 
 def test_loss_and_gradients_are_those_of_transformers_and_peft(decoder: Decoder, tmp_path: Path) -> None:
     adapter = random_adapter(decoder, rank=4, alpha=8.0, seed=1)
-    oracle, tuning = make_peft(tmp_path, adapter), make_tuning(decoder)
+    oracle, tuning = make_peft(tmp_path, adapter), make_tuning(decoder, batch_size=5)
     tuning.lora.copy_from(adapter)
 
-    (our_loss,) = add_gradients(decoder, [tuning], [documents()])
+    our_loss = add_whole_batch(decoder, tuning)
     their_loss = plain_loss(oracle, documents())
     their_loss.backward()
 
@@ -62,6 +61,16 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(decoder: Decoder,
             torch.testing.assert_close(
                 (ours.a if side == "lora_A" else ours.b)[place], parameter.grad, atol=1e-5, rtol=1e-5
             )
+
+
+def add_whole_batch(decoder: Decoder, tuning: Tuning) -> float:
+    """Add the gradients of a batch, in as many passes as it takes, without the optimiser's step."""
+    loss, num_left = 0.0, tuning.order.batch_size
+    while num_left:
+        taken = tuning.take(loop.max_tokens(decoder))
+        (share,) = loop.add_gradients(decoder, [tuning], [taken])
+        loss, num_left = loss + share, num_left - len(taken)
+    return loss
 
 
 def plain_loss(model: torch.nn.Module, batch: Sequence[Document]) -> Tensor:
@@ -82,7 +91,7 @@ def test_packing_is_exact_for_windows_and_caps_too(family: str, tmp_path: Path) 
     decoder = Decoder.load(tmp_path)
     data = [Document(tuple(token % 57 + 3 for token in d.ids), d.num_prompt) for d in documents()]
 
-    (our_loss,) = add_gradients(decoder, [make_tuning(decoder, data=data)], [data])
+    our_loss = add_whole_batch(decoder, make_tuning(decoder, batch_size=len(data), data=data))
 
     assert our_loss == pytest.approx(plain_loss(oracle, data).item(), rel=1e-5)
 
@@ -108,25 +117,27 @@ def test_a_job_in_company_has_the_losses_it_has_alone(decoder: Decoder) -> None:
 
 
 def losses_in_company(decoder: Decoder, jobs: Sequence[Tuning]) -> list[list[float]]:
-    """Step all jobs that are not done jointly; the last one joins two steps late."""
+    """Run all jobs that are not done jointly, in passes too small for all; the last joins two passes late."""
     losses: list[list[float]] = [[] for _ in jobs]
-    for round_ in range(100):
-        present = [i for i, job in enumerate(jobs) if not job.done and (i < len(jobs) - 1 or round_ >= 2)]
-        for i, step in zip(present, step_jointly(decoder, [jobs[i] for i in present]), strict=True):
-            losses[i].append(step.mean_loss)
+    num_passes = 0
+    while not all(job.done for job in jobs):
+        present = [i for i, job in enumerate(jobs) if not job.done and (i < len(jobs) - 1 or num_passes >= 2)]
+        num_passes += 1
+        for i, step in zip(present, run_pass(decoder, [jobs[i] for i in present], 70), strict=True):
+            losses[i] += [step.mean_loss] if step else []
     return losses
 
 
 def test_small_passes_recomputation_and_chunks_change_nothing(
     decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, split = make_tuning(decoder), make_tuning(decoder)
-    (loss_whole,) = add_gradients(decoder, [whole], [documents()])
+    whole, split = make_tuning(decoder, batch_size=5), make_tuning(decoder, batch_size=5)
+    loss_whole = add_whole_batch(decoder, whole)
 
     monkeypatch.setattr(loop, "max_tokens", lambda decoder: 12)
     monkeypatch.setattr(attention, "MAX_QUERIES", 4)
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 3 * decoder.config.vocab_size)
-    (loss_split,) = add_gradients(decoder, [split], [documents()])
+    loss_split = add_whole_batch(decoder, split)
 
     assert loss_split == pytest.approx(loss_whole, rel=1e-5)
     torch.testing.assert_close(split.lora.grad, whole.lora.grad, atol=1e-6, rtol=1e-4)
@@ -151,11 +162,12 @@ def test_a_loss_that_is_not_a_number_stays_in_its_own_job(decoder: Decoder) -> N
     sound, alone, broken = make_tuning(decoder), make_tuning(decoder), make_tuning(decoder)
     broken.lora.flat.fill_(torch.inf)
 
-    steps = step_jointly(decoder, [broken, sound])
-    (expected,) = step_jointly(decoder, [alone])
+    spoilt, step = run_pass(decoder, [broken, sound], 1000)
+    (expected,) = run_pass(decoder, [alone], 1000)
 
-    assert not math.isfinite(steps[0].mean_loss)
-    assert steps[1].mean_loss == pytest.approx(expected.mean_loss, rel=1e-5)
+    assert spoilt is not None and not spoilt.is_finite
+    assert step is not None and expected is not None
+    assert step.mean_loss == pytest.approx(expected.mean_loss, rel=1e-5)
     torch.testing.assert_close(sound.lora.flat, alone.lora.flat)
 
 
@@ -163,3 +175,14 @@ def test_the_rate_warms_up_and_falls() -> None:
     recipe = Recipe(1.0, warmup_steps=1, decay=0.5)
     assert [recipe.rate(step, 5) for step in range(5)] == [0.5, 0.875, 0.75, 0.625, 0.5]
     assert Recipe(0.2).rate(9, 10) == 0.2
+
+
+def test_a_batch_is_taken_in_parts_that_fit(decoder: Decoder) -> None:
+    tuning = make_tuning(decoder, batch_size=5)
+    sizes = []
+    while sum(sizes) < 5:
+        taken = tuning.take(max_tokens=40)
+        sizes.append(len(taken))
+        assert sum(len(document.ids) for document in taken) <= 40
+    assert len(sizes) > 1
+    assert len(make_tuning(decoder).take(max_tokens=1)) == 1

@@ -5,7 +5,7 @@ import torch
 
 from overtone.train import attention
 from overtone.train.data import Document
-from overtone.train.packing import common_prefix, pack, split_documents
+from overtone.train.packing import common_prefix, pack
 from tests.train.texts import TEMPLATE, documents
 
 
@@ -60,12 +60,3 @@ def test_a_query_sees_its_own_text_up_to_itself_and_nothing_else(
         for length in range(begin + 1, len(document.ids)):
             assert seen[begin + length - len(TEMPLATE) - 1] == list(document.ids[:length])
         begin += len(document.ids) - 1 - len(TEMPLATE)
-
-
-def test_a_batch_is_split_into_passes_that_fit() -> None:
-    batches = [documents()[:3], documents()[3:]]
-    passes = list(split_documents(batches, max_tokens=40))
-    assert [document for slots in passes for _, part in slots for document in part] == documents()
-    assert all(sum(len(d.ids) for _, part in slots for d in part) <= 40 for slots in passes)
-    assert len(list(split_documents(batches, max_tokens=1))) == len(documents())
-    assert [slot for slot, _ in next(split_documents(batches, max_tokens=10_000))] == [0, 1]

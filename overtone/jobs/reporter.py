@@ -1,0 +1,79 @@
+"""Beats for the running jobs, from a thread of its own: progress and cancellation do not wait for a step.
+
+A few writes a second hand in whatever steps have finished since; they are signs of life as well, so a long
+step is not taken for a dead worker. A database that is busy or full for a while costs nothing but delay.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+
+from overtone.errors import ApiError
+from overtone.jobs.queue import Job, JobLost, Queue, Verdict
+from overtone.store.tables import Snapshot
+
+INTERVAL_S = 0.4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Report:
+    """What is to be said about a job, and what was heard in return."""
+
+    job: Job
+    finished: list[Snapshot] = field(default_factory=list)
+    cancelled: bool = False
+    lost: bool = False
+    beating: threading.Lock = field(default_factory=threading.Lock)  # one beat at a time, snapshots in order
+
+
+class Reporter:
+    """Beats for every job that was `add`ed until it is `remove`d."""
+
+    def __init__(self, queue: Queue):
+        self._queue = queue
+        self._reports: dict[str, Report] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._thread.start()
+
+    def add(self, job: Job) -> Report:
+        report = self._reports[job.operation_id] = Report(job)
+        return report
+
+    def remove(self, report: Report) -> None:
+        """Say no more about this job. Waits for a beat under way, so that none follows the settling."""
+        self._reports.pop(report.job.operation_id, None)
+        with report.beating:
+            pass
+
+    def beat(self, report: Report) -> None:
+        """Hand in what has finished since the last beat. Sets `cancelled` and `lost`; never raises."""
+        with report.beating:
+            finished = list(report.finished)
+            try:
+                report.cancelled |= self._queue.beat(report.job, finished) is Verdict.CANCEL
+                del report.finished[: len(finished)]
+            except JobLost:
+                report.lost = True
+            except ApiError as error:
+                log.warning("%s: progress will be reported later: %s", report.job.tuned_model_id, error)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL_S):
+            for report in list(self._reports.values()):
+                if not report.lost and self._reports.get(report.job.operation_id) is report:
+                    self._beat_safely(report)
+
+    def _beat_safely(self, report: Report) -> None:
+        try:
+            self.beat(report)
+        except Exception:
+            log.exception("%s: a beat failed", report.job.tuned_model_id)

@@ -1,0 +1,140 @@
+"""One claimed job while it runs: its tuning, its folder, its checkpoints and its ends.
+
+Safe at any moment: what a killed trainer leaves is a sound checkpoint and a row that says RUNNING; the next
+one goes on from there and arrives at the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from overtone.errors import OvertoneError
+from overtone.jobs.queue import Job
+from overtone.jobs.reporter import Report
+from overtone.jobs.turns import Turn
+from overtone.model.adapter import Adapter, load_adapter, save_adapter
+from overtone.model.chat import Chat
+from overtone.model.decoder import Decoder
+from overtone.model.registry import Card
+from overtone.store.tables import Snapshot
+from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
+from overtone.train.data import BatchOrder, Document, encode_examples
+from overtone.train.tuning import Recipe, Step, Tuning
+
+CHECKPOINT_EVERY_S = 5.0
+CALMER = 0.5  # factor on the learning rate after a loss ran away
+
+log = logging.getLogger(__name__)
+
+
+class TuningFailed(Exception):
+    """The job cannot succeed; the message is what its owner reads."""
+
+
+@dataclass
+class RunningJob:
+    """A job, its tuning and where it stands."""
+
+    job: Job
+    tuning: Tuning
+    report: Report
+    turn: Turn
+    saver: BackgroundSaver
+    alone: bool = False  # keeps no company: it, or somebody near it, has ended a process
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def report_step(self, step: Step) -> None:
+        """Hand a finished step to the reporter."""
+        self.report.finished.append(Snapshot(step.number, step.epoch, step.mean_loss, step.computed_at))
+
+    def checkpoint_if_due(self) -> None:
+        """Save every few seconds, in the background. A full disk costs the resumption, not the job."""
+        if time.monotonic() - self.saved_at < CHECKPOINT_EVERY_S or self.saver.busy or self.tuning.done:
+            return
+        try:
+            self.saver.save(self.tuning.save())
+        except OSError as error:
+            log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
+        self.saved_at = time.monotonic()
+
+    def checkpoint_now(self) -> None:
+        """Save and wait for the disk. Raises OSError."""
+        self.saver.wait()
+        save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+
+    def go_back(self, step: int) -> None:
+        """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
+        if self.tuning.rate_factor < 1.0:
+            raise TuningFailed(
+                f"The loss was no longer a sensible number at step {step}, even with half the learning rate "
+                f"of {self.job.learning_rate:g}. Try a smaller learning_rate."
+            )
+        self.saver.wait()
+        progress = load_newest(checkpoint_folder(self.job), self.tuning.lora.flat.numel())
+        if progress is None:
+            self.tuning.reset()
+        else:
+            self.tuning.restore(progress)
+        self.tuning.rate_factor *= CALMER
+        self.checkpoint_now()
+
+    def save_result(self, base_folder: Path) -> str:
+        """Write the adapter and return its digest. Raises OSError."""
+        self.saver.wait()
+        revision = Card.load(base_folder).revision
+        adapter = self.tuning.lora.to_adapter()
+        return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, revision)
+
+
+def begin(job: Job, report: Report, decoder: Decoder, chat: Chat) -> RunningJob:
+    """Read a job's examples and go on from its newest checkpoint, if there is one.
+
+    Raises TuningFailed when its files are damaged.
+    """
+    documents = load_documents(job, chat)
+    source = _load_source(job)
+    recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
+    order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
+    tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
+    progress = load_newest(checkpoint_folder(job), tuning.lora.flat.numel())
+    if progress is not None:
+        tuning.restore(progress)
+    turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
+    return RunningJob(job, tuning, report, turn, BackgroundSaver(checkpoint_folder(job)))
+
+
+def load_documents(job: Job, chat: Chat) -> list[Document]:
+    """Read examples.jsonl. Raises TuningFailed with the line that is damaged."""
+    try:
+        with (job.folder / "examples.jsonl").open(encoding="utf-8") as file:
+            pairs = [_parse_line(number, line) for number, line in enumerate(file, start=1)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TuningFailed(f"The training examples cannot be read: {error}.") from error
+    if len(pairs) != job.num_examples:
+        raise TuningFailed(f"{len(pairs)} training examples are stored where there were {job.num_examples}.")
+    return encode_examples(chat, pairs)
+
+
+def checkpoint_folder(job: Job) -> Path:
+    return job.folder / "checkpoints"
+
+
+def _parse_line(number: int, line: str) -> tuple[str, str]:
+    try:
+        example = json.loads(line)
+        return example["text_input"], example["output"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise TuningFailed(f"The training examples are damaged at line {number}.") from error
+
+
+def _load_source(job: Job) -> Adapter | None:
+    if job.source_folder is None:
+        return None
+    try:
+        return load_adapter(job.source_folder, base_id=job.base_id)
+    except OvertoneError as error:
+        raise TuningFailed(f"The tuned model to continue from cannot be read: {error}") from error
