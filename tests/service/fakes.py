@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from overtone.engine.protocol import GenerateEvent, GenerateRequest
 from overtone.model.registry import ALIASES, Card
@@ -31,8 +32,6 @@ class TinyRegistry:
         return next((card for card in self.list_cards() if card.id == model_id), None)
 
     def _behind(self, alias: Card) -> Card:
-        from dataclasses import replace
-
         return replace(alias, base_id=BASE, context_length=100_000)
 
 
@@ -58,30 +57,42 @@ class TinyChats:
 
 @dataclass
 class EchoEngine:
-    """Answers with the words of the prompt, one event each, and remembers what it was asked."""
+    """Answers with the words of the prompt, one event each, and remembers what it was asked.
+
+    `error` is raised instead of the last word; `hold_after` makes it wait for ever after so many words.
+    """
 
     requests: list[GenerateRequest] = field(default_factory=list)
     open_calls: int = 0
     error: Exception | None = None
-    wait: object = None
+    hold_after: int | None = None
+    holds: bool = False
 
     async def generate(self, request: GenerateRequest, timeout_s: float) -> AsyncIterator[GenerateEvent]:
         self.requests.append(request)
         self.open_calls += 1
         try:
-            text = bytes(token for token in request.prompt_ids if token < 256).decode()
-            words = [word + " " for word in text.split(" ")]
             for index in range(request.options.num_candidates):
-                for count, word in enumerate(words, start=1):
-                    if self.error is not None and count == len(words):
-                        raise self.error
-                    if self.wait is not None:
-                        await self.wait  # type: ignore[misc]
-                    yield GenerateEvent(
-                        index=index, text=word, prompt_tokens=len(request.prompt_ids), candidate_tokens=count
-                    )
-                yield GenerateEvent(
-                    index=index, finish_reason="STOP", candidate_tokens=len(words) + 1, avg_logprob=-0.5
-                )
+                async for event in self._answer(index, request):
+                    yield event
         finally:
             self.open_calls -= 1
+
+    async def _answer(self, index: int, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
+        text = bytes(token for token in request.prompt_ids if token < 256).decode()
+        words = [word + " " for word in text.split(" ")]
+        for count, word in enumerate(words, start=1):
+            await self._stumble(count, len(words))
+            yield GenerateEvent(
+                index=index, text=word, prompt_tokens=len(request.prompt_ids), candidate_tokens=count
+            )
+        yield GenerateEvent(
+            index=index, finish_reason="STOP", candidate_tokens=len(words) + 1, avg_logprob=-0.5
+        )
+
+    async def _stumble(self, count: int, num_words: int) -> None:
+        if self.error is not None and count == num_words:
+            raise self.error
+        if self.hold_after is not None and count > self.hold_after:
+            self.holds = True
+            await asyncio.Event().wait()
