@@ -23,7 +23,7 @@ from starlette.types import Send
 
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, InvalidArgument, NotFound
-from overtone.wire import credentials, dispatch, templates
+from overtone.wire import credentials, dispatch, reference, templates
 from overtone.wire.json_body import fields_of, from_message, to_message, unknown_parameter
 from overtone.wire.json_text import dump, parse
 from overtone.wire.messages import Message, descriptor_of
@@ -56,8 +56,12 @@ def build(
     """
     api = [route for rpc in rpcs for route in _routes(_Endpoint(rpc, servicers, authenticate, settings))]
     return Starlette(
-        routes=[*routes, *(Mount(f"/{version}", routes=api) for version in VERSIONS)],
-        exception_handlers={HTTPException: _no_such_method},
+        routes=[
+            *routes,
+            *reference.routes(servicers, rpcs),
+            *(Mount(f"/{version}", routes=api) for version in VERSIONS),
+        ],
+        exception_handlers={HTTPException: _no_such_method, ApiError: _refused},
         middleware=_middleware(settings),
         lifespan=lifespan,
     )
@@ -279,6 +283,10 @@ async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncGene
             yield opening + dump(value, pretty)
             opening = ",\n"
     yield "]\n" if opening != "[" else "[]\n"
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return error_response(dispatch.to_api_error(error), pretty=True)
 
 
 async def _no_such_method(request: Request, error: Exception) -> Response:
