@@ -200,6 +200,6 @@ def _write_note(note: Path, url: str) -> None:
     partial.replace(note)
 
 
-def worker_command(name: str) -> list[str]:
-    """Return the command line of one of our processes, in this very interpreter."""
-    return [sys.executable, "-m", "overtone", "worker", name]
+def command_of(*verb: str) -> list[str]:
+    """Return the command line of one of our own verbs, in this very interpreter."""
+    return [sys.executable, "-m", "overtone", *verb]

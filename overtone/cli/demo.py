@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
+import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import click
 from overtone.cli.generate import answer_text
 from overtone.cli.options import data_option, load_settings
 from overtone.errors import OvertoneError
+from overtone.supervisor import command_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,14 +86,18 @@ def demo(data: Path | None) -> None:
 def _service(data: Path) -> Iterator[str]:
     """Run `overtone serve` on a free port; yields its URL once it is ready, and stops it at the end."""
     log = data / "serve.log"
-    command = [sys.executable, "-m", "overtone", "serve", "--port", "0", "--data", str(data)]
+    lifeline, held_end = os.pipe()  # should this command be killed, its service goes with it
+    command = [*command_of("serve"), "--port", "0", "--data", str(data), "--lifeline", str(lifeline)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, start_new_session=True, pass_fds=(lifeline,)
+        )
     try:
         yield _wait_for_url(process, data / "run" / "serve.json", log)
     finally:
-        process.send_signal(signal.SIGTERM)
+        os.close(held_end)
         process.wait(timeout=STOP_TIMEOUT_S)
+        os.close(lifeline)
 
 
 def _wait_for_url(process: subprocess.Popen[bytes], note: Path, log: Path) -> str:

@@ -19,7 +19,7 @@ import click
 from overtone.cli.options import data_option, load_settings
 from overtone.config import Settings
 from overtone.errors import OvertoneError
-from overtone.supervisor import CANNOT_START, Child, Supervisor, bind, hold, watch_lifeline, worker_command
+from overtone.supervisor import CANNOT_START, Child, Supervisor, bind, command_of, hold, watch_lifeline
 
 READY_TIMEOUT_S = 60.0
 RETRY_S = 0.2
@@ -41,7 +41,15 @@ Ctrl-C stops it."""
 @data_option
 @click.option("--base", help="Id of the base model to tune and serve. [default: smollm2-135m-instruct]")
 @click.option("--verbose", is_flag=True, help="Log more.")
-def serve(host: str | None, port: int | None, data: Path | None, base: str | None, verbose: bool) -> None:
+@click.option("--lifeline", type=int, hidden=True)
+def serve(
+    host: str | None,
+    port: int | None,
+    data: Path | None,
+    base: str | None,
+    verbose: bool,
+    lifeline: int | None,
+) -> None:
     """Run the service until Ctrl-C.
 
     \b
@@ -52,6 +60,8 @@ def serve(host: str | None, port: int | None, data: Path | None, base: str | Non
 
     logs.configure("serve", verbose)
     settings = load_settings(host=host, port=port, data=data, base=base)
+    if lifeline is not None:
+        watch_lifeline(lifeline, grace_s=sum(PATIENCE_S.values()))
     raise SystemExit(run_service(settings, verbose))
 
 
@@ -116,7 +126,7 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
     fd = listener.fileno()
     extras = {"api": (["--listener", str(fd)], (fd,))}
     return [
-        Child(name, [*worker_command(name), *extra, *flags], patience_s, pass_fds)
+        Child(name, [*command_of("worker", name), *extra, *flags], patience_s, pass_fds)
         for name, patience_s in PATIENCE_S.items()
         for extra, pass_fds in [extras.get(name, ([], ()))]
     ]
