@@ -25,6 +25,10 @@ READY_TIMEOUT_S = 60.0
 RETRY_S = 0.2
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
 
+# Engine and trainer share the cores. OpenMP's threads wait for one another by spinning unless told to sleep, and
+# two processes that spin on the same cores slow each other down twenty times (docs/log.md, 2026-11-22).
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
 READY = """\
 Overtone is ready at {url}; it keeps everything in {data}
   curl                 curl "{url}/v1beta/models?key=any"
@@ -133,7 +137,7 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
 
 
 def _environ(settings: Settings, port: int) -> dict[str, str]:
-    return {**os.environ, **replace(settings, port=port).to_environ()}
+    return {**PATIENT_THREADS, **os.environ, **replace(settings, port=port).to_environ()}
 
 
 def _when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
