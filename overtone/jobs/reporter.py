@@ -50,17 +50,22 @@ class Reporter:
         with report.beating:
             pass
 
-    def beat(self, report: Report) -> None:
-        """Hand in what has finished since the last beat. Sets `cancelled` and `lost`; never raises."""
+    def beat(self, report: Report) -> bool:
+        """Hand in what has finished since the last beat. Sets `cancelled` and `lost`.
+
+        Returns False when the job is lost, or when the database does not answer: then later.
+        """
         with report.beating:
             finished = list(report.finished)
             try:
                 report.cancelled |= self._queue.beat(report.job, finished) is Verdict.CANCEL
                 del report.finished[: len(finished)]
+                return True
             except JobLost:
                 report.lost = True
             except ApiError as error:
                 log.warning("%s: progress will be reported later: %s", report.job.tuned_model_id, error)
+            return False
 
     def close(self) -> None:
         self._stop.set()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,11 +39,16 @@ class TuningFailed(Exception):
 
 @dataclass
 class RunningJob:
-    """A job, its tuning and where it stands."""
+    """A job, its tuning and where it stands.
+
+    A checkpoint is written only when the steps before it are in the database: they are not run again, and the
+    list of snapshots would have a hole.
+    """
 
     job: Job
     tuning: Tuning
     report: Report
+    hand_in: Callable[[], bool]  # puts the finished steps into the database
     turn: Turn
     saver: BackgroundSaver
     alone: bool = False  # keeps no company: it, or somebody near it, has ended a process
@@ -56,7 +63,7 @@ class RunningJob:
         if time.monotonic() - self.saved_at < CHECKPOINT_EVERY_S or self.saver.busy or self.tuning.done:
             return
         try:
-            self.saver.save(self.tuning.save())
+            self.saver.save(self.tuning.save(), first=self.hand_in)
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()
@@ -64,7 +71,8 @@ class RunningJob:
     def checkpoint_now(self) -> None:
         """Save and wait for the disk. Raises OSError."""
         self.saver.wait()
-        save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+        if self.hand_in():
+            save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
 
     def go_back(self, step: int) -> None:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
@@ -82,6 +90,10 @@ class RunningJob:
         self.tuning.rate_factor *= CALMER
         self.checkpoint_now()
 
+    def clear_up(self) -> None:
+        """Remove the checkpoints of a job that has ended: they are large, and nobody will go on from them."""
+        shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
+
     def save_result(self, base_folder: Path) -> str:
         """Write the adapter and return its digest. Raises OSError."""
         self.saver.wait()
@@ -90,7 +102,7 @@ class RunningJob:
         return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, revision)
 
 
-def begin(job: Job, report: Report, decoder: Decoder, chat: Chat) -> RunningJob:
+def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
     """Read a job's examples and go on from its newest checkpoint, if there is one.
 
     Raises TuningFailed when its files are damaged.
@@ -104,7 +116,7 @@ def begin(job: Job, report: Report, decoder: Decoder, chat: Chat) -> RunningJob:
     if progress is not None:
         tuning.restore(progress)
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
-    return RunningJob(job, tuning, report, turn, BackgroundSaver(checkpoint_folder(job)))
+    return RunningJob(job, tuning, report, hand_in, turn, BackgroundSaver(checkpoint_folder(job)))
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:

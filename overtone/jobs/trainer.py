@@ -111,7 +111,7 @@ class Trainer:
             self._isolate(chosen, error)
             return True
         for running, step in zip(chosen, steps, strict=True):
-            running.turn.serve(self._pass_tokens() // len(chosen))
+            running.turn.serve(running.tuning.tokens_taken)
             if step is not None:
                 self._after_step(running, step)
         return True
@@ -148,7 +148,7 @@ class Trainer:
                     "the last times without other jobs beside it."
                 )
             decoder, chat = self._load_base()
-            running = begin(job, report, decoder, chat)
+            running = begin(job, report, lambda: self._reporter.beat(report), decoder, chat)
         except Exception as error:
             self._settle(report, _failure(error))
             return
@@ -237,7 +237,6 @@ class Trainer:
             running.checkpoint_now()
         except OSError as error:
             log.warning("%s: no checkpoint: %s", running.job.tuned_model_id, error)
-        self._reporter.beat(running.report)
         try:
             self._queue.release(running.job)
         except (JobLost, ApiError) as error:
@@ -246,6 +245,7 @@ class Trainer:
     def _end(self, running: RunningJob, outcome: Outcome) -> None:
         self._jobs.remove(running)
         self._settle(running.report, outcome)
+        running.clear_up()
 
     def _forget(self, running: RunningJob) -> None:
         self._jobs.remove(running)

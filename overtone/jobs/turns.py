@@ -16,17 +16,20 @@ SMALL_JOB_WEIGHT = 8
 
 @dataclass
 class Turn:
-    """A job's account. `served` rises by the tokens of its passes, for a small job by a fraction of them."""
+    """A job's account: `served` are the tokens of its passes, of which a small job pays a fraction."""
 
     job_tokens: int  # of all steps together
     served: float = 0.0
+    num_tokens: int = 0  # as last told to `serve`
 
     @property
     def weight(self) -> int:
         return SMALL_JOB_WEIGHT if self.job_tokens <= SMALL_JOB_TOKENS else 1
 
     def serve(self, num_tokens: int) -> None:
-        self.served += num_tokens / self.weight
+        """Note how many tokens the job has run since it was claimed."""
+        self.served += (num_tokens - self.num_tokens) / self.weight
+        self.num_tokens = num_tokens
 
 
 def join(turn: Turn, others: Sequence[Turn]) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
@@ -68,10 +69,13 @@ class BackgroundSaver:
     def busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def save(self, progress: Progress) -> None:
-        """Begin to write this copy while training goes on. Raises what the last write raised."""
+    def save(self, progress: Progress, first: Callable[[], bool] = lambda: True) -> None:
+        """Begin to write this copy while training goes on. Raises what the last write raised.
+
+        `first` is called beside the training too; when it returns False nothing is written.
+        """
         self.wait()
-        self._thread = threading.Thread(target=self._write, args=(progress,), daemon=True)
+        self._thread = threading.Thread(target=self._write, args=(progress, first), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -83,9 +87,10 @@ class BackgroundSaver:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, progress: Progress) -> None:
+    def _write(self, progress: Progress, first: Callable[[], bool]) -> None:
         try:
-            save_checkpoint(self._folder, progress)
+            if first():
+                save_checkpoint(self._folder, progress)
         except OSError as error:
             self._error = error
 

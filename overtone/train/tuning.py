@@ -86,6 +86,7 @@ class Tuning:
         )
         self._moments = self._make_moments()
         self._batch: list[Document] = []
+        self.tokens_taken = 0  # by this object, repetitions included
         self.reset()
 
     @property
@@ -112,6 +113,7 @@ class Tuning:
             max_tokens -= self.next_tokens()
             taken.append(self._batch[self._num_taken])
             self._num_taken += 1
+        self.tokens_taken += sum(len(document.ids) for document in taken)
         return taken
 
     def add_loss(self, share: float) -> None:

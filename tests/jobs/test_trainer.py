@@ -1,0 +1,310 @@
+"""The trainer on a tiny base: real queue, real store, real files; each pass driven by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from overtone.config import Settings
+from overtone.jobs import attempts, running_job, trainer
+from overtone.jobs.queue import Queue
+from overtone.jobs.trainer import Trainer
+from overtone.model.adapter import load_adapter
+from overtone.store.tables import Snapshot, TunedModelRow
+from overtone.train.data import Document
+from overtone.train.tuning import Tuning
+from tests.store.databases import new_store
+from tests.store.rows import OWNER, job_values, model_values
+from tests.tiny import BASE_ID, make_base
+
+torch.set_num_threads(1)
+PAIRS = [("1", "2"), ("three", "four"), ("IV", "V"), ("nineteen", "twenty"), ("-7", "-6")]
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("bases"))
+
+
+class Bench:
+    """A data folder, its queue, and trainers that come and go."""
+
+    def __init__(self, data: Path, base_folder: Path):
+        self.settings, self.base_folder = Settings(data=data), base_folder
+        self.store = new_store(data)
+        self.queue = Queue(self.store)
+        self.trainers: list[Trainer] = []
+
+    def add(self, name: str, seed: int = 1, continues: bool = False, **values: Any) -> TunedModelRow:
+        """Create a tuned model from the five pairs: two epochs in batches of two unless told otherwise."""
+        sizes = {"epoch_count": 2, "batch_size": 2, "total_steps": 5, "num_examples": len(PAIRS)} | values
+        job = job_values(base_id=BASE_ID, continues=continues, **sizes) | {"seed": seed}
+        return self.store.create_tuned_model(model_values(name, base_id=BASE_ID), job, OWNER, write_examples)
+
+    def trainer(self) -> Trainer:
+        """Start a trainer. One that came before is as good as killed: it is never asked again."""
+        for dead in self.trainers:
+            dead._reporter.close()
+        self.trainers.append(Trainer(self.settings, self.queue, self.base_folder))
+        self.trainers[-1].reclaim_our_own()
+        return self.trainers[-1]
+
+    def finish(self, *names: str) -> list[TunedModelRow]:
+        """Let a new trainer work until these models are made, or have failed."""
+        worker = self.trainer()
+        while any(self.row(name).state == "CREATING" for name in names):
+            worker.work()
+        return [self.row(name) for name in names]
+
+    def row(self, name: str) -> TunedModelRow:
+        return self.store.get_tuned_model(name)
+
+    def folder(self, name: str) -> Path:
+        return self.store.folder_of(self.row(name))
+
+    def snapshots(self, name: str) -> list[Snapshot]:
+        return self.store.list_snapshots(self.row(name).operation_id)
+
+    def losses(self, name: str) -> list[float]:
+        return [snapshot.mean_loss for snapshot in self.snapshots(name)]
+
+    def close(self) -> None:
+        for worker in self.trainers:
+            worker._reporter.close()
+        self.store.close()
+
+
+def write_examples(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    lines = [json.dumps({"text_input": text_input, "output": output}) for text_input, output in PAIRS]
+    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, base_folder: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, base_folder)
+    yield bench
+    bench.close()
+
+
+def work_until(worker: Trainer, condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        worker.work()
+
+
+def test_a_job_becomes_a_model_with_a_snapshot_for_each_step(bench: Bench) -> None:
+    bench.add("a")
+    (row,) = bench.finish("a")
+
+    weights = (bench.folder("a") / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert row.state == "ACTIVE"
+    assert row.adapter_digest == hashlib.sha256(weights).hexdigest()
+    assert [snapshot.step for snapshot in bench.snapshots("a")] == [1, 2, 3, 4, 5]
+    assert [snapshot.epoch for snapshot in bench.snapshots("a")] == [0, 0, 0, 1, 1]
+    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest, BASE_ID).rank == 16
+    assert not (bench.folder("a") / "checkpoints").exists()
+
+
+def test_nothing_to_do_is_said(bench: Bench) -> None:
+    assert bench.trainer().work() is False
+
+
+def test_jobs_in_company_have_the_losses_they_have_alone(bench: Bench) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "a": {"seed": 1},
+        "b": {"seed": 2, "batch_size": 3, "total_steps": 4, "learning_rate": 0.01},
+        "c": {"seed": 3, "epoch_count": 4, "total_steps": 10},
+    }
+    for name, values in kinds.items():
+        bench.add(f"alone-{name}", **values)
+        bench.finish(f"alone-{name}")
+    for name, values in kinds.items():
+        bench.add(name, **values)
+    bench.finish(*kinds)
+
+    for name in kinds:
+        assert bench.losses(name) == pytest.approx(bench.losses(f"alone-{name}"), rel=1e-5)
+
+
+def test_a_killed_trainer_s_job_ends_with_the_same_bits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    bench.add("unbroken")
+    (expected,) = bench.finish("unbroken")
+    bench.add("broken")
+
+    for num_passes in (2, 1):
+        killed = bench.trainer()
+        for _ in range(num_passes):
+            killed.work()
+        killed._jobs[0].saver.wait()
+    (row,) = bench.finish("broken")
+
+    assert row.adapter_digest == expected.adapter_digest
+    assert bench.losses("broken") == bench.losses("unbroken")
+
+
+def test_a_trainer_told_to_stop_leaves_its_job_to_the_next(bench: Bench) -> None:
+    bench.add("unbroken")
+    bench.add("broken")
+    (expected,) = bench.finish("unbroken")
+    bench.add("other", total_steps=50, epoch_count=20)
+    worker = bench.trainer()
+    worker.work()
+    worker.close()
+
+    claimed = bench.queue.claim("someone", BASE_ID)
+    assert claimed is not None
+    assert (claimed.attempt, claimed.completed_steps, claimed.crashes) == (2, 1, 0)
+    bench.queue.release(claimed)
+    assert expected.state == "ACTIVE"
+
+
+def test_run_stops_when_told(bench: Bench) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=trainer.run, args=(bench.settings, bench.queue, bench.base_folder, stop))
+    thread.start()
+    bench.add("a")
+    while bench.row("a").state == "CREATING":
+        time.sleep(0.02)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_cancelled_after_a_step_keeps_what_was_learned(bench: Bench) -> None:
+    row = bench.add("a", epoch_count=2000, total_steps=5000)
+    worker = bench.trainer()
+    work_until(worker, lambda: bench.snapshots("a"))
+
+    bench.queue.cancel(row.operation_id)
+    work_until(worker, lambda: bench.row("a").state != "CREATING", limit_s=2.0)
+
+    row = bench.row("a")
+    assert (row.state, row.error_code) == ("ACTIVE", 1)
+    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest)
+
+
+def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench) -> None:
+    bench.add("gone", epoch_count=2000, total_steps=5000)
+    bench.add("stays", seed=2)
+    worker = bench.trainer()
+    worker.work()
+
+    bench.store.delete_tuned_model(bench.row("gone"))
+    work_until(worker, lambda: not worker._jobs, limit_s=5.0)
+
+    assert bench.row("stays").state == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"text_input": "1", "output": "2"}\n{"text_in', "damaged at line 2"),
+        ('{"text_input": "1", "output": "2"}\n', "1 training examples are stored where there were 5"),
+        (None, "cannot be read"),
+    ],
+)
+def test_damaged_examples_fail_their_own_job_only(content: str | None, said: str, bench: Bench) -> None:
+    bench.add("damaged")
+    bench.add("sound")
+    path = bench.folder("damaged") / "examples.jsonl"
+    path.write_text(content) if content else path.unlink()
+
+    damaged, sound = bench.finish("damaged", "sound")
+
+    assert (damaged.state, sound.state) == ("FAILED", "ACTIVE")
+    assert said in str(damaged.error_message)
+
+
+def test_a_loss_that_runs_away_is_given_half_the_rate_once_and_then_fails(bench: Bench) -> None:
+    bench.add("wild", learning_rate=1e30)
+    bench.add("sound")
+    wild, sound = bench.finish("wild", "sound")
+    assert (wild.state, sound.state) == ("FAILED", "ACTIVE")
+    assert "even with half the learning rate of 1e+30" in str(wild.error_message)
+
+
+def test_a_job_that_only_stumbled_goes_on_calmer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbles = iter([float("nan")])
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", next(stumbles, share)))
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+    assert len(bench.losses("a")) == 5
+
+
+def test_an_error_in_a_pass_ends_the_job_that_has_it_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Tuning.take
+
+    def take_or_fail(self: Tuning, max_tokens: int) -> list[Document]:
+        if self.order.seed == 666:
+            raise RuntimeError("no memory for this one")
+        return take(self, max_tokens)
+
+    monkeypatch.setattr(Tuning, "take", take_or_fail)
+    for name, seed in (("a", 1), ("bad", 666), ("b", 2)):
+        bench.add(name, seed=seed)
+
+    rows = bench.finish("a", "bad", "b")
+
+    assert [row.state for row in rows] == ["ACTIVE", "FAILED", "ACTIVE"]
+    assert rows[1].error_message == "Tuning failed: no memory for this one"
+
+
+def test_a_job_whose_process_dies_is_tried_alone_and_given_up_after_three_deaths(bench: Bench) -> None:
+    bench.add("deadly", epoch_count=100, total_steps=250)
+    bench.add("innocent", epoch_count=100, total_steps=250)
+    bench.trainer().work()
+    for _ in range(attempts.MAX_CRASHES - 1):
+        alone = bench.trainer()
+        alone.work()
+        assert [running.tuning.step for running in alone._jobs] == [1, 0]
+
+    bench.trainer().work()
+
+    assert "ended its process 3 times" in str(bench.row("deadly").error_message)
+
+
+def test_a_full_disk_fails_the_job_and_not_the_trainer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(running_job, "save_adapter", no_space)
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert (row.state, row.error_code) == ("FAILED", 8)
+    assert row.error_message == "The tuned weights could not be written: No space left on device."
+
+
+def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:
+    bench.add("parent", epoch_count=10, total_steps=25, learning_rate=0.01)
+    bench.finish("parent")
+    bench.add("child", continues=True)
+    (bench.folder("parent") / "adapter").rename(bench.folder("child") / "source")
+
+    (row,) = bench.finish("child")
+
+    assert row.state == "ACTIVE"
+    assert bench.losses("child")[0] < bench.losses("parent")[0] / 2
+
+
+def test_a_long_step_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add("a")
+    worker = bench.trainer()
+    worker._claim_waiting()
+    time.sleep(1.0)
+    assert bench.queue.rescue(silence_s=0.9) == []
