@@ -10,23 +10,39 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overtone.config import Settings
 from overtone.model.registry import Registry
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from overtone.engine.client import EngineClient
+    from overtone.service.access import Access
+    from overtone.store.store import Store
 
 log = logging.getLogger("overtone")
 
 FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
-def build_api(settings: Settings) -> Starlette:
-    """Return the API as an ASGI application. It opens the database now, the engine at the first call."""
+@dataclass(frozen=True)
+class Api:
+    """What both doors stand on, and what must be closed behind them."""
+
+    servicers: Mapping[str, object]
+    access: Access
+    store: Store
+    engine: EngineClient
+
+    async def close(self) -> None:
+        await self.engine.close()
+        self.store.close()
+
+
+def build_api(settings: Settings) -> Api:
+    """Put the services together. Opens the database now, the connection to the engine at the first call."""
     from overtone.engine.client import EngineClient
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
@@ -34,7 +50,6 @@ def build_api(settings: Settings) -> Starlette:
     from overtone.service.chats import Chats
     from overtone.service.services import build_servicers
     from overtone.store.store import Store
-    from overtone.wire import rest_door
 
     registry = Registry(settings.bases, settings.base)
     store = Store(settings.database_url, settings.tuned)
@@ -42,29 +57,54 @@ def build_api(settings: Settings) -> Starlette:
     servicers = build_servicers(
         store, Queue(store), registry, Chats(registry), {settings.base: engine}, settings
     )
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await asyncio.to_thread(store.sweep_folders)
-        yield
-        await engine.close()
-        store.close()
-
-    return rest_door.build(servicers, Access(store, settings).authenticate, settings, lifespan=lifespan)
+    return Api(servicers, Access(store, settings), store, engine)
 
 
 def run_api(settings: Settings, listener: socket.socket) -> None:
-    """Serve the API on a socket that is bound already, until SIGTERM; then finish what is under way."""
+    """Answer on both doors until SIGTERM; then finish what is under way. The REST door is bound already.
+
+    Raises OvertoneError when the service would be open to other machines, or the gRPC port is taken.
+    """
+    from overtone.service.access import check_exposure
+
+    api = build_api(settings)
+    check_exposure(settings, api.store)
+    api.store.sweep_folders()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_answer(api, settings, listener))
+
+
+async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
+    from overtone.wire import grpc_door, rest_door
+
+    door = None
+    if settings.grpc_port >= 0:
+        door, _ = await grpc_door.start(api.servicers, api.access.authenticate, settings)
     config = uvicorn.Config(
-        build_api(settings),
+        rest_door.build(api.servicers, api.access.authenticate, settings),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=FINISH_STREAMS_S,
         server_header=False,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        if door:
+            await door.stop(grace=FINISH_STREAMS_S)
+        await api.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return None
+    return uvloop.new_event_loop
 
 
 def run_engine(settings: Settings) -> None:

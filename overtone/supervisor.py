@@ -18,9 +18,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from overtone.errors import OvertoneError
@@ -31,6 +31,8 @@ CANNOT_START = 78  # sysexits.h EX_CONFIG: the child has said why, and starting 
 WATCH_S = 0.1
 STEADY_S = 60.0  # a child that has run this long starts again with the shortest pause
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+PAIR_ATTEMPTS = 50
+NOTE_FILE = "serve.json"
 
 
 @dataclass
@@ -162,42 +164,76 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-@contextmanager
-def hold(run_folder: Path) -> Iterator[Callable[[str], None]]:
-    """Hold a data folder for this process; yields a function that notes where it is served.
+def bind_pair(host: str, port: int) -> socket.socket:
+    """Return a listening socket whose next port is free, for the gRPC door; port 0 looks for such a pair."""
+    for _ in range(PAIR_ATTEMPTS if port == 0 else 1):
+        listener = bind(host, port)
+        try:
+            bind(host, listener.getsockname()[1] + 1).close()
+        except OvertoneError:
+            listener.close()
+            continue
+        return listener
+    raise OvertoneError(
+        f"{host}:{port + 1}, the gRPC port, cannot be listened on; choose another with --grpc-port, "
+        "or -1 for no gRPC."
+    )
 
-    Raises OvertoneError, saying who holds it, when another process does. The lock dies with its process.
+
+@dataclass(frozen=True)
+class Note:
+    """Where a data folder is served, for its other users: run/serve.json."""
+
+    pid: int
+    url: str
+    grpc: str = ""
+    certificate: str = ""
+
+    @classmethod
+    def load(cls, run_folder: Path) -> Note:
+        """Read the note. Raises OSError or ValueError when there is none."""
+        values = json.loads((run_folder / NOTE_FILE).read_text(encoding="utf-8"))
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+    def save(self, run_folder: Path) -> None:
+        partial = run_folder / f"{NOTE_FILE}.partial"
+        partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        partial.replace(run_folder / NOTE_FILE)
+
+
+@contextmanager
+def hold(run_folder: Path) -> Iterator[None]:
+    """Hold a data folder for this process. The lock dies with its process.
+
+    Raises OvertoneError, saying who holds it, when another process does.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
-    note = run_folder / "serve.json"
+    note = run_folder / NOTE_FILE
     with (run_folder / "serve.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OvertoneError(_held_by(note)) from None
+            raise OvertoneError(_held_by(run_folder)) from None
         note.unlink(missing_ok=True)
         try:
-            yield lambda url: _write_note(note, url)
+            yield
         finally:
             note.unlink(missing_ok=True)
 
 
-def _held_by(note: Path) -> str:
+def _held_by(run_folder: Path) -> str:
     try:
-        held = json.loads(note.read_text(encoding="utf-8"))
-        who = f"process {held['pid']} at {held['url']}"
-    except (OSError, ValueError, KeyError):
+        note = Note.load(run_folder)
+        who = f"process {note.pid} at {note.url}"
+    except (OSError, ValueError):
         who = "a process that is just starting"
     return (
-        f"The data folder {note.parent.parent} is being served already, by {who}. "
+        f"The data folder {run_folder.parent} is being served already, by {who}. "
         "Stop that first, or choose another folder with --data."
     )
-
-
-def _write_note(note: Path, url: str) -> None:
-    partial = note.with_suffix(".partial")
-    partial.write_text(json.dumps({"pid": os.getpid(), "url": url}) + "\n", encoding="utf-8")
-    partial.replace(note)
 
 
 def command_of(*verb: str) -> list[str]:

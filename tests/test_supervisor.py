@@ -156,8 +156,8 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_has_one_service(tmp_path: Path) -> None:
-    with supervisor.hold(tmp_path / "run") as note_url:
-        note_url("http://127.0.0.1:8080")
+    with supervisor.hold(tmp_path / "run"):
+        supervisor.Note(os.getpid(), "http://127.0.0.1:8080").save(tmp_path / "run")
         with (
             pytest.raises(
                 OvertoneError, match=rf"process {os.getpid()} at http://127.0.0.1:8080\. Stop that"
@@ -182,6 +182,20 @@ def test_a_taken_port_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OvertoneError, match=f"127.0.0.1:{port} cannot be listened on .*--port"):
             supervisor.bind("127.0.0.1", port)
+
+
+def test_a_free_pair_has_room_for_the_grpc_door() -> None:
+    with supervisor.bind_pair("127.0.0.1", 0) as listener:
+        supervisor.bind("127.0.0.1", listener.getsockname()[1] + 1).close()
+
+
+def test_a_taken_grpc_port_is_named() -> None:
+    with supervisor.bind_pair("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with supervisor.bind("127.0.0.1", port + 1):
+            listener.close()
+            with pytest.raises(OvertoneError, match=f"127.0.0.1:{port + 1}, the gRPC port.*--grpc-port"):
+                supervisor.bind_pair("127.0.0.1", port)
 
 
 def test_an_impossible_address_is_named() -> None:

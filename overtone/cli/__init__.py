@@ -12,8 +12,10 @@ import click
 from overtone import __version__
 from overtone.cli.demo import demo
 from overtone.cli.generate import generate
+from overtone.cli.identity import groups, keys
 from overtone.cli.models import models
 from overtone.cli.serve import serve, worker
+from overtone.cli.tls import tls
 from overtone.cli.tune import tune
 from overtone.cli.tuned import delete, list_, show
 from overtone.errors import OvertoneError
@@ -34,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, tune, generate, list_, show, delete, models, worker):
+for command in (serve, demo, tune, generate, list_, show, delete, models, keys, groups, tls, worker):
     cli.add_command(command)
 
 

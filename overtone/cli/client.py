@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
+from overtone.cli.options import load_settings
 from overtone.errors import OvertoneError
+from overtone.supervisor import Note
 
+DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 600.0  # an answer of a cold engine may take a while; connecting may not
 CONNECT_TIMEOUT_S = 10.0
+
+
+def connect(url: str | None, key: str | None) -> Client:
+    """Return a client of the service at `url`, else of the one that runs on this machine's data folder."""
+    try:
+        note = Note.load(load_settings().run)
+    except (OSError, ValueError):
+        note = Note(0, DEFAULT_URL)
+    same = url is None or url.rstrip("/") == note.url
+    return Client(url or note.url, key, note.certificate if same else "")
 
 
 class Client:
     """Speaks to one service as one caller. A failure is an OvertoneError in the server's own words."""
 
-    def __init__(self, url: str, key: str | None = None):
+    def __init__(self, url: str, key: str | None = None, certificate: str = ""):
+        """Speak to the service at `url`; a certificate that signs itself must be given to be trusted."""
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
+            verify=ssl.create_default_context(cafile=certificate) if certificate else True,
             headers={"x-goog-api-key": key} if key else {},
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )

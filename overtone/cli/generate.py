@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from overtone.cli.names import model_name
-from overtone.cli.options import client_options, json_option, local_url
+from overtone.cli.options import client_options, json_option
 
 
 @click.command()
@@ -45,7 +45,7 @@ def generate(
     overtone generate qa-1x2y3z "A question"
     overtone generate models/smollm2-135m-instruct "A question" --temperature 0
     """
-    from overtone.cli.client import Client
+    from overtone.cli.client import connect
 
     config = {
         "temperature": temperature,
@@ -59,7 +59,7 @@ def generate(
     }
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
-    answer = Client(url or local_url(), key).post(f"/v1beta/{model_name(model)}:generateContent", body)
+    answer = connect(url, key).post(f"/v1beta/{model_name(model)}:generateContent", body)
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +12,6 @@ from overtone.config import Settings
 from overtone.errors import OvertoneError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 data_option = click.option(
     "--data",
@@ -43,13 +40,3 @@ def load_settings(**flags: Any) -> Settings:
         return Settings.load(**flags)
     except ValueError as error:
         raise OvertoneError(str(error)) from error
-
-
-def local_url() -> str:
-    """Return the URL of the service on this machine: as it noted it when it started, else the usual one."""
-    try:
-        note = load_settings().run / "serve.json"
-        url: str = json.loads(note.read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError):
-        return DEFAULT_URL
-    return url

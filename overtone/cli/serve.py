@@ -6,28 +6,31 @@ import http.client
 import os
 import signal
 import socket
-import sys
+import ssl
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import click
 
 from overtone.cli.options import data_option, load_settings
 from overtone.config import Settings
 from overtone.errors import OvertoneError
-from overtone.supervisor import CANNOT_START, Child, Supervisor, bind, command_of, hold, watch_lifeline
+from overtone.supervisor import (
+    CANNOT_START,
+    Child,
+    Note,
+    Supervisor,
+    bind,
+    bind_pair,
+    command_of,
+    hold,
+    watch_lifeline,
+)
 
 READY_TIMEOUT_S = 60.0
 RETRY_S = 0.2
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
-
-# Engine and trainer share the cores. OpenMP's threads wait for one another by spinning unless told to sleep, and
-# two processes that spin on the same cores slow each other down twenty times (docs/log.md, 2026-11-22).
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 READY = """\
 Overtone is ready at {url}; it keeps everything in {data}
@@ -36,24 +39,21 @@ Overtone is ready at {url}; it keeps everything in {data}
                            client_options={{"api_endpoint": "{url}"}})
   google-genai         GOOGLE_GEMINI_BASE_URL={url}, or
                        genai.Client(api_key="any", http_options={{"base_url": "{url}"}})
+  gRPC                 {grpc}
 Ctrl-C stops it."""
 
 
 @click.command()
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8080]")
+@click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the next one]")
 @data_option
 @click.option("--base", help="Id of the base model to tune and serve. [default: smollm2-135m-instruct]")
+@click.option("--tls-cert", help="PEM file of a certificate: both ports speak TLS. See `overtone tls`.")
+@click.option("--tls-key", help="PEM file of the certificate's key.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 @click.option("--lifeline", type=int, hidden=True)
-def serve(
-    host: str | None,
-    port: int | None,
-    data: Path | None,
-    base: str | None,
-    verbose: bool,
-    lifeline: int | None,
-) -> None:
+def serve(verbose: bool, lifeline: int | None, **flags: object) -> None:
     """Run the service until Ctrl-C.
 
     \b
@@ -63,7 +63,7 @@ def serve(
     from overtone.cli import logs
 
     logs.configure("serve", verbose)
-    settings = load_settings(host=host, port=port, data=data, base=base)
+    settings = load_settings(**flags)
     if lifeline is not None:
         watch_lifeline(lifeline, grace_s=sum(PATIENCE_S.values()))
     raise SystemExit(run_service(settings, verbose))
@@ -95,17 +95,18 @@ def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> Non
 
 
 def run_service(settings: Settings, verbose: bool) -> int:
-    """Hold the data folder, listen, pull the base if it is missing, and supervise until told to stop."""
-    with hold(settings.run) as note_url:
-        listener = bind(settings.host, settings.port)
+    """Hold the data folder, listen, pull the base if it is missing, supervise until told to stop."""
+    _check_certificate(settings)
+    with hold(settings.run):
+        listen = bind if settings.grpc_port else bind_pair
+        listener = listen(settings.host, settings.port)
+        settings = replace(settings, port=listener.getsockname()[1])
         pull_if_missing(settings)
-        port = listener.getsockname()[1]
-        children = Supervisor(_children(listener, verbose), _environ(settings, port))
+        service = Supervisor(_children(listener, verbose), {**os.environ, **settings.to_environ()})
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: children.stop())
-        announce = partial(_announce, settings, port, note_url)
-        threading.Thread(target=_when_ready, args=(settings.host, port, announce), daemon=True).start()
-        return children.run()
+            signal.signal(number, lambda *_: service.stop())
+        threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
+        return service.run()
 
 
 def pull_if_missing(settings: Settings) -> None:
@@ -125,6 +126,18 @@ def pull_if_missing(settings: Settings) -> None:
     pull_base(settings.bases)
 
 
+def _check_certificate(settings: Settings) -> None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise OvertoneError("--tls-cert and --tls-key go together; `overtone tls` makes a pair.")
+    if settings.tls_cert:
+        try:
+            ssl.create_default_context().load_cert_chain(settings.tls_cert, settings.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise OvertoneError(
+                f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key: {error}."
+            ) from error
+
+
 def _children(listener: socket.socket, verbose: bool) -> list[Child]:
     flags = ["--verbose"] if verbose else []
     fd = listener.fileno()
@@ -136,25 +149,44 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
     ]
 
 
-def _environ(settings: Settings, port: int) -> dict[str, str]:
-    return {**PATIENT_THREADS, **os.environ, **replace(settings, port=port).to_environ()}
-
-
-def _when_ready(host: str, port: int, announce: Callable[[], None]) -> None:
-    """Call `announce` once the API answers. The socket listens already, so one request waits for it."""
+def _announce_when_ready(settings: Settings) -> None:
+    """Wait until the API answers, note where it is, say so. The socket listens already: one call waits."""
     deadline = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(reachable(host), port, timeout=READY_TIMEOUT_S)
-        try:
-            connection.request("GET", "/v1beta/models?pageSize=1")
-            connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
-            continue
-        finally:
-            connection.close()
-        announce()
-        return
+    while not _answers(settings):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
+    note = make_note(settings)
+    note.save(settings.run)
+    click.echo(READY.format(url=note.url, data=settings.data, grpc=_describe_grpc(note)))
+
+
+def _answers(settings: Settings) -> bool:
+    address = reachable(settings.host), settings.port
+    if settings.tls_cert:
+        trusting = ssl._create_unverified_context()  # it is ourselves
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            *address, timeout=READY_TIMEOUT_S, context=trusting
+        )
+    else:
+        connection = http.client.HTTPConnection(*address, timeout=READY_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v1beta/models?pageSize=1")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def make_note(settings: Settings) -> Note:
+    """Return where a service with these settings is reached from this machine."""
+    scheme = "https" if settings.tls_cert else "http"
+    host = reachable(settings.host)
+    host = f"[{host}]" if ":" in host else host
+    grpc = "" if settings.grpc_port < 0 else f"{host}:{settings.grpc_port or settings.port + 1}"
+    return Note(os.getpid(), f"{scheme}://{host}:{settings.port}", grpc, settings.tls_cert)
 
 
 def reachable(host: str) -> str:
@@ -162,13 +194,9 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
-def format_url(host: str, port: int) -> str:
-    address = reachable(host)
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-
-
-def _announce(settings: Settings, port: int, note_url: Callable[[str], None]) -> None:
-    url = format_url(settings.host, port)
-    note_url(url)
-    click.echo(READY.format(url=url, data=settings.data))
-    sys.stdout.flush()
+def _describe_grpc(note: Note) -> str:
+    if not note.grpc:
+        return "off"
+    if not note.certificate:
+        return f"{note.grpc}, without TLS; google-generativeai wants TLS there, see `overtone tls`"
+    return f"{note.grpc}, with GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from overtone.cli.names import short
-from overtone.cli.options import client_options, load_settings, local_url
+from overtone.cli.options import client_options, load_settings
 
 MAX_NAME_CHARS = 40
 
@@ -53,11 +53,11 @@ def tune(
     overtone tune support.csv --name "support" --epochs 3
     overtone tune more.jsonl --base tunedModels/support-1x2y3z
     """
-    from overtone.cli.client import Client
+    from overtone.cli.client import connect
     from overtone.cli.example_file import read_examples
     from overtone.cli.progress import follow
 
-    client = Client(url or local_url(), key)
+    client = connect(url, key)
     tuning_task = {
         "training_data": {"examples": {"examples": read_examples(file)}},
         "hyperparameters": _given(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from overtone.cli.names import short, tuned_model_name
-from overtone.cli.options import client_options, json_option, local_url
+from overtone.cli.options import client_options, json_option
 from overtone.cli.table import format_table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -23,9 +23,9 @@ CURVE_WIDTH = 60
 @client_options
 def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) -> None:
     """List the tuned models that you may use."""
-    from overtone.cli.client import Client
+    from overtone.cli.client import connect
 
-    found = list(Client(url or local_url(), key).list_tuned_models(filter_=filter_))
+    found = list(connect(url, key).list_tuned_models(filter_=filter_))
     if as_json:
         click.echo(json.dumps({"tunedModels": found}, indent=2, ensure_ascii=False))
     elif not found:
@@ -40,9 +40,9 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
 @client_options
 def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
     """Show one tuned model: its state, its settings, the course of its loss."""
-    from overtone.cli.client import Client
+    from overtone.cli.client import connect
 
-    tuned_model = Client(url or local_url(), key).get(f"/v1beta/{tuned_model_name(model)}")
+    tuned_model = connect(url, key).get(f"/v1beta/{tuned_model_name(model)}")
     if as_json:
         click.echo(json.dumps(tuned_model, indent=2, ensure_ascii=False))
         return
@@ -58,9 +58,9 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
 @client_options
 def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None) -> None:
     """Delete tuned models for good. One that is still being tuned is stopped."""
-    from overtone.cli.client import Client
+    from overtone.cli.client import connect
 
-    client = Client(url or local_url(), key)
+    client = connect(url, key)
     for model in models:
         name = tuned_model_name(model)
         if yes or not sys.stdin.isatty() or click.confirm(f"Delete {name} and its weights?"):

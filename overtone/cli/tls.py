@@ -1,0 +1,28 @@
+"""`overtone tls`: a certificate for clients that speak only TLS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from overtone.cli.options import data_option, load_settings
+
+HINT = """\
+Wrote {cert} and {key}. Start the service with them:
+  overtone serve --tls-cert {cert} --tls-key {key}
+google-generativeai over gRPC trusts it with one variable, set before Python starts:
+  export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={cert}"""
+
+
+@click.command()
+@click.option(
+    "--host", "hosts", multiple=True, help="Another name or address of this machine; may be repeated."
+)
+@data_option
+def tls(hosts: tuple[str, ...], data: Path | None) -> None:
+    """Make a certificate that signs itself, for localhost and each --host, in the data folder."""
+    from overtone.wire.tls import LOOPBACK, make_self_signed
+
+    cert, key = make_self_signed(load_settings(data=data).data / "tls", (*LOOPBACK, *hosts))
+    click.echo(HINT.format(cert=cert, key=key))
