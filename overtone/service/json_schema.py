@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from overtone.wire.json_body import from_message
+from overtone.wire.json_reply import from_message
 
 NUMBERS_AS_TEXT = (
     "maxItems", "minItems", "minProperties", "maxProperties", "minLength", "maxLength",

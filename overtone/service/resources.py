@@ -38,25 +38,21 @@ def to_model(card: Card) -> m.Model:
 
 def to_tuned_model(row: TunedModelRow, snapshots: Sequence[Snapshot] = ()) -> m.TunedModel:
     """Return a tuned model as tunedModels.get shows it; lists leave the snapshots out."""
-    message = m.TunedModel(
-        name=format_tuned_model(row.id),
-        display_name=row.display_name,
-        description=row.description,
-        temperature=row.temperature,
-        top_p=row.top_p,
-        top_k=row.top_k,
-        reader_project_numbers=row.reader_project_numbers,
-    )
-    if row.source_tuned_model:
-        message.tuned_model_source = m.TunedModelSource(
-            tuned_model=row.source_tuned_model, base_model=row.base_model
-        )
-    else:
-        message.base_model = row.base_model
-    bare = m.TunedModel.pb(message)
+    message = m.TunedModel()
+    bare = m.TunedModel.pb(message)  # the plain message is several times as fast to fill
+    bare.name = format_tuned_model(row.id)
     bare.state = row.state
     bare.create_time.FromDatetime(row.create_time)
     bare.update_time.FromDatetime(row.update_time)
+    for name in ("display_name", "description", "temperature", "top_p", "top_k"):
+        value = getattr(row, name)
+        if value is not None:
+            setattr(bare, name, value)
+    bare.reader_project_numbers.extend(row.reader_project_numbers)
+    source = bare.tuned_model_source if row.source_tuned_model else bare
+    source.base_model = row.base_model
+    if row.source_tuned_model:
+        source.tuned_model = row.source_tuned_model
     _fill_task(bare.tuning_task, row, snapshots)
     return message
 

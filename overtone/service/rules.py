@@ -17,7 +17,8 @@ from typing import Any
 from overtone.errors import InvalidArgument
 from overtone.model.registry import Card
 from overtone.wire import messages as m
-from overtone.wire.json_body import BAD_REQUEST, shortest
+from overtone.wire.json_body import BAD_REQUEST
+from overtone.wire.json_reply import shortest
 from overtone.wire.names import shown
 
 MAX_DISPLAY_NAME_CHARS = 40

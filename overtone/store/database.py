@@ -41,7 +41,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with _plain_errors(), self._engine.begin() as connection:
+        with self._engine.begin() as connection:
             yield connection
 
     @contextmanager

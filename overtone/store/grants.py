@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_
 
 from overtone.store.tables import permissions, tuned_models
 
@@ -31,11 +31,17 @@ def is_for(grantee: Grantee, everyone: bool = False) -> ColumnElement[bool]:
 
 def has_role(roles: Sequence[str], grantee: Grantee) -> ColumnElement[bool]:
     """The condition that a tuned model gives a grantee one of these roles, other than through everyone."""
-    given = select(permissions.c.tuned_model_uid).where(is_for(grantee), permissions.c.role.in_(roles))
-    return tuned_models.c.uid.in_(given)
+    return _given(is_for(grantee), permissions.c.role.in_(roles))
 
 
 def shared_with_everyone() -> ColumnElement[bool]:
     """The condition that everyone may read a tuned model."""
-    given = select(permissions.c.tuned_model_uid).where(permissions.c.grantee_type == "EVERYONE")
-    return tuned_models.c.uid.in_(given)
+    return _given(permissions.c.grantee_type == "EVERYONE")
+
+
+def _given(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that a tuned model has such a permission;
+
+    asked model by model, so that a page ends early.
+    """
+    return exists().where(permissions.c.tuned_model_uid == tuned_models.c.uid, *conditions)

@@ -183,7 +183,8 @@ def _select_tuned_models() -> Select[Any]:
 
 
 def _to_row(found: Row[Any]) -> TunedModelRow:
-    return TunedModelRow(**found._mapping)
+    values: Any = found
+    return TunedModelRow(*values)
 
 
 def _insert_tuned_model(

@@ -1,30 +1,25 @@
-"""JSON values to protobuf messages and back, with Google's laxness on the way in and its spelling on the
-way out.
+"""JSON values to protobuf messages, with Google's laxness.
 
-In: camelCase and snake_case mixed, enums by name or number, 64-bit integers as text or number, a lone value
-where a list belongs, `null` for unset. Everything wrong with a body is told at once, each with its path
-(CONTRACT: the wording is that of Google's servers). Out: camelCase, enum names, defaults omitted.
-protobuf's own json_format does the conversion in, once a body is known to be sound, and is the oracle of
-the tests on the way out, which must be fast.
+camelCase and snake_case mixed, enums by name or number, 64-bit integers as text or number, a lone value
+where a list belongs, `null` for unset. Everything wrong with a body is told at once, each with its path, in
+the words of Google's servers. protobuf's own json_format does the conversion, once a body is known to be
+sound.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
-from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.message import Message as PbMessage
 
 from overtone.errors import InvalidArgument
 from overtone.wire.json_text import MAX_DEPTH
-from overtone.wire.messages import Message, MessageType, descriptor_of, to_pb
+from overtone.wire.messages import MessageType, descriptor_of, to_pb
 from overtone.wire.names import shown
 
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -56,14 +51,6 @@ def to_message(value: Any, kind: MessageType) -> Any:
     except json_format.ParseError as error:
         raise InvalidArgument(f"{INVALID} {error}") from None
     return message
-
-
-def from_message(message: Message) -> dict[str, Any]:
-    """Return the JSON value of a message:
-
-    camelCase, enum names, 64-bit integers as text, defaults omitted.
-    """
-    return _from_pb(to_pb(message))
 
 
 class _Reader:
@@ -214,75 +201,3 @@ def _is_float(value: Any, single: bool) -> bool:
     except (ValueError, OverflowError):
         return False
     return not single or number <= MAX_FLOAT or number in (float("inf"),) or number != number
-
-
-def _from_pb(message: PbMessage) -> Any:
-    special = _SPECIAL.get(message.DESCRIPTOR.full_name)
-    if special is not None:
-        return special(message)
-    if message.DESCRIPTOR.full_name.startswith("google.protobuf."):
-        return json_format.MessageToDict(message)
-    return {field.json_name: _from_field(field, value) for field, value in message.ListFields()}
-
-
-def _from_field(field: FieldDescriptor, value: Any) -> Any:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        item = field.message_type.fields_by_name["value"]
-        return {str(key): _from_one(item, value[key]) for key in value}
-    if field.is_repeated:
-        return [_from_one(field, item) for item in value]
-    return _from_one(field, value)
-
-
-def _from_one(field: FieldDescriptor, value: Any) -> Any:
-    kind = field.cpp_type
-    if kind == FieldDescriptor.CPPTYPE_MESSAGE:
-        return _from_pb(value)
-    if field.enum_type is not None:
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known is not None else value
-    if kind in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
-        return str(value)
-    if kind in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
-        return _from_float(value, kind == FieldDescriptor.CPPTYPE_FLOAT)
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return b64encode(value).decode()
-    return value
-
-
-def _from_float(value: float, single: bool) -> int | float | str:
-    """Return the shortest number that reads back as the same one; Google writes 1 for 1.0."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    if single:
-        value = shortest(value)
-    return int(value) if value == int(value) and abs(value) < 1e15 else value
-
-
-def shortest(value: float) -> float:
-    """Return the float64 with the fewest digits that is this float32: 0.001 and not 0.0010000000474974513."""
-    for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == value:
-            return short
-    return float(f"{value:.9g}")
-
-
-def _from_any(message: Any) -> dict[str, Any]:
-    inner = _inner_kind(message.TypeName())()
-    message.Unpack(inner)
-    return {"@type": message.type_url, **_from_pb(inner)}
-
-
-@cache
-def _inner_kind(full_name: str) -> Any:
-    from google.protobuf import descriptor_pool, message_factory
-
-    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(full_name))
-
-
-def _from_timestamp(message: Any) -> str:
-    return message.ToJsonString()
-
-
-_SPECIAL = {"google.protobuf.Any": _from_any, "google.protobuf.Timestamp": _from_timestamp}

@@ -24,7 +24,8 @@ from starlette.types import Send
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, InvalidArgument, NotFound
 from overtone.wire import credentials, dispatch, reference, templates
-from overtone.wire.json_body import fields_of, from_message, to_message, unknown_parameter
+from overtone.wire.json_body import fields_of, to_message, unknown_parameter
+from overtone.wire.json_reply import from_message
 from overtone.wire.json_text import dump, parse
 from overtone.wire.messages import Message, descriptor_of
 from overtone.wire.names import shown

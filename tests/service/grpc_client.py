@@ -21,7 +21,7 @@ from google.rpc import status_pb2
 
 from overtone.errors import ApiError, Code
 from overtone.wire import dispatch, grpc_door, rest_door, templates
-from overtone.wire.json_body import from_message
+from overtone.wire.json_reply import from_message
 from overtone.wire.json_text import dump
 from overtone.wire.messages import decoder_of, encode
 from overtone.wire.rpcs import RPCS, Rpc

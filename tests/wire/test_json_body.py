@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from overtone.errors import InvalidArgument
 from overtone.wire import messages as m
-from overtone.wire.json_body import from_message, shortest, to_message
+from overtone.wire.json_body import to_message
+from overtone.wire.json_reply import from_message, shortest
 
 
 def refused(value: Any, kind: Any = m.TunedModel) -> InvalidArgument:
@@ -159,3 +161,13 @@ def test_any_body_is_either_read_or_refused(value: Any) -> None:
         to_message(value, m.TunedModel)
     except InvalidArgument as error:
         assert error.message
+
+
+@given(
+    st.integers(-62135596800, 253402300799), st.integers(0, 999_999_999) | st.sampled_from([0, 10**6, 10**3])
+)
+def test_a_moment_is_written_as_protobuf_writes_it(seconds: int, nanos: int) -> None:
+    moment = Timestamp(seconds=seconds, nanos=nanos)
+    snapshot = m.TuningSnapshot.pb(m.TuningSnapshot())
+    snapshot.compute_time.CopyFrom(moment)
+    assert from_message(snapshot) == {"computeTime": moment.ToJsonString()}
