@@ -16,7 +16,7 @@ from overtone.engine.cache import BlockCache
 from overtone.engine.call import Call, Candidate, Words
 from overtone.engine.metrics import Metrics
 from overtone.engine.protocol import GenerateEvent
-from overtone.engine.runner import BLOCK_SIZE, Runner
+from overtone.engine.runner import Runner
 from overtone.engine.scheduler import Chunk, Limits, Scheduler, Sequence
 from overtone.engine.slots import AdapterSlots
 from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError
@@ -36,7 +36,9 @@ class Engine:
     ):
         self.words, self.metrics = words, Metrics()
         self._runner, self._deliver, self._base_id = runner, deliver, base_id
-        self.scheduler = Scheduler(BlockCache(runner.num_blocks, BLOCK_SIZE), AdapterSlots(num_slots), limits)
+        self.scheduler = Scheduler(
+            BlockCache(runner.num_blocks, runner.block_size), AdapterSlots(num_slots), limits
+        )
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[Item] = []
         self._candidates: dict[Sequence, tuple[Call, Candidate]] = {}

@@ -1,9 +1,14 @@
-"""Computes steps: the one place where the scheduler's integers meet tensors."""
+"""Computes steps: the one place where the scheduler's integers meet tensors.
+
+Here is the plain runner: any family, any device, float weights. cpu_runner.py is the clever one for the
+processor; `open_runner` chooses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,21 +18,55 @@ from overtone.engine.attention import PagedAttention
 from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import Decoder
+from overtone.model.decoder_config import DecoderConfig
 
-BLOCK_SIZE = 16  # tokens
+NUM_TOKENS = 16384  # places in the cache, where the context is not longer
 
 
-class Runner:
+class Runner(Protocol):
     """The base's weights, the cache's tensors, the adapters in their slots."""
 
-    def __init__(self, base_folder: Path, device: str = "auto", num_tokens: int = 16384):
+    config: DecoderConfig
+    device: torch.device
+    block_size: int
+    num_blocks: int
+
+    def prepare(self, adapter: Adapter) -> Any:
+        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
+
+    def install(self, slot: int, prepared: Any) -> None:
+        """Put a prepared adapter into a slot, in place of what was there."""
+
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
+        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+
+
+def open_runner(base_folder: Path, device: str, max_rows: int, num_threads: int = 0) -> Runner:
+    """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step."""
+    chosen = choose_device(device)
+    if chosen.type == "cpu":
+        from overtone.engine import cpu_runner  # compiles its kernels: only where they are used
+
+        if cpu_runner.is_supported(base_folder):
+            return cpu_runner.CpuRunner(base_folder, max_rows, num_threads=num_threads)
+    return TorchRunner(base_folder, chosen)
+
+
+class TorchRunner:
+    """Float weights through the decoder's own forward."""
+
+    block_size = 16
+
+    def __init__(self, base_folder: Path, device: torch.device, num_tokens: int = NUM_TOKENS):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
-        self.device = choose_device(device)
+        self.device = device
         self.decoder = Decoder.load(base_folder, torch.float32, self.device)
         self.config = self.decoder.config
-        self.num_blocks = -(-max(num_tokens, self.config.context_length) // BLOCK_SIZE)
+        self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
         self._bank = AdapterBank()
-        self._attention = PagedAttention(self.config, self.num_blocks, BLOCK_SIZE, torch.float32, self.device)
+        self._attention = PagedAttention(
+            self.config, self.num_blocks, self.block_size, torch.float32, self.device
+        )
 
     def prepare(self, adapter: Adapter) -> Pairs:
         """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""

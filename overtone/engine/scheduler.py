@@ -79,6 +79,11 @@ class Limits:
     chunk_tokens: int = 48  # prompt tokens in a step while others are decoding
     step_tokens: int = 256  # prompt tokens in a step when nobody is
 
+    @property
+    def max_rows(self) -> int:
+        """The size of the largest step."""
+        return self.max_running + self.step_tokens
+
 
 class Scheduler:
     """Holds the waiting and the running sequences, and says what to compute next."""

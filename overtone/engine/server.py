@@ -23,7 +23,7 @@ from overtone.engine import protocol
 from overtone.engine.call import Call, Words
 from overtone.engine.loop import Engine, Item
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
-from overtone.engine.runner import Runner
+from overtone.engine.runner import open_runner
 from overtone.engine.scheduler import Limits
 from overtone.errors import ApiError, FailedPrecondition
 from overtone.model.chat import Chat
@@ -103,9 +103,10 @@ class EngineServicer:
             engine.cancel(call)
 
     def _load(self) -> Engine:
-        runner, chat = Runner(self._base_folder, self._settings.device), Chat(self._base_folder)
+        settings, chat = self._settings, Chat(self._base_folder)
+        limits = Limits(max_waiting=settings.max_queue)
+        runner = open_runner(self._base_folder, settings.device, limits.max_rows, settings.threads)
         words = Words(chat.decode, chat.eos_ids, runner.config.context_length)
-        limits = Limits(max_waiting=self._settings.max_queue)
         return Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
 
     def _run(self, engine: Engine) -> None:

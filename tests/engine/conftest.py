@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.make_base(tmp_path_factory.mktemp("bases"))
+    return tiny.make_base(tmp_path_factory.mktemp("bases"), width=128)
 
 
 def random_adapter(base: Path, seed: int, rank: int = 4, targets: tuple[str, ...] = ()) -> Adapter:

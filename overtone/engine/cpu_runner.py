@@ -1,0 +1,227 @@
+"""The clever runner: quantised Llama-like bases on the processor, through the compiled kernels.
+
+What it computes is runner.py's; tests hold it against that. A row's numbers depend on nothing but its own
+text and adapter, so an answer is the same alone and in company, in whatever chunks its prompt was read.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from overtone.engine.kernels import llama
+from overtone.engine.runner import NUM_TOKENS
+from overtone.engine.scheduler import Chunk
+from overtone.model.adapter import Adapter
+from overtone.model.decoder_config import FAMILIES, DecoderConfig
+from overtone.model.decoder_weights import WeightFile
+from overtone.model.lora import FUSED_TARGETS, target_sizes
+from overtone.model.quant import GROUP, BlockFile
+
+Array = np.ndarray[Any, Any]
+
+
+def is_supported(base_folder: Path) -> bool:
+    """Whether this runner can serve a base: plain Llama layers, tied head, blocks in its folder."""
+    config = DecoderConfig.load(base_folder)
+    sizes = {config.width, config.head_size, config.inner_size}
+    return (
+        (base_folder / "blocks.safetensors").exists()
+        and config.family == FAMILIES["llama"]
+        and config.tied
+        and not any(config.windows)
+        and all(size % GROUP == 0 for size in sizes)
+        and len(config.ropes[0].inv_freq) * 2 == config.head_size
+    )
+
+
+class Team:
+    """Threads that run one compiled function together, the caller among them."""
+
+    def __init__(self, num_threads: int):
+        self.num_threads = num_threads
+        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...] | None]] = []
+        for number in range(1, num_threads):
+            self._inboxes.append(queue.SimpleQueue())
+            Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
+
+    def run(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call function(thread, *arguments) in every thread; it ends with a barrier of its own."""
+        for inbox in self._inboxes:
+            inbox.put((function, arguments))
+        function(0, *arguments)
+
+    def _serve(self, number: int) -> None:
+        while (order := self._inboxes[number - 1].get()) is not None:
+            function, arguments = order
+            function(number, *arguments)
+
+
+class CpuRunner:
+    """The base's tiles, the cache as float16, adapters as flat float16 buffers."""
+
+    block_size = llama.BLOCK
+    device = torch.device("cpu")
+
+    def __init__(self, base_folder: Path, max_rows: int, num_tokens: int = NUM_TOKENS, num_threads: int = 0):
+        """Load a base; `max_rows` is the largest step, `num_tokens` the cache, at least one whole context."""
+        self.config = DecoderConfig.load(base_folder)
+        self.num_blocks = -(-max(num_tokens, self.config.context_length) // llama.BLOCK)
+        self._team = Team(num_threads or len(os.sched_getaffinity(0)))
+        self._weights = load_weights(base_folder, self.config) | self._make_cache()
+        self._model = _describe(self.config, self._weights)
+        self._max_rows = max_rows
+        self._scratch = self._make_scratch(rank=16)
+        self._adapters: dict[int, tuple[int, Array]] = {}
+
+    def prepare(self, adapter: Adapter) -> tuple[int, Array]:
+        """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""
+        return adapter.rank, flatten(adapter, self.config)
+
+    def install(self, slot: int, prepared: tuple[int, Array]) -> None:
+        """Put a prepared adapter into a slot, in place of what was there."""
+        self._adapters[slot] = prepared
+        if 3 * prepared[0] > self._scratch["u"].shape[1]:
+            self._scratch = self._make_scratch(prepared[0])
+
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
+        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+        plan = self._plan(chunks, slots)
+        plan["logits"] = np.empty((len(plan["keep"]), self.config.vocab_size), np.float32)
+        self._scratch["counters"].fill(0)
+        step = llama.Step(
+            num_threads=self._team.num_threads,
+            num_rows=len(plan["ids"]),
+            num_kept=len(plan["keep"]),
+            table_width=plan["tables"].shape[1],
+            u_width=self._scratch["u"].shape[1],
+            context=self.config.context_length,
+            **_addresses(plan | self._scratch),
+        )
+        self._team.run(llama.run_step, self._model, step)
+        return torch.from_numpy(plan["logits"])
+
+    def _plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> dict[str, Array]:
+        """Return the step's integers, by the names of `llama.Step`."""
+        counts = [chunk.count for chunk in chunks]
+        tables = np.zeros((len(chunks), max(len(chunk.sequence.blocks) for chunk in chunks)), np.int64)
+        for table, chunk in zip(tables, chunks, strict=True):
+            table[: len(chunk.sequence.blocks)] = chunk.sequence.blocks
+        tables *= llama.BLOCK
+        positions = np.concatenate([np.arange(chunk.start, chunk.start + chunk.count) for chunk in chunks])
+        table_of = np.repeat(np.arange(len(chunks)), counts)
+        adapters = [self._adapters[slot] if slot else (0, None) for slot in slots]
+        addresses = [0 if buffer is None else buffer.ctypes.data for _, buffer in adapters]
+        ids = [chunk.sequence.ids[chunk.start : chunk.start + chunk.count] for chunk in chunks]
+        ends = np.cumsum(counts).tolist()
+        return {
+            "ids": np.concatenate(ids).astype(np.int64),
+            "positions": positions,
+            "places": tables[table_of, positions // llama.BLOCK] + positions % llama.BLOCK,
+            "tables": tables,
+            "table_of": table_of,
+            "adapters": np.repeat(np.array(addresses, np.int64), counts),
+            "ranks": np.repeat(np.array([rank for rank, _ in adapters], np.int64), counts),
+            "keep": np.array(
+                [end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.is_last], np.int64
+            ),
+        }
+
+    def _make_scratch(self, rank: int) -> dict[str, Array]:
+        """Return working memory for the largest step and adapters up to a rank, named as in `llama.Step`."""
+        config, rows = self.config, self._max_rows
+        mixed = config.num_heads * config.head_size
+        widest = max(config.width, mixed, config.inner_size)
+        widths = {
+            "hidden": config.width, "normed": config.width, "queries": sum(config.qkv_sizes), "mixed": mixed,
+            "gates": 2 * config.inner_size, "acts": config.inner_size, "out": config.width, "u": 3 * rank,
+            "factors": 2 * widest // GROUP,
+        }  # fmt: skip
+        return {
+            **{name: np.zeros((rows, width), np.float32) for name, width in widths.items()},
+            "ints": np.zeros((rows, widest), np.int16),
+            "scores": np.zeros((self._team.num_threads, config.context_length), np.float32),
+            "counters": np.zeros((llama.count_phases(config.num_layers), 8), np.int64),
+            "gate": np.zeros((2, 8), np.int64),
+        }
+
+    def _make_cache(self) -> dict[str, Array]:
+        """Return empty keys and values, as float16 bits; memory is taken as it is written."""
+        config = self.config
+        shape = (config.num_layers, self.num_blocks * llama.BLOCK, config.num_kv_heads, config.head_size)
+        return {"k": np.zeros(shape, np.int16), "v": np.zeros(shape, np.int16)}
+
+
+def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
+    """Pack a base's blocks into tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
+    blocks, floats = BlockFile(base_folder), WeightFile(base_folder, config, torch.float32, "cpu")
+
+    def stacked(*parts: str) -> Array:
+        layers = [[f"model.layers.{n}.{part}.weight" for part in parts] for n in range(config.num_layers)]
+        return np.stack([blocks.load(*names).data for names in layers])
+
+    names = ("input_layernorm", "post_attention_layernorm")
+    norms = [
+        floats.get(f"model.layers.{n}.{name}.weight") for n in range(config.num_layers) for name in names
+    ]
+    cos, sin = config.ropes[0].tables(torch.arange(config.context_length), torch.float32)
+    half = config.head_size // 2
+    return {
+        "qkv": stacked("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "o": stacked("self_attn.o_proj"),
+        "gate_up": stacked("mlp.gate_proj", "mlp.up_proj"),
+        "down": stacked("mlp.down_proj"),
+        "head": blocks.load("model.embed_tokens.weight").data,
+        "norms": torch.stack(norms).numpy(),
+        "final_norm": floats.get("model.norm.weight").numpy().copy(),
+        "cos": np.ascontiguousarray(cos[:, 0, :half].numpy()),
+        "sin": np.ascontiguousarray(sin[:, 0, half:].numpy()),
+    }
+
+
+def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
+    return llama.Model(
+        num_layers=config.num_layers,
+        width=config.width,
+        num_heads=config.num_heads,
+        num_groups=config.num_kv_heads,
+        head_size=config.head_size,
+        inner=config.inner_size,
+        vocabulary=config.vocab_size,
+        num_places=arrays["k"].shape[1],
+        tile_bytes=arrays["qkv"].shape[-1],
+        eps=config.norm_eps,
+        scale=config.scale,
+        **_addresses(arrays),
+    )
+
+
+def _addresses(arrays: dict[str, Array]) -> dict[str, int]:
+    assert all(array.flags.c_contiguous for array in arrays.values())
+    return {name: array.ctypes.data for name, array in arrays.items()}
+
+
+def flatten(adapter: Adapter, config: DecoderConfig) -> Array:
+    """Return an adapter as one row of float16: by layer and projection, A of all its targets, then scaled B.
+
+    B lies in panels of 32 outputs, [panel, rank, output], as the kernels read it. Absent targets are zeros.
+    """
+    sizes = target_sizes(config)
+    pieces: list[Tensor] = []
+    for layer in range(config.num_layers):
+        for targets in FUSED_TARGETS.values():
+            places = [(layer, target) for target in targets]
+            width_in = sizes[targets[0]][0]
+            pieces += [adapter.a.get(place, torch.zeros(adapter.rank, width_in)) for place in places]
+            for place in places:
+                b_OR = adapter.b.get(place, torch.zeros(sizes[place[1]][1], adapter.rank)) * adapter.scale
+                pieces.append(b_OR.view(-1, llama.PANEL, adapter.rank).transpose(1, 2))
+    return torch.cat([piece.half().flatten() for piece in pieces]).numpy()

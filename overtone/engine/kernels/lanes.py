@@ -1,0 +1,248 @@
+"""Vector loops over float16 rows, and the few machine words that threads need to work as a team.
+
+Everything takes integer addresses. Lengths are multiples of eight, and sums run in one fixed order, so a
+result is the same whoever computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from overtone.engine.kernels.tiles import (
+    F16,
+    F32,
+    FLOATS_8,
+    HALFS_8,
+    I8,
+    I32,
+    I64,
+    LANES,
+    fused_add,
+    load,
+    spread,
+    store,
+)  # fmt: skip
+
+CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
+
+
+def _zeros(builder: ir.IRBuilder, count: int) -> list[ir.Value]:
+    places = [cgutils.alloca_once(builder, FLOATS_8) for _ in range(count)]
+    for place in places:
+        builder.store(ir.Constant(FLOATS_8, [0.0] * LANES), place)
+    return places
+
+
+def _halfs(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
+    return builder.fpext(load(builder, address, 2 * lane, HALFS_8), FLOATS_8)
+
+
+def _accumulate(builder: ir.IRBuilder, place: ir.Value, a: ir.Value, b: ir.Value) -> None:
+    builder.store(fused_add(builder, a, b, builder.load(place)), place)
+
+
+def _advance(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, stride: int) -> ir.Value:
+    return builder.add(address, builder.mul(index, I64(stride)))
+
+
+def _emit_dot(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> ir.Value:
+    chains = _zeros(builder, CHAINS)
+    wide = LANES * CHAINS
+    with cgutils.for_range(builder, builder.udiv(length, I64(wide))) as loop:
+        a, b = _advance(builder, halfs, loop.index, 2 * wide), _advance(builder, floats, loop.index, 4 * wide)
+        for n, place in enumerate(chains):
+            _accumulate(
+                builder, place, _halfs(builder, a, n * LANES), load(builder, b, 4 * n * LANES, FLOATS_8)
+            )
+    done = builder.mul(builder.udiv(length, I64(wide)), I64(wide))
+    with cgutils.for_range(builder, builder.udiv(builder.sub(length, done), I64(LANES))) as loop:
+        at = builder.add(done, builder.mul(loop.index, I64(LANES)))
+        a, b = _advance(builder, halfs, at, 2), _advance(builder, floats, at, 4)
+        _accumulate(builder, chains[0], _halfs(builder, a), load(builder, b, 0, FLOATS_8))
+    return _sum_lanes(builder, [builder.load(place) for place in chains])
+
+
+def _sum_lanes(builder: ir.IRBuilder, chains: list[ir.Value]) -> ir.Value:
+    total = builder.fadd(builder.fadd(chains[0], chains[1]), builder.fadd(chains[2], chains[3]))
+    result = builder.extract_element(total, I32(0))
+    for lane in range(1, LANES):
+        result = builder.fadd(result, builder.extract_element(total, I32(lane)))
+    return result
+
+
+def _emit_add(
+    builder: ir.IRBuilder, floats: ir.Value, halfs: ir.Value, factor: ir.Value, length: ir.Value
+) -> None:
+    factors = spread(builder, factor)
+    with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
+        a, y = (
+            _advance(builder, halfs, loop.index, 2 * LANES),
+            _advance(builder, floats, loop.index, 4 * LANES),
+        )
+        store(builder, fused_add(builder, _halfs(builder, a), factors, load(builder, y, 0, FLOATS_8)), y, 0)
+
+
+def _emit_clear(builder: ir.IRBuilder, floats: ir.Value, length: ir.Value) -> None:
+    with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
+        zeros = ir.Constant(FLOATS_8, [0.0] * LANES)
+        store(builder, zeros, _advance(builder, floats, loop.index, 4 * LANES), 0)
+
+
+def _emit_to_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> None:
+    with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
+        a, x = (
+            _advance(builder, halfs, loop.index, 2 * LANES),
+            _advance(builder, floats, loop.index, 4 * LANES),
+        )
+        store(builder, builder.fptrunc(load(builder, x, 0, FLOATS_8), HALFS_8), a, 0)
+
+
+def _emit_add_panel(
+    builder: ir.IRBuilder, floats: ir.Value, panel: ir.Value, u: ir.Value, rank: ir.Value
+) -> None:
+    wide = LANES * CHAINS
+    chains = _zeros(builder, CHAINS)
+    with cgutils.for_range(builder, rank) as loop:
+        row = _advance(builder, panel, loop.index, 2 * wide)
+        factor = spread(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
+        for n, place in enumerate(chains):
+            _accumulate(builder, place, _halfs(builder, row, n * LANES), factor)
+    for n, place in enumerate(chains):
+        there = builder.add(floats, I64(4 * n * LANES))
+        store(builder, builder.fadd(builder.load(place), load(builder, there, 0, FLOATS_8)), there, 0)
+
+
+def _returning(emit: Callable[..., ir.Value]) -> Callable[..., Any]:
+    return lambda context, builder, signature, arguments: emit(builder, *arguments)
+
+
+def _silent(emit: Callable[..., None]) -> Callable[..., Any]:
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        emit(builder, *arguments)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+@intrinsic
+def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
+    """Return Σ halfs[i] floats[i]."""
+    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot)
+
+
+@intrinsic
+def add_half(context: Any, floats: Any, halfs: Any, factor: Any, length: Any) -> Any:
+    """floats[i] += factor halfs[i]."""
+    return types.void(types.int64, types.int64, types.float32, types.int64), _silent(_emit_add)
+
+
+@intrinsic
+def clear(context: Any, floats: Any, length: Any) -> Any:
+    """floats[i] = 0."""
+    return types.void(types.int64, types.int64), _silent(_emit_clear)
+
+
+@intrinsic
+def to_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
+    """halfs[i] = floats[i], rounded."""
+    return types.void(types.int64, types.int64, types.int64), _silent(_emit_to_half)
+
+
+@intrinsic
+def add_panel(context: Any, floats: Any, panel: Any, u: Any, rank: Any) -> Any:
+    """floats[0:32] += Σ_r u[r] panel[r, 0:32]: a LoRA's share in 32 outputs."""
+    return types.void(*[types.int64] * 4), _silent(_emit_add_panel)
+
+
+def _looking_at(kind: types.Type) -> Any:
+    """Return an intrinsic that turns an address into a pointer, for `carray`."""
+
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), codegen
+
+    return pointer
+
+
+as_floats, as_shorts, as_words = map(_looking_at, (types.float32, types.int16, types.int64))
+
+
+def _emit_half_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.fpext(load(builder, address, 0, F16), F32)
+
+
+def _emit_byte_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.sext(load(builder, address, 0, I8), I32)
+
+
+@intrinsic
+def half_at(context: Any, address: Any) -> Any:
+    """Return one float16 number as float32."""
+    return types.float32(types.int64), _returning(_emit_half_at)
+
+
+@intrinsic
+def byte_at(context: Any, address: Any) -> Any:
+    """Return one signed byte."""
+    return types.int32(types.int64), _returning(_emit_byte_at)
+
+
+def _emit_take(builder: ir.IRBuilder, address: ir.Value, amount: ir.Value) -> ir.Value:
+    return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), amount, "seq_cst")
+
+
+def _emit_look(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
+
+
+def _emit_put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    builder.store_atomic(value, builder.inttoptr(address, I64.as_pointer()), "release", 8)
+
+
+def _emit_yield(builder: ir.IRBuilder) -> ir.Value:
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), "sched_yield")
+    return builder.call(function, [])
+
+
+@intrinsic
+def take(context: Any, address: Any, amount: Any) -> Any:
+    """Add to a counter and return what it was: no two threads get the same."""
+    return types.int64(types.int64, types.int64), _returning(_emit_take)
+
+
+@intrinsic
+def look(context: Any, address: Any) -> Any:
+    """Read a word that another thread may write."""
+    return types.int64(types.int64), _returning(_emit_look)
+
+
+@intrinsic
+def put(context: Any, address: Any, value: Any) -> Any:
+    """Write a word that other threads read."""
+    return types.void(types.int64, types.int64), _silent(_emit_put)
+
+
+@intrinsic
+def yield_core(context: Any) -> Any:
+    """Let another thread have the core (sched_yield)."""
+    return types.int32(), _returning(_emit_yield)
+
+
+@intrinsic
+def power_of_two(context: Any, exponent: Any) -> Any:
+    """Return 2^exponent as float32, for -126 … 127."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        biased = builder.add(arguments[0], I32(127))
+        return builder.bitcast(builder.shl(biased, I32(23)), F32)
+
+    return types.float32(types.int32), codegen

@@ -1,0 +1,538 @@
+"""A whole step of a Llama-like decoder as one compiled function that a team of threads runs together.
+
+Between two barriers the threads take pieces of work from a shared counter, so a thread that the system has
+put aside does not hold up its share. Every row is computed for itself and in one fixed order: its numbers do
+not depend on the batch, the chunk or the threads. The formulas are model/decoder.py's.
+
+Memory is handed over as addresses, and functions look at it through `floats` and its like: numba compiles
+integers many times faster than tuples of arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray, njit
+
+from overtone.engine.kernels.lanes import (
+    add_half,
+    add_panel,
+    as_floats,
+    as_shorts,
+    as_words,
+    byte_at,
+    clear,
+    dot_half,
+    half_at,
+    look,
+    power_of_two,
+    put,
+    take,
+    to_half,
+    yield_core,
+)  # fmt: skip
+from overtone.engine.kernels.tiles import PRODUCTS
+
+Array = np.ndarray[Any, Any]
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+compiled = njit(**OPTIONS)
+free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **OPTIONS)
+"""For loops that LLVM may sum in lanes: in another order than written, but always in the same."""
+
+GROUP, TILE, PANEL = 32, 16, 32
+BLOCK = 16  # places in a block of the cache
+Q4_BYTES = 320  # of a tile's group
+PATIENCE = 2000  # looks at the barrier before the core is offered to others
+PHASES_PER_LAYER = 9
+
+_q4_1, _q4_2, _q4_4 = (PRODUCTS["q4", rows] for rows in (1, 2, 4))
+_q8_1, _q8_2, _q8_4 = (PRODUCTS["q8", rows] for rows in (1, 2, 4))
+
+
+class Model(NamedTuple):
+    """The base and the cache: sizes, then addresses. Tiles are those of model/quant.py, layer after layer."""
+
+    num_layers: int
+    width: int
+    num_heads: int
+    num_groups: int  # of heads that share a key and a value
+    head_size: int
+    inner: int
+    vocabulary: int
+    num_places: int  # of the cache
+    tile_bytes: int  # of a tile's group in the layers: tells 4 bits from 8; the head has 8
+    eps: float
+    scale: float
+    qkv: int
+    o: int
+    gate_up: int
+    down: int
+    head: int  # also the embedding
+    norms: int  # [layer, 2, D] float32: before attention, before the MLP
+    final_norm: int
+    cos: int  # [position, K / 2]
+    sin: int
+    k: int  # [layer, place, group, K] float16
+    v: int
+
+
+class Step(NamedTuple):
+    """One step: T rows, some of which want logits. Integers are int64, working memory is float32."""
+
+    num_threads: int
+    num_rows: int
+    num_kept: int
+    table_width: int
+    u_width: int
+    context: int
+    ids: int  # [T]
+    positions: int  # [T]
+    places: int  # [T] where in the cache the row's own key and value go
+    tables: int  # [sequence, n] the first place of its n-th block
+    table_of: int  # [T] the row's sequence
+    adapters: int  # [T] the address of the row's adapter, 0: none
+    ranks: int  # [T]
+    keep: int  # [kept]
+    hidden: int  # [T, D] the residual stream
+    normed: int  # [T, D]
+    queries: int  # [T, qkv]
+    mixed: int  # [T, H K] attention's result
+    gates: int  # [T, 2 I]
+    acts: int  # [T, I]
+    out: int  # [T, D] of a projection back to the width
+    u: int  # [T, 3 R] the adapters' inner values
+    ints: int  # [T, groups, 32] int16: activations as the tiles want them
+    factors: int  # [T, groups, 2] their scale and scaled sum
+    scores: int  # [thread, context]
+    counters: int  # [phase, 8]
+    gate: int  # [2, 8] arrivals and rounds of the barrier
+    logits: int  # [kept, V]
+
+
+def count_phases(num_layers: int) -> int:
+    """Return how many counters a step needs."""
+    return 3 + PHASES_PER_LAYER * num_layers
+
+
+@compiled
+def floats(address: int, length: int) -> Array:
+    """Look at float32 numbers."""
+    return carray(as_floats(address), (length,))
+
+
+@compiled
+def words(address: int, length: int) -> Array:
+    """Look at int64 numbers."""
+    return carray(as_words(address), (length,))
+
+
+@compiled
+def word(address: int, index: int) -> int:
+    """Return one of a row of int64 numbers."""
+    return words(address, index + 1)[index]
+
+
+@compiled
+def wait_for_all(step: Step) -> None:
+    """Return when every thread of the team has called this."""
+    arrivals, rounds = step.gate, step.gate + 64
+    this_round = look(rounds)
+    if take(arrivals, 1) == step.num_threads - 1:
+        put(arrivals, 0)
+        take(rounds, 1)
+        return
+    looks = 0
+    while look(rounds) == this_round:
+        looks += 1
+        if looks > PATIENCE:
+            yield_core()
+
+
+@compiled
+def counter_of(step: Step, phase: int) -> int:
+    return step.counters + 64 * phase
+
+
+@compiled
+def piece_size(total: int, num_threads: int) -> int:
+    """Return how much to take at once: about six pieces for each thread."""
+    return max(1, total // (6 * num_threads))
+
+
+@compiled
+def multiply_rows(
+    kind: int, num_rows: int, tile: int, ints: int, factors: int, y: int, num_groups: int, stride: int
+) -> None:
+    """Multiply 4, 2 or 1 rows of activations by one tile."""
+    if kind == Q4_BYTES:
+        if num_rows == 4:
+            _q4_4(tile, ints, factors, y, num_groups, 8, stride)
+        elif num_rows == 2:
+            _q4_2(tile, ints, factors, y, num_groups, 8, stride)
+        else:
+            _q4_1(tile, ints, factors, y, num_groups, 8, stride)
+    elif num_rows == 4:
+        _q8_4(tile, ints, factors, y, num_groups, 8, stride)
+    elif num_rows == 2:
+        _q8_2(tile, ints, factors, y, num_groups, 8, stride)
+    else:
+        _q8_1(tile, ints, factors, y, num_groups, 8, stride)
+
+
+@compiled
+def multiply(
+    kind: int,
+    tiles: int,
+    num_inputs: int,
+    num_outputs: int,
+    step: Step,
+    y: int,
+    num_rows: int,
+    first: int,
+    last: int,
+) -> None:
+    """y[rows, first * 16 : last * 16] = activations · tilesᵀ, for tiles first … last - 1 of a matrix."""
+    num_groups = num_inputs // GROUP
+    for index in range(first, last):
+        tile, row = tiles + index * num_groups * kind, 0
+        while row < num_rows:
+            count = 4 if num_rows - row >= 4 else 2 if num_rows - row >= 2 else 1
+            ints, factors = step.ints + row * num_inputs * 2, step.factors + row * num_groups * 8
+            there = y + 4 * (row * num_outputs + index * TILE)
+            multiply_rows(kind, count, tile, ints, factors, there, num_groups, num_outputs)
+            row += count
+
+
+@free_order
+def to_ints(x: Array, ints: Array, factors: Array) -> None:
+    """Round a group to 16 bits; its factors are the scale and the scaled sum."""
+    largest = np.float32(0)
+    for i in range(GROUP):
+        largest = max(largest, abs(x[i]))
+    inverse = np.float32(32767) / largest if largest > 0 else np.float32(0)
+    total = np.int32(0)
+    for i in range(GROUP):
+        value = np.int32(np.floor(x[i] * inverse + np.float32(0.5)))
+        ints[i] = np.int16(value)
+        total = np.int32(total + value)
+    factors[0] = largest / np.float32(32767)
+    factors[1] = factors[0] * np.float32(total)
+
+
+@compiled
+def round_groups(step: Step, x: int, row: int, width: int, first: int, last: int) -> None:
+    """Round groups first … last - 1 of a row of `width` numbers that begins at x."""
+    for group in range(first, last):
+        at = row * width + group * GROUP
+        ints = carray(as_shorts(step.ints + 2 * at), (GROUP,))
+        to_ints(floats(x + 4 * group * GROUP, GROUP), ints, floats(step.factors + 8 * (at // GROUP), 2))
+
+
+@free_order
+def normalise(x: Array, weight: Array, eps: float, normed: Array) -> None:
+    """RMSNorm (arXiv:1910.07467)."""
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    factor = np.float32(1) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
+    for i in range(len(x)):
+        normed[i] = x[i] * factor * weight[i]
+
+
+@free_order
+def add(x: Array, y: Array) -> None:
+    """x += y."""
+    for i in range(len(x)):
+        x[i] += y[i]
+
+
+@free_order
+def exp(x: float) -> float:
+    """e^x in float32, within two units in the last place (Cephes): a formula that LLVM runs eight wide."""
+    x = min(max(x, np.float32(-87)), np.float32(88))
+    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
+        p = p * r + np.float32(c)
+    return (p * r * r + r + np.float32(1)) * power_of_two(np.int32(n))
+
+
+@free_order
+def silu_times(gate: Array, up: Array, out: Array) -> None:
+    """out = silu(gate) · up."""
+    for i in range(PANEL):
+        out[i] = gate[i] / (np.float32(1) + exp(-gate[i])) * up[i]
+
+
+@compiled
+def turn(x: Array, cos: Array, sin: Array) -> None:
+    """Rotate one head by its position (RoPE, arXiv:2104.09864), in place."""
+    half = len(cos)
+    for i in range(half):
+        a, b = x[i], x[half + i]
+        x[i] = a * cos[i] - b * sin[i]
+        x[half + i] = b * cos[i] + a * sin[i]
+
+
+@compiled
+def enlarge(x: Array, factor: float) -> None:
+    """x *= factor."""
+    for i in range(len(x)):
+        x[i] *= np.float32(factor)
+
+
+@free_order
+def softmax(scores: Array, largest: float) -> None:
+    """scores = softmax(scores), in place."""
+    total = np.float32(0)
+    for n in range(len(scores)):
+        scores[n] = exp(scores[n] - largest)
+        total += scores[n]
+    for n in range(len(scores)):
+        scores[n] /= total
+
+
+@compiled
+def attend(q: int, k: int, v: int, size: int, stride: int, blocks: Array, scores: Array, out: int) -> None:
+    """out = softmax(q kᵀ) v for one head over as many places as there are scores; q is scaled already.
+
+    Addresses: of the query and the result, of `k` and `v` in the layer's first place; `stride` is in bytes.
+    """
+    largest = np.float32(-np.inf)
+    for n in range(len(scores)):
+        place = blocks[n // BLOCK] + n % BLOCK
+        scores[n] = dot_half(k + place * stride, q, size)
+        largest = max(largest, scores[n])
+    softmax(scores, largest)
+    clear(out, size)
+    for n in range(len(scores)):
+        place = blocks[n // BLOCK] + n % BLOCK
+        add_half(out, v + place * stride, scores[n], size)
+
+
+@compiled
+def shrink(step: Step, row: int, x: int, num_inputs: int, start: int, num_parts: int) -> None:
+    """u = A x for a row with an adapter. `start`: where A begins at rank 1; at rank R all is R times."""
+    adapter, rank = word(step.adapters, row), word(step.ranks, row)
+    if adapter:
+        u = floats(step.u + 4 * row * step.u_width, num_parts * rank)
+        for r in range(len(u)):
+            u[r] = dot_half(adapter + 2 * (start * rank + r * num_inputs), x, num_inputs)
+
+
+@compiled
+def expand(step: Step, row: int, part: int, start: int, y: int, first: int, last: int) -> None:
+    """y += B u in panels first … last - 1 of a row's projection; `start`: where B begins, `part`: which u."""
+    adapter, rank = word(step.adapters, row), word(step.ranks, row)
+    if adapter:
+        u = step.u + 4 * (row * step.u_width + part * rank)
+        for panel in range(first, last):
+            add_panel(y + 4 * panel * PANEL, adapter + 2 * rank * (start + panel * PANEL), u, rank)
+
+
+@compiled
+def project(
+    step: Step, kind: int, tiles: int, x: int, num_inputs: int, y: int, num_outputs: int, start: int,
+    num_parts: int, phase: int,
+) -> None:  # fmt: skip
+    """Multiply all rows by the tiles and, beside it, u = A x for rows with adapters: a phase."""
+    num_tiles = num_outputs // TILE
+    size = piece_size(num_tiles, step.num_threads)
+    num_pieces = -(-num_tiles // size)
+    piece = take(counter_of(step, phase), 1)
+    while piece < num_pieces + step.num_rows:
+        if piece < num_pieces:
+            last = min((piece + 1) * size, num_tiles)
+            multiply(kind, tiles, num_inputs, num_outputs, step, y, step.num_rows, piece * size, last)
+        else:
+            row = piece - num_pieces
+            shrink(step, row, x + 4 * row * num_inputs, num_inputs, start, num_parts)
+        piece = take(counter_of(step, phase), 1)
+    wait_for_all(step)
+
+
+@compiled
+def prepare_head(model: Model, step: Step, layer: int, row: int, head: int, start: int) -> None:
+    """Add LoRA to a query, key or value head; turn the first two, put the last two into the cache."""
+    size, panels = model.head_size, model.head_size // PANEL
+    part = 0 if head < model.num_heads else 1 if head < model.num_heads + model.num_groups else 2
+    y = step.queries + 4 * row * (model.num_heads + 2 * model.num_groups) * size
+    expand(step, row, part, start, y, head * panels, (head + 1) * panels)
+    values, position = floats(y + 4 * head * size, size), word(step.positions, row)
+    if part < 2:
+        at = 4 * position * (size // 2)
+        turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2))
+    if part == 0:
+        enlarge(values, model.scale)
+    else:
+        group = (head - model.num_heads) % model.num_groups
+        place = (layer * model.num_places + word(step.places, row)) * model.num_groups + group
+        to_half((model.k if part == 1 else model.v) + 2 * place * size, y + 4 * head * size, size)
+
+
+@compiled
+def prepare_heads(model: Model, step: Step, layer: int, start: int, phase: int) -> None:
+    """`prepare_head` for all: a phase."""
+    per_row = model.num_heads + 2 * model.num_groups
+    total = step.num_rows * per_row
+    size = piece_size(total, step.num_threads)
+    first = take(counter_of(step, phase), size)
+    while first < total:
+        for unit in range(first, min(first + size, total)):
+            prepare_head(model, step, layer, unit // per_row, unit % per_row, start)
+        first = take(counter_of(step, phase), size)
+    wait_for_all(step)
+
+
+@compiled
+def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) -> None:
+    """Attention for every row and head, its result rounded for the output projection: a phase."""
+    size, num_heads, num_groups = model.head_size, model.num_heads, model.num_groups
+    stride, total = 2 * num_groups * size, step.num_rows * num_heads
+    unit = take(counter_of(step, phase), 1)
+    while unit < total:
+        row, head = unit // num_heads, unit % num_heads
+        start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
+        q = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
+        blocks = words(step.tables + 8 * word(step.table_of, row) * step.table_width, step.table_width)
+        scores = floats(step.scores + 4 * thread * step.context, word(step.positions, row) + 1)
+        mixed = step.mixed + 4 * row * num_heads * size
+        attend(q, model.k + start, model.v + start, size, stride, blocks, scores, mixed + 4 * head * size)
+        first = head * size // GROUP
+        round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
+        unit = take(counter_of(step, phase), 1)
+    wait_for_all(step)
+
+
+@compiled
+def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: int) -> None:
+    """hidden += out + LoRA (not if start < 0), then normed = norm(hidden), also as integers: a phase."""
+    width = model.width
+    row = take(counter_of(step, phase), 1)
+    while row < step.num_rows:
+        at = 4 * row * width
+        hidden = floats(step.hidden + at, width)
+        if start >= 0:
+            expand(step, row, 0, start, step.out + at, 0, width // PANEL)
+            add(hidden, floats(step.out + at, width))
+        normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
+        round_groups(step, step.normed + at, row, width, 0, width // GROUP)
+        row = take(counter_of(step, phase), 1)
+    wait_for_all(step)
+
+
+@compiled
+def activate(model: Model, step: Step, start: int, phase: int) -> None:
+    """Add LoRA to gate and up, and combine them, also as integers: a phase."""
+    inner, panels = model.inner, model.inner // PANEL
+    total = step.num_rows * panels
+    size = piece_size(total, step.num_threads)
+    first = take(counter_of(step, phase), size)
+    while first < total:
+        for unit in range(first, min(first + size, total)):
+            row, panel = unit // panels, unit % panels
+            y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
+            expand(step, row, 0, start, y, panel, panel + 1)
+            expand(step, row, 1, start, y, panels + panel, panels + panel + 1)
+            at = 4 * panel * PANEL
+            silu_times(floats(y + at, PANEL), floats(y + 4 * inner + at, PANEL), floats(acts + at, PANEL))
+            round_groups(step, acts, row, inner, panel, panel + 1)
+        first = take(counter_of(step, phase), size)
+    wait_for_all(step)
+
+
+@compiled
+def run_layer(model: Model, step: Step, layer: int, next_norm: int, thread: int) -> None:
+    """Attention and MLP with their residuals. The input is normalised before, and the next one's after."""
+    width, inner, kind = model.width, model.inner, model.tile_bytes
+    mixed = model.num_heads * model.head_size
+    qkv = mixed + 2 * model.num_groups * model.head_size
+    # Where the matrices begin in an adapter of rank 1: for each projection A of all its parts, then B.
+    a_qkv = layer * (7 * width + mixed + 3 * inner + qkv)
+    a_o = a_qkv + 3 * width + qkv
+    a_gate = a_o + mixed + width
+    a_down = a_gate + 2 * width + 2 * inner
+    before = layer * kind  # bytes of the layers before, for each group of each tile
+    phase = 2 + PHASES_PER_LAYER * layer
+
+    tiles = model.qkv + before * (width // GROUP) * (qkv // TILE)
+    project(step, kind, tiles, step.normed, width, step.queries, qkv, a_qkv, 3, phase)
+    prepare_heads(model, step, layer, a_qkv + 3 * width, phase + 1)
+    attend_all(model, step, layer, phase + 2, thread)
+    tiles = model.o + before * (mixed // GROUP) * (width // TILE)
+    project(step, kind, tiles, step.mixed, mixed, step.out, width, a_o, 1, phase + 3)
+    add_and_normalise(model, step, model.norms + 4 * (2 * layer + 1) * width, a_o + mixed, phase + 4)
+    tiles = model.gate_up + before * (width // GROUP) * (2 * inner // TILE)
+    project(step, kind, tiles, step.normed, width, step.gates, 2 * inner, a_gate, 2, phase + 5)
+    activate(model, step, a_gate + 2 * width, phase + 6)
+    tiles = model.down + before * (inner // GROUP) * (width // TILE)
+    project(step, kind, tiles, step.acts, inner, step.out, width, a_down, 1, phase + 7)
+    add_and_normalise(model, step, next_norm, a_down + inner, phase + 8)
+
+
+@compiled
+def embed_all(model: Model, step: Step) -> None:
+    """hidden = the rows' embeddings, from the 8-bit tiles: a phase."""
+    group_bytes = TILE * (GROUP + 2)
+    row = take(counter_of(step, 0), 1)
+    while row < step.num_rows:
+        token, hidden = word(step.ids, row), floats(step.hidden + 4 * row * model.width, model.width)
+        half, lane = token % TILE // 8, token % 8
+        for group in range(model.width // GROUP):
+            at = model.head + (token // TILE * (model.width // GROUP) + group) * group_bytes
+            scale = half_at(at + TILE * GROUP + 2 * (token % TILE))
+            for i in range(GROUP):
+                weight = byte_at(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
+                hidden[group * GROUP + i] = scale * np.float32(weight)
+        row = take(counter_of(step, 0), 1)
+    wait_for_all(step)
+
+
+@compiled
+def gather_kept(model: Model, step: Step) -> None:
+    """Move the integers of the rows that want logits to the front, in order: a row may overwrite the next."""
+    width, num_factors = model.width, 2 * (model.width // GROUP)
+    ints = carray(as_shorts(step.ints), (step.num_rows * width,))
+    factors = floats(step.factors, step.num_rows * num_factors)
+    for n in range(step.num_kept):
+        row = word(step.keep, n)
+        for i in range(width):
+            ints[n * width + i] = ints[row * width + i]
+        for i in range(num_factors):
+            factors[n * num_factors + i] = factors[row * num_factors + i]
+
+
+@compiled
+def compute_logits(model: Model, step: Step) -> None:
+    """The kept rows through the head: a phase."""
+    num_tiles = model.vocabulary // TILE
+    size = piece_size(num_tiles, step.num_threads)
+    phase = 2 + PHASES_PER_LAYER * model.num_layers
+    first = take(counter_of(step, phase), size)
+    while first < num_tiles:
+        last, kind = min(first + size, num_tiles), TILE * (GROUP + 2)
+        multiply(
+            kind, model.head, model.width, model.vocabulary, step, step.logits, step.num_kept, first, last
+        )
+        first = take(counter_of(step, phase), size)
+    wait_for_all(step)
+
+
+@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+def run_step(thread: int, model: Model, step: Step) -> None:
+    """Compute the logits of the kept rows, and every row's keys and values in the cache.
+
+    Every thread of the team calls this with its own number; the counters are zero before.
+    """
+    embed_all(model, step)
+    add_and_normalise(model, step, model.norms, -1, 1)
+    for layer in range(model.num_layers):
+        after = model.norms + 8 * (layer + 1) * model.width
+        run_layer(model, step, layer, after if layer + 1 < model.num_layers else model.final_norm, thread)
+    if thread == 0:
+        gather_kept(model, step)
+    wait_for_all(step)
+    compute_logits(model, step)

@@ -1,0 +1,81 @@
+"""The compiled kernels against the plain runner in float32, and a row against itself in company."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from overtone.engine.cpu_runner import CpuRunner
+from overtone.engine.runner import Runner, TorchRunner
+from overtone.engine.scheduler import Chunk, Sequence
+from tests.engine.conftest import random_adapter
+
+TEXTS = [[5, 9, 200, 31, 77, 6, 45, 8, 9, 12, 250, 33, 4], [7, 7, 8], [100, 3, 5, 60, 61, 62, 63]]
+TOLERANCE = 0.02  # of logits with a deviation of about 1: float16 keys, values and adapters
+
+
+@pytest.fixture(scope="module")
+def fast(base: Path) -> Iterator[CpuRunner]:
+    runner = CpuRunner(base, max_rows=64, num_threads=2)
+    install(runner, base)
+    yield runner
+
+
+@pytest.fixture(scope="module")
+def plain(base: Path) -> TorchRunner:
+    runner = TorchRunner(base, torch.device("cpu"))
+    install(runner, base)
+    return runner
+
+
+def install(runner: Runner, base: Path) -> None:
+    """Adapters of different ranks, the last one with two targets only."""
+    runner.install(1, runner.prepare(random_adapter(base, seed=1, rank=4)))
+    runner.install(2, runner.prepare(random_adapter(base, seed=2, rank=24, targets=("v_proj", "up_proj"))))
+
+
+def sequences(texts: list[list[int]]) -> list[Sequence]:
+    made = [Sequence(n, "", list(text)) for n, text in enumerate(texts)]
+    for number, sequence in enumerate(made):
+        sequence.blocks = [number + 3 * n for n in range(2)]  # blocks of different texts interleave
+    return made
+
+
+def read(runner: Runner, texts: list[list[int]], slots: list[int]) -> Tensor:
+    return runner.step([Chunk(s, 0, len(s.ids)) for s in sequences(texts)], slots)
+
+
+@pytest.mark.parametrize("slots", [[0, 0, 0], [1, 1, 1], [2, 0, 1]])
+def test_the_kernels_compute_what_the_decoder_computes(fast: Runner, plain: Runner, slots: list[int]) -> None:
+    torch.testing.assert_close(read(fast, TEXTS, slots), read(plain, TEXTS, slots), atol=TOLERANCE, rtol=0)
+
+
+def test_a_row_is_the_same_alone_and_in_company(fast: Runner) -> None:
+    slots = [2, 0, 1]
+    together = read(fast, TEXTS, slots)
+    alone = [read(fast, [text], [slot])[0] for text, slot in zip(TEXTS, slots, strict=True)]
+    assert torch.equal(together, torch.stack(alone))
+
+
+def test_a_text_is_the_same_in_any_chunks(fast: Runner) -> None:
+    (whole,) = sequences(TEXTS[:1])
+    at_once = fast.step([Chunk(whole, 0, 13)], [1])
+    for cuts in ([0, 5, 13], [0, 1, 2, 12, 13]):
+        for start, end in pairwise(cuts):
+            last = fast.step([Chunk(whole, start, end - start)], [1])
+        assert torch.equal(last, at_once)
+
+
+def test_the_number_of_threads_changes_nothing(base: Path, fast: Runner) -> None:
+    single = CpuRunner(base, max_rows=64, num_threads=1)
+    install(single, base)
+    assert torch.equal(read(single, TEXTS, [0, 1, 2]), read(fast, TEXTS, [0, 1, 2]))
+
+
+def test_only_the_chunks_that_reach_the_end_have_logits(fast: Runner) -> None:
+    first, second, third = sequences(TEXTS)
+    logits = fast.step([Chunk(first, 0, 4), Chunk(second, 0, 3), Chunk(third, 0, 2)], [0, 0, 0])
+    assert torch.equal(logits, read(fast, TEXTS[1:2], [0]))
