@@ -61,9 +61,9 @@ class BatchOrder:
             for place in range(start, end)
         ]
 
-    def epoch(self, step: int) -> int:
-        """Return the epoch, counted from 0, of a step's first example."""
-        return step * self.batch_size // self.num_examples
+    def epochs_complete(self, num_steps: int) -> int:
+        """Return how many epochs are complete after so many steps: what a TuningSnapshot calls its epoch."""
+        return min(num_steps * self.batch_size // self.num_examples, self.epoch_count)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:
         return _shuffled(self.num_examples, self.seed, epoch)

@@ -40,7 +40,7 @@ class Step:
     """What one optimiser step reports."""
 
     number: int  # counted from 1
-    epoch: int  # counted from 0
+    epoch: int  # how many are complete with this step
     mean_loss: float  # over the batch's output tokens, before the step
     grad_norm: float  # before it was shortened
     computed_at: datetime
@@ -127,7 +127,8 @@ class Tuning:
         norm = self._shorten_gradient()
         self._optimiser.param_groups[0]["lr"] = self.rate
         self._optimiser.step()
-        finished = Step(self.step + 1, self.order.epoch(self.step), self._loss, norm, datetime.now(UTC))
+        number = self.step + 1
+        finished = Step(number, self.order.epochs_complete(number), self._loss, norm, datetime.now(UTC))
         self.step += 1
         self.drop_batch()
         return finished

@@ -110,7 +110,7 @@ def test_a_job_becomes_a_model_with_a_snapshot_for_each_step(bench: Bench) -> No
     assert row.state == "ACTIVE"
     assert row.adapter_digest == hashlib.sha256(weights).hexdigest()
     assert [snapshot.step for snapshot in bench.snapshots("a")] == [1, 2, 3, 4, 5]
-    assert [snapshot.epoch for snapshot in bench.snapshots("a")] == [0, 0, 0, 1, 1]
+    assert [snapshot.epoch for snapshot in bench.snapshots("a")] == [0, 0, 1, 1, 2]
     assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest, BASE_ID).rank == 16
     assert not (bench.folder("a") / "checkpoints").exists()
 

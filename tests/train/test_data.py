@@ -35,7 +35,7 @@ def test_every_epoch_takes_every_example_once_in_an_order_of_its_own() -> None:
 
 def test_a_batch_runs_across_the_border_of_two_epochs() -> None:
     order = BatchOrder(num_examples=3, epoch_count=2, batch_size=2, seed=5)
-    assert [order.epoch(step) for step in range(3)] == [0, 0, 1]
+    assert [order.epochs_complete(num_steps) for num_steps in range(1, 4)] == [0, 1, 2]
     assert len(order.batch(1)) == 2
 
 
