@@ -277,13 +277,16 @@ async def _events(first: Message | None, replies: Any) -> AsyncGenerator[str]:
 
 
 async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncGenerator[str]:
-    """A JSON array, sent piece by piece; its first byte is the bracket that clients wait for."""
+    """A JSON array, sent piece by piece. Its first byte is the bracket that clients wait for.
+
+    Nothing may follow its last one: google-generativeai takes a newline there for a second array.
+    """
     opening = "["
     async with aclosing(_values(first, replies)) as values:
         async for value in values:
             yield opening + dump(value, pretty)
             opening = ",\n"
-    yield "]\n" if opening != "[" else "[]\n"
+    yield "]" if opening != "[" else "[]"
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -31,10 +31,10 @@ def test_a_stream_is_every_piece_in_order(client: Any) -> None:
     assert chunks[-1]["usageMetadata"]["candidatesTokenCount"] == 4
 
 
-def test_without_sse_a_stream_begins_with_a_bracket(rest: TestClient) -> None:
+def test_without_sse_a_stream_begins_and_ends_with_a_bracket(rest: TestClient) -> None:
     reply = rest.post(URL, json=ASK)
     assert reply.headers["content-type"] == "application/json; charset=UTF-8"
-    assert reply.text[0] == "["
+    assert (reply.text[0], reply.text[-1]) == ("[", "]")
 
 
 def test_with_sse_every_line_is_an_event_of_json(rest: TestClient) -> None:
