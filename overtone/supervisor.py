@@ -43,6 +43,7 @@ class Child:
     arguments: Sequence[str]
     patience_s: float
     pass_fds: tuple[int, ...] = ()
+    delay_s: float = 0.0  # before its first start, so that others find the processors free
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
@@ -63,6 +64,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Start the children and keep them alive. Returns the exit status of the whole service."""
+        for child in self.children:
+            child.due_at = time.monotonic() + child.delay_s
         try:
             while not self._stop.is_set():
                 for child in self.children:

@@ -30,6 +30,7 @@ from overtone.supervisor import (
 
 READY_TIMEOUT_S = 60.0
 RETRY_S = 0.2
+TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
 
 READY = """\
@@ -141,12 +142,13 @@ def _check_certificate(settings: Settings) -> None:
 def _children(listener: socket.socket, verbose: bool) -> list[Child]:
     flags = ["--verbose"] if verbose else []
     fd = listener.fileno()
-    extras = {"api": (["--listener", str(fd)], (fd,))}
-    return [
-        Child(name, [*command_of("worker", name), *extra, *flags], patience_s, pass_fds)
+    api, engine, trainer = (
+        Child(name, [*command_of("worker", name), *flags], patience_s)
         for name, patience_s in PATIENCE_S.items()
-        for extra, pass_fds in [extras.get(name, ([], ()))]
-    ]
+    )
+    api.arguments, api.pass_fds = [*api.arguments, "--listener", str(fd)], (fd,)
+    trainer.delay_s = TRAINER_DELAY_S
+    return [api, engine, trainer]
 
 
 def _announce_when_ready(settings: Settings) -> None:
