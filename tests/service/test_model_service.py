@@ -255,3 +255,36 @@ def test_an_unknown_base_model_is_told_in_googles_words(client: Any) -> None:
     assert error_of(reply).endswith(
         "Call ListModels to see the list of available models and their supported methods."
     )
+
+
+def test_what_breaks_googles_client_never_comes_back(client: Any, queue: Queue) -> None:
+    task = {"training_data": TASK["training_data"], "hyperparameters": {"learning_rate_multiplier": 0.5}}
+    create(client, tuning_task=task)
+    finish(queue)
+    model = client.get("/v1/tunedModels/a").json()
+    assert set(model["tuningTask"]) == {"startTime", "completeTime", "hyperparameters"}
+    assert model["tuningTask"]["hyperparameters"] == {"epochCount": 5, "batchSize": 4, "learningRate": 0.0005}
+    assert model["state"] in ("CREATING", "ACTIVE", "FAILED")
+
+
+def test_moments_are_in_utc_and_say_so(client: Any) -> None:
+    create(client)
+    model = client.get("/v1/tunedModels/a").json()
+    assert model["createTime"].endswith("Z")
+    assert model["createTime"] == model["updateTime"]
+    assert "startTime" not in model["tuningTask"]
+
+
+def test_an_empty_list_is_an_empty_object(client: Any) -> None:
+    assert client.get("/v1beta/tunedModels").json() == {}
+
+
+@pytest.mark.parametrize("model", ["models/qwen2.5/0.5b", "models/Qwen%2FQwen2.5"])
+def test_a_model_id_is_one_segment(rest: Any, model: str) -> None:
+    assert rest.get(f"/v1/{model}").status_code == 404
+
+
+def test_an_update_leaves_the_time_of_tuning_alone(client: Any) -> None:
+    create(client)
+    before = client.get("/v1/tunedModels/a").json()["updateTime"]
+    assert client.patch("/v1/tunedModels/a", json={"description": "d"}).json()["updateTime"] == before

@@ -166,6 +166,15 @@ def test_a_mask_of_other_fields_is_refused(path: str, problem: str) -> None:
         rules.masked([path], m.TunedModel())
 
 
+def test_the_same_request_has_the_same_seed_and_another_another() -> None:
+    examples, chosen = [rules.Example("1", "2")], rules.Hyperparameters(5, 4, 0.001)
+    seed = rules.derive_seed(examples, chosen)
+    assert seed == rules.derive_seed(list(examples), rules.Hyperparameters(5, 4, 0.001))
+    assert seed != rules.derive_seed([rules.Example("1", "3")], chosen)
+    assert seed != rules.derive_seed(examples, rules.Hyperparameters(6, 4, 0.001))
+    assert 0 <= seed < 2**31
+
+
 @pytest.mark.parametrize(("asked", "given"), [(0, 10), (5, 5), (1000, 1000), (5000, 1000)])
 def test_a_page_is_as_large_as_asked_within_reason(asked: int, given: int) -> None:
     assert rules.page_size(asked) == given
