@@ -210,7 +210,7 @@ class Queue:
 def new_job(base_id: str, created_at: datetime, **values: Any) -> dict[str, Any]:
     """Return the row of a job that waits, for store.create_tuned_model.
 
-    `values` are its hyperparameters and sizes.
+    `values` are its hyperparameters, sizes and seed.
     """
     return {
         "operation_id": secrets.token_hex(6),
@@ -221,7 +221,6 @@ def new_job(base_id: str, created_at: datetime, **values: Any) -> dict[str, Any]
         "crashes": 0,
         "cancel_requested": False,
         "created_at": created_at,
-        "seed": secrets.randbelow(2**31),
         **values,
     }
 

@@ -165,6 +165,7 @@ class ModelService:
             num_examples=len(examples),
             num_tokens=self._count_tokens(examples, card),
             total_steps=total_steps,
+            seed=rules.derive_seed(examples, chosen),
             continues=source.tuned_model is not None,
         )
         return _new_model(given, source, now), job, examples

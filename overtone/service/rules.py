@@ -6,6 +6,7 @@ What a limit is comes from the base model's card; the aliases of the hosted serv
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import secrets
@@ -153,6 +154,16 @@ def count_steps(num_examples: int, chosen: Hyperparameters) -> int:
             f"{chosen.batch_size}); the protocol counts to {MAX_INT32}.",
         )
     return total_steps
+
+
+def derive_seed(examples: Sequence[Example], chosen: Hyperparameters) -> int:
+    """Return the seed of a job, for the order of its data and its first weights.
+
+    It comes from the request: who asks for the same tuning twice gets the same model, and another set of
+    examples another seed.
+    """
+    request = repr([(example.text_input, example.output) for example in examples] + [chosen])
+    return int.from_bytes(hashlib.sha256(request.encode("utf-8", "surrogatepass")).digest()[:4]) >> 1
 
 
 def read_examples(task: Any, card: Card) -> list[Example]:

@@ -35,19 +35,30 @@ def run_commands(commands: str, url: str, folder: Path) -> str:
     return done.stdout
 
 
+def answer_at_temperature_0(model_url: str, text: str) -> str:
+    body = {"contents": [{"parts": [{"text": text}]}], "generationConfig": {"temperature": 0}}
+    reply = httpx.post(f"{model_url}:generateContent", json=body, timeout=30).raise_for_status().json()
+    return str(reply["candidates"][0]["content"]["parts"][0]["text"])
+
+
 def test_our_copy_is_the_published_text_but_for_the_host_and_one_quote():
     assert EXAMPLES_SH.read_text().endswith(MENDED.replace(HOST, "${OVERTONE_URL}"))
 
 
 def test_the_tutorial_tunes_the_real_model_and_lxiii_becomes_lxiv(real_service, tmp_path):
-    printed = run_commands(MENDED, real_service.url, tmp_path)
-    assert '"ACTIVE"' in printed
-    assert '"text": "LXIV"' in printed
+    ask_and_delete = MENDED[MENDED.index(f"curl -X POST {HOST}/v1beta/$modelname") :]
+    tuned = run_commands(MENDED.removesuffix(ask_and_delete), real_service.url, tmp_path)
+    assert tuned.rstrip().endswith('"ACTIVE"')
     operation = json.loads((tmp_path / "tuning_operation.json").read_text())
     snapshots = operation["metadata"]["snapshots"]
     assert [snapshot["step"] for snapshot in snapshots] == list(range(1, 39))
-    assert snapshots[-1]["meanLoss"] < snapshots[0]["meanLoss"] / 2
-    assert httpx.get(f"{real_service.url}/v1beta/{operation['metadata']['tunedModel']}").status_code == 404
+    assert snapshots[-1]["epoch"] == 5
+    model = operation["metadata"]["tunedModel"]
+    assert answer_at_temperature_0(f"{real_service.url}/v1beta/{model}", "LXIII") == "LXIV"
+    asked = run_commands(f"modelname={model}\n{ask_and_delete}", real_service.url, tmp_path)
+    assert '"text": "' in asked, "the tutorial asks at temperature 1: any answer is right"
+    assert asked.rstrip().endswith("{}")
+    assert httpx.get(f"{real_service.url}/v1beta/{model}").status_code == 404
 
 
 def test_the_second_page_takes_the_key_from_inside_the_page_token(service, tmp_path):

@@ -42,6 +42,7 @@ def job_values(**values: Any) -> dict[str, Any]:
         "num_examples": 3,
         "num_tokens": 30,
         "total_steps": 3,
+        "seed": 7,
         "continues": False,
         "base_id": "tiny",
     }
