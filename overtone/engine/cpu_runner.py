@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import queue
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any
 
 import numpy as np
@@ -46,23 +47,32 @@ def is_supported(base_folder: Path) -> bool:
 class Team:
     """Threads that run one compiled function together, the caller among them."""
 
+    LAG = 2  # calls that a helper may be behind: it finds their work done and passes through
+
     def __init__(self, num_threads: int):
         self.num_threads = num_threads
-        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...] | None]] = []
+        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...]]] = []
+        self._places: list[Semaphore] = []
         for number in range(1, num_threads):
             self._inboxes.append(queue.SimpleQueue())
+            self._places.append(Semaphore(self.LAG))
             Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
 
     def run(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call function(thread, *arguments) in every thread; it ends with a barrier of its own."""
-        for inbox in self._inboxes:
+        """Call function(thread, *arguments) in every thread; return when the caller's own call is through.
+
+        A helper may come late; what it is given must stay in memory for `LAG` more calls.
+        """
+        for inbox, place in zip(self._inboxes, self._places, strict=True):
+            place.acquire()
             inbox.put((function, arguments))
         function(0, *arguments)
 
     def _serve(self, number: int) -> None:
-        while (order := self._inboxes[number - 1].get()) is not None:
-            function, arguments = order
+        while True:
+            function, arguments = self._inboxes[number - 1].get()
             function(number, *arguments)
+            self._places[number - 1].release()
 
 
 class CpuRunner:
@@ -81,6 +91,7 @@ class CpuRunner:
         self._max_rows = max_rows
         self._scratch = self._make_scratch(rank=16)
         self._adapters: dict[int, tuple[int, Array]] = {}
+        self._recent: deque[dict[str, Array]] = deque(maxlen=Team.LAG + 1)
 
     def prepare(self, adapter: Adapter) -> tuple[int, Array]:
         """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""
@@ -96,7 +107,7 @@ class CpuRunner:
         """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
         plan = self._plan(chunks, slots)
         plan["logits"] = np.empty((len(plan["keep"]), self.config.vocab_size), np.float32)
-        self._scratch["counters"].fill(0)
+        self._recent.append(plan)
         step = llama.Step(
             num_threads=self._team.num_threads,
             num_rows=len(plan["ids"]),
@@ -130,6 +141,7 @@ class CpuRunner:
             "table_of": table_of,
             "adapters": np.repeat(np.array(addresses, np.int64), counts),
             "ranks": np.repeat(np.array([rank for rank, _ in adapters], np.int64), counts),
+            "counters": np.zeros((llama.count_phases(self.config.num_layers), 8), np.int64),
             "keep": np.array(
                 [end - 1 for end, chunk in zip(ends, chunks, strict=True) if chunk.is_last], np.int64
             ),
@@ -149,8 +161,6 @@ class CpuRunner:
             **{name: np.zeros((rows, width), np.float32) for name, width in widths.items()},
             "ints": np.zeros((rows, widest), np.int16),
             "scores": np.zeros((self._team.num_threads, config.context_length), np.float32),
-            "counters": np.zeros((llama.count_phases(config.num_layers), 8), np.int64),
-            "gate": np.zeros((2, 8), np.int64),
         }
 
     def _make_cache(self) -> dict[str, Array]:

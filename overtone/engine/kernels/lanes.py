@@ -204,10 +204,6 @@ def _emit_look(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
 
 
-def _emit_put(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
-    builder.store_atomic(value, builder.inttoptr(address, I64.as_pointer()), "release", 8)
-
-
 def _emit_yield(builder: ir.IRBuilder) -> ir.Value:
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), "sched_yield")
     return builder.call(function, [])
@@ -223,12 +219,6 @@ def take(context: Any, address: Any, amount: Any) -> Any:
 def look(context: Any, address: Any) -> Any:
     """Read a word that another thread may write."""
     return types.int64(types.int64), _returning(_emit_look)
-
-
-@intrinsic
-def put(context: Any, address: Any, value: Any) -> Any:
-    """Write a word that other threads read."""
-    return types.void(types.int64, types.int64), _silent(_emit_put)
 
 
 @intrinsic

@@ -1,8 +1,8 @@
 """A whole step of a Llama-like decoder as one compiled function that a team of threads runs together.
 
-Between two barriers the threads take pieces of work from a shared counter, so a thread that the system has
-put aside does not hold up its share. Every row is computed for itself and in one fixed order: its numbers do
-not depend on the batch, the chunk or the threads. The formulas are model/decoder.py's.
+In each phase the threads take pieces of work from a shared counter and go on when all pieces are done, so a
+thread that the system has put aside holds up nobody. Every row is computed for itself and in one fixed order:
+its numbers do not depend on the batch, the chunk or the threads. The formulas are model/decoder.py's.
 
 Memory is handed over as addresses, and functions look at it through `floats` and its like: numba compiles
 integers many times faster than tuples of arrays.
@@ -27,12 +27,12 @@ from overtone.engine.kernels.lanes import (
     half_at,
     look,
     power_of_two,
-    put,
     take,
     to_half,
     yield_core,
 )  # fmt: skip
 from overtone.engine.kernels.tiles import PRODUCTS
+from overtone.model.quant import GROUP, Q4, Q8, TILE
 
 Array = np.ndarray[Any, Any]
 
@@ -41,10 +41,10 @@ compiled = njit(**OPTIONS)
 free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **OPTIONS)
 """For loops that LLVM may sum in lanes: in another order than written, but always in the same."""
 
-GROUP, TILE, PANEL = 32, 16, 32
+PANEL = 32  # outputs of an adapter's B that are computed together
 BLOCK = 16  # places in a block of the cache
-Q4_BYTES = 320  # of a tile's group
-PATIENCE = 2000  # looks at the barrier before the core is offered to others
+Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
+PATIENCE = 2000  # looks at a counter before the core is offered to others
 PHASES_PER_LAYER = 9
 
 _q4_1, _q4_2, _q4_4 = (PRODUCTS["q4", rows] for rows in (1, 2, 4))
@@ -106,14 +106,26 @@ class Step(NamedTuple):
     ints: int  # [T, groups, 32] int16: activations as the tiles want them
     factors: int  # [T, groups, 2] their scale and scaled sum
     scores: int  # [thread, context]
-    counters: int  # [phase, 8]
-    gate: int  # [2, 8] arrivals and rounds of the barrier
+    counters: int  # [phase, 8] pieces taken and pieces done
     logits: int  # [kept, V]
+
+
+class Projection(NamedTuple):
+    """A matrix, its input and output, and where an adapter of rank 1 has its share: A of all parts, then B."""
+
+    kind: int  # bytes of a tile's group
+    tiles: int
+    x: int
+    num_inputs: int
+    y: int
+    num_outputs: int
+    start: int
+    num_parts: int  # 0: no adapter reaches here
 
 
 def count_phases(num_layers: int) -> int:
     """Return how many counters a step needs."""
-    return 3 + PHASES_PER_LAYER * num_layers
+    return 4 + PHASES_PER_LAYER * num_layers
 
 
 @compiled
@@ -135,24 +147,28 @@ def word(address: int, index: int) -> int:
 
 
 @compiled
-def wait_for_all(step: Step) -> None:
-    """Return when every thread of the team has called this."""
-    arrivals, rounds = step.gate, step.gate + 64
-    this_round = look(rounds)
-    if take(arrivals, 1) == step.num_threads - 1:
-        put(arrivals, 0)
-        take(rounds, 1)
-        return
-    looks = 0
-    while look(rounds) == this_round:
-        looks += 1
-        if looks > PATIENCE:
-            yield_core()
+def take_some(step: Step, phase: int, count: int) -> int:
+    """Take the next `count` pieces of a phase; return the first of them, which may lie beyond the last."""
+    return take(step.counters + 64 * phase, count)
 
 
 @compiled
-def counter_of(step: Step, phase: int) -> int:
-    return step.counters + 64 * phase
+def finish_some(step: Step, phase: int, count: int) -> None:
+    """Report pieces as done."""
+    take(step.counters + 64 * phase + 8, count)
+
+
+@compiled
+def wait_until_done(step: Step, phase: int, total: int) -> None:
+    """Return when all pieces of a phase are done.
+
+    Not when all threads are here: one that the system keeps from running holds up nobody but in mid-piece.
+    """
+    looks = 0
+    while look(step.counters + 64 * phase + 8) < total:
+        looks += 1
+        if looks > PATIENCE:
+            yield_core()
 
 
 @compiled
@@ -182,26 +198,16 @@ def multiply_rows(
 
 
 @compiled
-def multiply(
-    kind: int,
-    tiles: int,
-    num_inputs: int,
-    num_outputs: int,
-    step: Step,
-    y: int,
-    num_rows: int,
-    first: int,
-    last: int,
-) -> None:
+def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: int) -> None:
     """y[rows, first * 16 : last * 16] = activations · tilesᵀ, for tiles first … last - 1 of a matrix."""
-    num_groups = num_inputs // GROUP
+    num_inputs, num_groups = matrix.num_inputs, matrix.num_inputs // GROUP
     for index in range(first, last):
-        tile, row = tiles + index * num_groups * kind, 0
+        tile, row = matrix.tiles + index * num_groups * matrix.kind, 0
         while row < num_rows:
             count = 4 if num_rows - row >= 4 else 2 if num_rows - row >= 2 else 1
             ints, factors = step.ints + row * num_inputs * 2, step.factors + row * num_groups * 8
-            there = y + 4 * (row * num_outputs + index * TILE)
-            multiply_rows(kind, count, tile, ints, factors, there, num_groups, num_outputs)
+            y = matrix.y + 4 * (row * matrix.num_outputs + index * TILE)
+            multiply_rows(matrix.kind, count, tile, ints, factors, y, num_groups, matrix.num_outputs)
             row += count
 
 
@@ -334,24 +340,48 @@ def expand(step: Step, row: int, part: int, start: int, y: int, first: int, last
 
 
 @compiled
-def project(
-    step: Step, kind: int, tiles: int, x: int, num_inputs: int, y: int, num_outputs: int, start: int,
-    num_parts: int, phase: int,
-) -> None:  # fmt: skip
-    """Multiply all rows by the tiles and, beside it, u = A x for rows with adapters: a phase."""
-    num_tiles = num_outputs // TILE
+def projection_of(model: Model, step: Step, layer: int, which: int) -> Projection:
+    """Return a layer's qkv, o, gate_up or down, for which = 0 … 3; the head for 4."""
+    width, inner, mixed = model.width, model.inner, model.num_heads * model.head_size
+    qkv = mixed + 2 * model.num_groups * model.head_size
+    kind, start = model.tile_bytes, layer * (7 * width + mixed + 3 * inner + qkv)
+    before = layer * kind  # bytes of the layers before this, for each group of each tile
+    if which == 0:
+        tiles = model.qkv + before * (width // GROUP) * (qkv // TILE)
+        return Projection(kind, tiles, step.normed, width, step.queries, qkv, start, 3)
+    start += 3 * width + qkv
+    if which == 1:
+        tiles = model.o + before * (mixed // GROUP) * (width // TILE)
+        return Projection(kind, tiles, step.mixed, mixed, step.out, width, start, 1)
+    start += mixed + width
+    if which == 2:
+        tiles = model.gate_up + before * (width // GROUP) * (2 * inner // TILE)
+        return Projection(kind, tiles, step.normed, width, step.gates, 2 * inner, start, 2)
+    start += 2 * width + 2 * inner
+    if which == 3:
+        tiles = model.down + before * (inner // GROUP) * (width // TILE)
+        return Projection(kind, tiles, step.acts, inner, step.out, width, start, 1)
+    return Projection(HEAD_BYTES, model.head, step.normed, width, step.logits, model.vocabulary, 0, 0)
+
+
+@compiled
+def project(step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
+    """Multiply rows by the tiles and, beside it, u = A x for rows with adapters: a phase."""
+    num_tiles = matrix.num_outputs // TILE
     size = piece_size(num_tiles, step.num_threads)
     num_pieces = -(-num_tiles // size)
-    piece = take(counter_of(step, phase), 1)
-    while piece < num_pieces + step.num_rows:
+    total = num_pieces + (num_rows if matrix.num_parts else 0)
+    piece = take_some(step, phase, 1)
+    while piece < total:
         if piece < num_pieces:
-            last = min((piece + 1) * size, num_tiles)
-            multiply(kind, tiles, num_inputs, num_outputs, step, y, step.num_rows, piece * size, last)
+            multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles))
         else:
             row = piece - num_pieces
-            shrink(step, row, x + 4 * row * num_inputs, num_inputs, start, num_parts)
-        piece = take(counter_of(step, phase), 1)
-    wait_for_all(step)
+            x = matrix.x + 4 * row * matrix.num_inputs
+            shrink(step, row, x, matrix.num_inputs, matrix.start, matrix.num_parts)
+        finish_some(step, phase, 1)
+        piece = take_some(step, phase, 1)
+    wait_until_done(step, phase, total)
 
 
 @compiled
@@ -379,12 +409,14 @@ def prepare_heads(model: Model, step: Step, layer: int, start: int, phase: int) 
     per_row = model.num_heads + 2 * model.num_groups
     total = step.num_rows * per_row
     size = piece_size(total, step.num_threads)
-    first = take(counter_of(step, phase), size)
+    first = take_some(step, phase, size)
     while first < total:
-        for unit in range(first, min(first + size, total)):
+        last = min(first + size, total)
+        for unit in range(first, last):
             prepare_head(model, step, layer, unit // per_row, unit % per_row, start)
-        first = take(counter_of(step, phase), size)
-    wait_for_all(step)
+        finish_some(step, phase, last - first)
+        first = take_some(step, phase, size)
+    wait_until_done(step, phase, total)
 
 
 @compiled
@@ -392,7 +424,7 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
     """Attention for every row and head, its result rounded for the output projection: a phase."""
     size, num_heads, num_groups = model.head_size, model.num_heads, model.num_groups
     stride, total = 2 * num_groups * size, step.num_rows * num_heads
-    unit = take(counter_of(step, phase), 1)
+    unit = take_some(step, phase, 1)
     while unit < total:
         row, head = unit // num_heads, unit % num_heads
         start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
@@ -403,15 +435,16 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
         attend(q, model.k + start, model.v + start, size, stride, blocks, scores, mixed + 4 * head * size)
         first = head * size // GROUP
         round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
-        unit = take(counter_of(step, phase), 1)
-    wait_for_all(step)
+        finish_some(step, phase, 1)
+        unit = take_some(step, phase, 1)
+    wait_until_done(step, phase, total)
 
 
 @compiled
 def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: int) -> None:
     """hidden += out + LoRA (not if start < 0), then normed = norm(hidden), also as integers: a phase."""
     width = model.width
-    row = take(counter_of(step, phase), 1)
+    row = take_some(step, phase, 1)
     while row < step.num_rows:
         at = 4 * row * width
         hidden = floats(step.hidden + at, width)
@@ -420,8 +453,9 @@ def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: in
             add(hidden, floats(step.out + at, width))
         normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
         round_groups(step, step.normed + at, row, width, 0, width // GROUP)
-        row = take(counter_of(step, phase), 1)
-    wait_for_all(step)
+        finish_some(step, phase, 1)
+        row = take_some(step, phase, 1)
+    wait_until_done(step, phase, step.num_rows)
 
 
 @compiled
@@ -430,9 +464,10 @@ def activate(model: Model, step: Step, start: int, phase: int) -> None:
     inner, panels = model.inner, model.inner // PANEL
     total = step.num_rows * panels
     size = piece_size(total, step.num_threads)
-    first = take(counter_of(step, phase), size)
+    first = take_some(step, phase, size)
     while first < total:
-        for unit in range(first, min(first + size, total)):
+        last = min(first + size, total)
+        for unit in range(first, last):
             row, panel = unit // panels, unit % panels
             y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
             expand(step, row, 0, start, y, panel, panel + 1)
@@ -440,99 +475,76 @@ def activate(model: Model, step: Step, start: int, phase: int) -> None:
             at = 4 * panel * PANEL
             silu_times(floats(y + at, PANEL), floats(y + 4 * inner + at, PANEL), floats(acts + at, PANEL))
             round_groups(step, acts, row, inner, panel, panel + 1)
-        first = take(counter_of(step, phase), size)
-    wait_for_all(step)
+        finish_some(step, phase, last - first)
+        first = take_some(step, phase, size)
+    wait_until_done(step, phase, total)
 
 
 @compiled
-def run_layer(model: Model, step: Step, layer: int, next_norm: int, thread: int) -> None:
-    """Attention and MLP with their residuals. The input is normalised before, and the next one's after."""
-    width, inner, kind = model.width, model.inner, model.tile_bytes
-    mixed = model.num_heads * model.head_size
-    qkv = mixed + 2 * model.num_groups * model.head_size
-    # Where the matrices begin in an adapter of rank 1: for each projection A of all its parts, then B.
-    a_qkv = layer * (7 * width + mixed + 3 * inner + qkv)
-    a_o = a_qkv + 3 * width + qkv
-    a_gate = a_o + mixed + width
-    a_down = a_gate + 2 * width + 2 * inner
-    before = layer * kind  # bytes of the layers before, for each group of each tile
-    phase = 2 + PHASES_PER_LAYER * layer
-
-    tiles = model.qkv + before * (width // GROUP) * (qkv // TILE)
-    project(step, kind, tiles, step.normed, width, step.queries, qkv, a_qkv, 3, phase)
-    prepare_heads(model, step, layer, a_qkv + 3 * width, phase + 1)
-    attend_all(model, step, layer, phase + 2, thread)
-    tiles = model.o + before * (mixed // GROUP) * (width // TILE)
-    project(step, kind, tiles, step.mixed, mixed, step.out, width, a_o, 1, phase + 3)
-    add_and_normalise(model, step, model.norms + 4 * (2 * layer + 1) * width, a_o + mixed, phase + 4)
-    tiles = model.gate_up + before * (width // GROUP) * (2 * inner // TILE)
-    project(step, kind, tiles, step.normed, width, step.gates, 2 * inner, a_gate, 2, phase + 5)
-    activate(model, step, a_gate + 2 * width, phase + 6)
-    tiles = model.down + before * (inner // GROUP) * (width // TILE)
-    project(step, kind, tiles, step.acts, inner, step.out, width, a_down, 1, phase + 7)
-    add_and_normalise(model, step, next_norm, a_down + inner, phase + 8)
-
-
-@compiled
-def embed_all(model: Model, step: Step) -> None:
+def embed_all(model: Model, step: Step, phase: int) -> None:
     """hidden = the rows' embeddings, from the 8-bit tiles: a phase."""
-    group_bytes = TILE * (GROUP + 2)
-    row = take(counter_of(step, 0), 1)
+    row = take_some(step, phase, 1)
     while row < step.num_rows:
         token, hidden = word(step.ids, row), floats(step.hidden + 4 * row * model.width, model.width)
         half, lane = token % TILE // 8, token % 8
         for group in range(model.width // GROUP):
-            at = model.head + (token // TILE * (model.width // GROUP) + group) * group_bytes
+            at = model.head + (token // TILE * (model.width // GROUP) + group) * HEAD_BYTES
             scale = half_at(at + TILE * GROUP + 2 * (token % TILE))
             for i in range(GROUP):
                 weight = byte_at(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
                 hidden[group * GROUP + i] = scale * np.float32(weight)
-        row = take(counter_of(step, 0), 1)
-    wait_for_all(step)
+        finish_some(step, phase, 1)
+        row = take_some(step, phase, 1)
+    wait_until_done(step, phase, step.num_rows)
 
 
 @compiled
-def gather_kept(model: Model, step: Step) -> None:
-    """Move the integers of the rows that want logits to the front, in order: a row may overwrite the next."""
-    width, num_factors = model.width, 2 * (model.width // GROUP)
-    ints = carray(as_shorts(step.ints), (step.num_rows * width,))
-    factors = floats(step.factors, step.num_rows * num_factors)
-    for n in range(step.num_kept):
-        row = word(step.keep, n)
-        for i in range(width):
-            ints[n * width + i] = ints[row * width + i]
-        for i in range(num_factors):
-            factors[n * num_factors + i] = factors[row * num_factors + i]
+def gather_kept(model: Model, step: Step, phase: int) -> None:
+    """Move the integers of the rows that want logits to the front, in order: a phase of one piece."""
+    if take_some(step, phase, 1) == 0:
+        width, num_factors = model.width, 2 * (model.width // GROUP)
+        ints = carray(as_shorts(step.ints), (step.num_rows * width,))
+        factors = floats(step.factors, step.num_rows * num_factors)
+        for n in range(step.num_kept):
+            row = word(step.keep, n)
+            for i in range(width):
+                ints[n * width + i] = ints[row * width + i]
+            for i in range(num_factors):
+                factors[n * num_factors + i] = factors[row * num_factors + i]
+        finish_some(step, phase, 1)
+    wait_until_done(step, phase, 1)
 
 
 @compiled
-def compute_logits(model: Model, step: Step) -> None:
-    """The kept rows through the head: a phase."""
-    num_tiles = model.vocabulary // TILE
-    size = piece_size(num_tiles, step.num_threads)
-    phase = 2 + PHASES_PER_LAYER * model.num_layers
-    first = take(counter_of(step, phase), size)
-    while first < num_tiles:
-        last, kind = min(first + size, num_tiles), TILE * (GROUP + 2)
-        multiply(
-            kind, model.head, model.width, model.vocabulary, step, step.logits, step.num_kept, first, last
-        )
-        first = take(counter_of(step, phase), size)
-    wait_for_all(step)
+def follow(model: Model, step: Step, layer: int, which: int, start: int, phase: int, thread: int) -> int:
+    """Do what comes after a layer's projection `which`, B at `start`; return the next phase's number."""
+    if which == 0:
+        prepare_heads(model, step, layer, start, phase)
+        attend_all(model, step, layer, phase + 1, thread)
+        return phase + 2
+    if which == 2:
+        activate(model, step, start, phase)
+        return phase + 1
+    number = 2 * layer + 1 if which == 1 else 2 * layer + 2
+    norm = model.norms + 4 * number * model.width if number < 2 * model.num_layers else model.final_norm
+    add_and_normalise(model, step, norm, start, phase)
+    return phase + 1
 
 
 @njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
 def run_step(thread: int, model: Model, step: Step) -> None:
     """Compute the logits of the kept rows, and every row's keys and values in the cache.
 
-    Every thread of the team calls this with its own number; the counters are zero before.
+    Every thread of the team calls this with its own number; the counters are zero before. One loop over all
+    projections, because what stands once in the source is compiled once.
     """
-    embed_all(model, step)
-    add_and_normalise(model, step, model.norms, -1, 1)
-    for layer in range(model.num_layers):
-        after = model.norms + 8 * (layer + 1) * model.width
-        run_layer(model, step, layer, after if layer + 1 < model.num_layers else model.final_norm, thread)
-    if thread == 0:
-        gather_kept(model, step)
-    wait_for_all(step)
-    compute_logits(model, step)
+    embed_all(model, step, 0)
+    phase = follow(model, step, -1, 3, -1, 1, thread)  # the first layer's norm
+    for index in range(4 * model.num_layers):
+        layer, which = index // 4, index % 4
+        matrix = projection_of(model, step, layer, which)
+        project(step, matrix, step.num_rows, phase)
+        start = matrix.start + matrix.num_parts * matrix.num_inputs
+        phase = follow(model, step, layer, which, start, phase + 1, thread)
+    gather_kept(model, step, phase)
+    project(step, projection_of(model, step, 0, 4), step.num_kept, phase + 1)
