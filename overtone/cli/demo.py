@@ -54,6 +54,7 @@ HYPERPARAMETERS = {"batch_size": 2, "learning_rate": 0.001, "epoch_count": 5}
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 40.0
 MAX_ANSWER_TOKENS = 32
 ANSWER_CHARS, ANSWER_WIDTH = 72, 40
+LOG_CHARS = 8_000  # of the service's log, when the story ends badly
 
 
 @click.command()
@@ -93,21 +94,27 @@ def _service(data: Path) -> Iterator[str]:
             command, stdout=file, stderr=file, start_new_session=True, pass_fds=(lifeline,)
         )
     try:
-        yield _wait_for_url(process, data / "run" / "serve.json", log)
+        yield _wait_for_url(process, data / "run" / "serve.json")
+    except OvertoneError as error:
+        raise OvertoneError(f"{error}\nThe service's log:\n{_read(log)}") from error
     finally:
         os.close(held_end)
         process.wait(timeout=STOP_TIMEOUT_S)
         os.close(lifeline)
 
 
-def _wait_for_url(process: subprocess.Popen[bytes], note: Path, log: Path) -> str:
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS:]
+
+
+def _wait_for_url(process: subprocess.Popen[bytes], note: Path) -> str:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         if note.is_file():
             url: str = json.loads(note.read_text(encoding="utf-8"))["url"]
             return url
         time.sleep(0.05)
-    raise OvertoneError(f"The service did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+    raise OvertoneError("The service did not start.")
 
 
 def _tell(client: Client, console: Console) -> None:

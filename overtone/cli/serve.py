@@ -33,6 +33,10 @@ RETRY_S = 0.2
 TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
 
+# Engine and trainer share the cores. OpenMP's threads wait for one another by spinning unless told to sleep, and
+# two processes that spin on the same cores slow each other down twenty times (docs/log.md, 2026-11-22).
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
 READY = """\
 Overtone is ready at {url}; it keeps everything in {data}
   curl                 curl "{url}/v1beta/models?key=any"
@@ -103,7 +107,8 @@ def run_service(settings: Settings, verbose: bool) -> int:
         listener = listen(settings.host, settings.port)
         settings = replace(settings, port=listener.getsockname()[1])
         pull_if_missing(settings)
-        service = Supervisor(_children(listener, verbose), {**os.environ, **settings.to_environ()})
+        environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
+        service = Supervisor(_children(listener, verbose), environ)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: service.stop())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
