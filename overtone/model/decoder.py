@@ -4,7 +4,8 @@ It owns the fixed part: embedding, norms, rotary positions, activation, logits. 
 and serving is injected: `attend` owns masks and caches, `project` owns the linear layers (dense, quantised,
 with adapters). So the numbers of both agree, because the rest is one piece of code.
 
-Not here: LoRA (lora.py), quantised weights (quant.py), reading files (decoder_weights.py).
+Not here: the small operations (fused.py), LoRA (lora.py), quantised weights (quant.py), reading files
+(decoder_weights.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import WeightFile
-from overtone.model.rope import rotate
+from overtone.model.fused import gated, rms_norm, split_and_rotate
 
 PROJECTIONS = ("qkv", "o", "gate_up", "down")
 
@@ -139,7 +140,7 @@ class Decoder:
 
     def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """RMSNorm (arXiv:1910.07467) over the last dimension; a missing weight is a missing norm."""
-        return x if weight is None else F.rms_norm(x, weight.shape, weight, self.config.norm_eps)
+        return x if weight is None else rms_norm(x, weight, self.config.norm_eps)
 
     def _attention(
         self, index: int, x_TD: Tensor, tables: Tables, attend: Attend, project: Project, keep: Tensor | None
@@ -156,15 +157,13 @@ class Decoder:
     def _qkv(
         self, index: int, x_TD: Tensor, tables: Tables, project: Project
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Project, normalise and turn. Queries and keys, neighbours in the fused rows, turn together."""
         config = self.config
         qkv_TO = project(index, "qkv", x_TD)
         if config.family.qk_norm:
             qkv_TO = self._qk_normed(index, qkv_TO)
         qkv_TNK = qkv_TO.view(len(qkv_TO), -1, config.head_size)
-        num_turned = config.num_heads + config.num_kv_heads
-        turned_TNK = rotate(qkv_TNK[:, :num_turned], *tables)
-        return turned_TNK[:, : config.num_heads], turned_TNK[:, config.num_heads :], qkv_TNK[:, num_turned:]
+        sizes = config.num_heads, config.num_kv_heads, config.num_kv_heads
+        return split_and_rotate(qkv_TNK, sizes, *tables)
 
     def _qk_normed(self, index: int, qkv_TO: Tensor) -> Tensor:
         """Normalise queries and keys: each head (Qwen 3, Gemma 3), or all heads together (OLMo 2)."""
@@ -183,10 +182,7 @@ class Decoder:
 
     def activate(self, gate_up_TO: Tensor) -> Tensor:
         """Return act(gate) · up."""
-        gate_TI, up_TI = gate_up_TO.chunk(2, dim=1)
-        if self.config.family.activation == "silu":
-            return F.silu(gate_TI) * up_TI
-        return F.gelu(gate_TI, approximate="tanh") * up_TI
+        return gated(gate_up_TO, self.config.family.activation)
 
 
 def _load_layer(file: WeightFile, index: int, dense: bool) -> Layer:

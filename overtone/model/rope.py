@@ -55,6 +55,14 @@ def rotate(x_TNK: Tensor, cos_T1R: Tensor, sin_T1R: Tensor) -> Tensor:
     return turned_TNR if rotated == x_TNK.shape[-1] else torch.cat((turned_TNR, x_TNK[..., rotated:]), dim=-1)
 
 
+def rotate_back(g_TNK: Tensor, cos_T1R: Tensor, sin_T1R: Tensor) -> Tensor:
+    """Return the gradient of `rotate`'s input: the transposed rotation."""
+    rotated = cos_T1R.shape[-1]
+    g_TNR = g_TNK[..., :rotated]
+    back_TNR = torch.addcmul((g_TNR * sin_T1R).roll(rotated // 2, -1), g_TNR, cos_T1R)
+    return back_TNR if rotated == g_TNK.shape[-1] else torch.cat((back_TNR, g_TNK[..., rotated:]), dim=-1)
+
+
 def _plain(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
     return inv_freq, 1.0
 

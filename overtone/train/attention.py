@@ -1,6 +1,7 @@
 """Attention over packed documents: each token sees its own document up to itself, and the shared beginning.
 
-Documents are short and many, or long and few. So the row is cut into pieces (a stretch of queries and the
+Documents are short and many, or long and few. A job's documents that are few tokens in all are one masked
+product: cheaper than any bookkeeping. Otherwise the row is cut into pieces (a stretch of queries and the
 keys they may see), pieces of similar size are computed together as one batched product, and a long document
 is several pieces, none of which holds more than a strip of its score matrix. The backward pass computes the
 scores again: cheaper than keeping them. Plain batched products beat scaled_dot_product_attention on a CPU
@@ -9,6 +10,7 @@ here, whose backward is slow for short documents.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor
 from overtone.model.decoder import Attend
 from overtone.model.decoder_config import DecoderConfig
 
+BLOCK_ROWS = 160  # a job with no more tokens in a pass is one block
 MAX_QUERIES = 512  # of a piece
 MAX_SCORES = 1 << 20  # of a group of pieces, per head
 SIMILAR = 0.7  # pieces in a group are at least this large, measured by the largest
@@ -44,14 +47,11 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Spans:
-    """B pieces of similar size. Places beyond a piece's end repeat its last token and count for nothing."""
+class Group:
+    """B stretches of queries with the keys they may see, computed as one product."""
 
-    query_BL: Tensor  # rows of the queries
-    key_BS: Tensor  # rows of the keys
     age_BLS: Tensor  # how many tokens before the query the key stands; negative: hidden
-    valid_V: Tensor | None  # the flat places of real queries; None: all are
-    masks: dict[int | None, Tensor] = field(default_factory=dict)  # by window, made when first asked for
+    masks: dict[int | None, Tensor] = field(default_factory=dict, kw_only=True)  # by window, once asked for
 
     def mask_BLS(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """Return 0 where a query may look and minus infinity where not."""
@@ -63,28 +63,102 @@ class Spans:
             self.masks[window] = zeros_BLS.masked_fill_(hidden_BLS, -torch.inf)
         return self.masks[window]
 
-    def gather(self, x_TNK: Tensor, rows: Tensor) -> Tensor:
-        """Return x_BNLK of the rows' tokens."""
-        return x_TNK.index_select(0, rows.flatten()).view(*rows.shape, *x_TNK.shape[1:]).transpose(1, 2)
+    @abstractmethod
+    def to(self, device: torch.device) -> Group:
+        """Return this group on a device."""
 
-    def scatter_queries(self, out_BHLK: Tensor, out_THK: Tensor) -> None:
-        """Put each real query's row in its place."""
-        rows_BL, out_QHK = self.query_BL.flatten(), out_BHLK.transpose(1, 2).flatten(0, 1)
-        if self.valid_V is not None:
-            rows_BL, out_QHK = rows_BL[self.valid_V], out_QHK[self.valid_V]
-        out_THK.index_copy_(0, rows_BL, out_QHK)
+    @abstractmethod
+    def queries(self, x_THK: Tensor) -> Tensor:
+        """Return the queries' rows as x_BHLK."""
 
-    def drop_padding(self, grad_BHLK: Tensor) -> Tensor:
-        """Return the gradient with zeros where there is no real query."""
-        if self.valid_V is None:
-            return grad_BHLK
-        real_BL = torch.zeros(self.query_BL.numel(), dtype=grad_BHLK.dtype, device=grad_BHLK.device)
-        real_BL[self.valid_V] = 1
-        return grad_BHLK * real_BL.view(len(self.query_BL), 1, -1, 1)
+    @abstractmethod
+    def keys(self, x_TGK: Tensor) -> Tensor:
+        """Return the keys' rows as x_BGSK."""
+
+    @abstractmethod
+    def grads(self, g_THK: Tensor) -> Tensor:
+        """Return the rows of the outputs' gradient as g_BHLK, zero where there is no real query."""
+
+    @abstractmethod
+    def put_queries(self, x_BHLK: Tensor, out_THK: Tensor) -> None:
+        """Put what was computed for each real query in its row."""
+
+    @abstractmethod
+    def add_keys(self, x_BGSK: Tensor, out_TGK: Tensor) -> None:
+        """Add what was computed for each key to its row."""
+
+
+@dataclass(frozen=True)
+class Block(Group):
+    """A job's few tokens, all against all, without any gathering: B is 1."""
+
+    rows: slice
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], rows: slice) -> Block:
+        size = rows.stop - rows.start
+        age_LS = torch.full((size, size), -1)
+        for piece in pieces:
+            first = len(piece.keys) - len(piece.queries)
+            places_L = torch.arange(first, len(piece.keys))
+            columns = torch.tensor(piece.keys) - rows.start
+            queries = slice(piece.queries.start - rows.start, piece.queries.stop - rows.start)
+            age_LS[queries, columns] = places_L[:, None] - torch.arange(len(piece.keys))
+        return cls(age_LS[None], rows)
+
+    def to(self, device: torch.device) -> Block:
+        return Block(self.age_BLS.to(device), self.rows)
+
+    def queries(self, x_THK: Tensor) -> Tensor:
+        return x_THK[self.rows].transpose(0, 1)[None]
+
+    def keys(self, x_TGK: Tensor) -> Tensor:
+        return self.queries(x_TGK)
+
+    def grads(self, g_THK: Tensor) -> Tensor:
+        return self.queries(g_THK)
+
+    def put_queries(self, x_BHLK: Tensor, out_THK: Tensor) -> None:
+        out_THK[self.rows] = x_BHLK[0].transpose(0, 1)
+
+    def add_keys(self, x_BGSK: Tensor, out_TGK: Tensor) -> None:
+        self.put_queries(x_BGSK, out_TGK)  # nothing else adds to these rows
+
+
+@dataclass(frozen=True)
+class Spans(Group):
+    """Pieces of similar size. Places beyond a piece's end repeat its last token and count for nothing."""
+
+    query_BL: Tensor  # rows of the queries
+    key_BS: Tensor  # rows of the keys
+    valid_V: Tensor | None  # the flat places of real queries; None: all are
 
     def to(self, device: torch.device) -> Spans:
         valid_V = None if self.valid_V is None else self.valid_V.to(device)
-        return Spans(self.query_BL.to(device), self.key_BS.to(device), self.age_BLS.to(device), valid_V)
+        return Spans(self.age_BLS.to(device), self.query_BL.to(device), self.key_BS.to(device), valid_V)
+
+    def queries(self, x_THK: Tensor) -> Tensor:
+        return _gather(x_THK, self.query_BL)
+
+    def keys(self, x_TGK: Tensor) -> Tensor:
+        return _gather(x_TGK, self.key_BS)
+
+    def grads(self, g_THK: Tensor) -> Tensor:
+        g_BHLK = self.queries(g_THK)
+        if self.valid_V is None:
+            return g_BHLK
+        real_BL = torch.zeros(self.query_BL.numel(), dtype=g_BHLK.dtype, device=g_BHLK.device)
+        real_BL[self.valid_V] = 1
+        return g_BHLK * real_BL.view(len(self.query_BL), 1, -1, 1)
+
+    def put_queries(self, x_BHLK: Tensor, out_THK: Tensor) -> None:
+        rows_Q, x_QHK = self.query_BL.flatten(), x_BHLK.transpose(1, 2).flatten(0, 1)
+        if self.valid_V is not None:
+            rows_Q, x_QHK = rows_Q[self.valid_V], x_QHK[self.valid_V]
+        out_THK.index_copy_(0, rows_Q, x_QHK)
+
+    def add_keys(self, x_BGSK: Tensor, out_TGK: Tensor) -> None:
+        out_TGK.index_add_(0, self.key_BS.flatten(), x_BGSK.transpose(1, 2).flatten(0, 1))
 
 
 def group_pieces(pieces: Sequence[Piece]) -> list[Spans]:
@@ -98,11 +172,11 @@ def group_pieces(pieces: Sequence[Piece]) -> list[Spans]:
     return [_to_spans(group) for group in groups]
 
 
-def attend_packed(config: DecoderConfig, spans: Sequence[Spans]) -> Attend:
-    """Return an `attend` over a packed row."""
+def attend_packed(config: DecoderConfig, groups: Sequence[Group]) -> Attend:
+    """Return an `attend` over a packed row whose tokens the groups divide among them."""
 
     def attend(layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
-        out_THK: Tensor = _apply(q_THK, k_TGK, v_TGK, spans, config, config.windows[layer])
+        out_THK: Tensor = _apply(q_THK, k_TGK, v_TGK, groups, config, config.windows[layer])
         return out_THK
 
     return attend
@@ -114,54 +188,71 @@ class _PackedAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor,
-        spans: Sequence[Spans], config: DecoderConfig, window: int | None,
+        groups: Sequence[Group], config: DecoderConfig, window: int | None,
     ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(q_THK, k_TGK, v_TGK)
-        ctx.rest = spans, config, window
+        ctx.rest = groups, config, window
         out_THK = torch.empty(q_THK.shape, dtype=q_THK.dtype, device=q_THK.device)
-        for span in spans:
-            gathered = _gather(span, q_THK, k_TGK, v_TGK)
-            span.scatter_queries(_attention(*gathered, span.mask_BLS(window, q_THK.dtype), config), out_THK)
+        for group in groups:
+            mask_BLS = group.mask_BLS(window, q_THK.dtype)
+            weights_BGQS, _ = _weights(group.queries(q_THK), group.keys(k_TGK), mask_BLS, config)
+            out_BGQK = weights_BGQS @ group.keys(v_TGK)
+            group.put_queries(_by_head(out_BGQK, mask_BLS), out_THK)
         return out_THK
 
     @staticmethod
-    def backward(ctx: Any, grad_THK: Tensor) -> tuple[Tensor | None, ...]:
-        spans, config, window = ctx.rest
+    def backward(ctx: Any, g_THK: Tensor) -> tuple[Tensor | None, ...]:
+        groups, config, window = ctx.rest
         q_THK, k_TGK, v_TGK = saved = ctx.saved_tensors
         dq_THK, dk_TGK, dv_TGK = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in saved)
-        for span in spans:
-            q_BHLK, k_BGSK, v_BGSK = (x.requires_grad_() for x in _gather(span, q_THK, k_TGK, v_TGK))
-            with torch.enable_grad():
-                mask_BLS = span.mask_BLS(window, q_THK.dtype)
-                out_BHLK = _attention(q_BHLK, k_BGSK, v_BGSK, mask_BLS, config)
-            grad_BHLK = span.drop_padding(span.gather(grad_THK, span.query_BL))
-            dq_BHLK, dk_BGSK, dv_BGSK = torch.autograd.grad(out_BHLK, (q_BHLK, k_BGSK, v_BGSK), grad_BHLK)
-            span.scatter_queries(dq_BHLK, dq_THK)
-            key_rows = span.key_BS.flatten()
-            dk_TGK.index_add_(0, key_rows, dk_BGSK.transpose(1, 2).flatten(0, 1))
-            dv_TGK.index_add_(0, key_rows, dv_BGSK.transpose(1, 2).flatten(0, 1))
+        for group in groups:
+            q_BHLK, k_BGSK, mask_BLS = (
+                group.queries(q_THK),
+                group.keys(k_TGK),
+                group.mask_BLS(window, q_THK.dtype),
+            )
+            weights_BGQS, slope = _weights(q_BHLK, k_BGSK, mask_BLS, config)
+            g_BGQK = _by_group(group.grads(g_THK), k_BGSK)
+            d_weights_BGQS = g_BGQK @ group.keys(v_TGK).transpose(2, 3)
+            ds_BGQS = _softmax_backward(d_weights_BGQS, weights_BGQS, -1, weights_BGQS.dtype)
+            ds_BGQS = ds_BGQS.mul_(config.scale if slope is None else slope * config.scale)
+            group.put_queries(_by_head(ds_BGQS @ k_BGSK, mask_BLS), dq_THK)
+            group.add_keys(ds_BGQS.transpose(2, 3) @ _by_group(q_BHLK, k_BGSK), dk_TGK)
+            group.add_keys(weights_BGQS.transpose(2, 3) @ g_BGQK, dv_TGK)
         return dq_THK, dk_TGK, dv_TGK, None, None, None
 
 
 _apply: Any = _PackedAttention.apply
+_softmax_backward: Any = torch.ops.aten._softmax_backward_data
 
 
-def _gather(span: Spans, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return span.gather(q_THK, span.query_BL), span.gather(k_TGK, span.key_BS), span.gather(v_TGK, span.key_BS)
+def _weights(
+    q_BHLK: Tensor, k_BGSK: Tensor, mask_BLS: Tensor, config: DecoderConfig
+) -> tuple[Tensor, Tensor | None]:
+    """Return softmax(q kᵀ scale + mask), and the slope of the soft cap on the scores where there is one.
 
-
-def _attention(
-    q_BHLK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask_BLS: Tensor, config: DecoderConfig
-) -> Tensor:
-    """softmax(q kᵀ scale + mask) v, the H / G query heads of a key head side by side in one product."""
-    batch, heads, length, size = q_BHLK.shape
-    groups = k_BGSK.shape[1]
-    q_BGQK = (q_BHLK * config.scale).reshape(batch, groups, heads // groups * length, size)
-    scores_BGRLS = (q_BGQK @ k_BGSK.transpose(2, 3)).view(batch, groups, heads // groups, length, -1)
+    The H / G query heads of a key head stand side by side in one product: Q = H / G · L.
+    """
+    scores_BGQS = _by_group(q_BHLK, k_BGSK) @ k_BGSK.transpose(2, 3) * config.scale
+    slope = None
     if config.attn_softcap is not None:
-        scores_BGRLS = torch.tanh(scores_BGRLS / config.attn_softcap) * config.attn_softcap
-    weights_BGRLS = (scores_BGRLS + mask_BLS[:, None, None]).softmax(-1)
-    return (weights_BGRLS.flatten(2, 3) @ v_BGSK).view(batch, heads, length, size)
+        scores_BGQS = torch.tanh(scores_BGQS / config.attn_softcap)
+        slope = 1 - scores_BGQS.square()
+        scores_BGQS = scores_BGQS * config.attn_softcap
+    scores_BGRLS = scores_BGQS.view(*k_BGSK.shape[:2], -1, *mask_BLS.shape[1:]).add_(mask_BLS[:, None, None])
+    return scores_BGRLS.softmax(-1).flatten(2, 3), slope
+
+
+def _by_group(x_BHLK: Tensor, k_BGSK: Tensor) -> Tensor:
+    return x_BHLK.reshape(len(x_BHLK), k_BGSK.shape[1], -1, x_BHLK.shape[3])
+
+
+def _by_head(x_BGQK: Tensor, mask_BLS: Tensor) -> Tensor:
+    return x_BGQK.reshape(len(x_BGQK), -1, mask_BLS.shape[1], x_BGQK.shape[3])
+
+
+def _gather(x_TNK: Tensor, rows: Tensor) -> Tensor:
+    return x_TNK.index_select(0, rows.flatten()).view(*rows.shape, *x_TNK.shape[1:]).transpose(1, 2)
 
 
 def _fits(group: Sequence[Piece], piece: Piece) -> bool:
@@ -185,7 +276,7 @@ def _to_spans(group: Sequence[Piece]) -> Spans:
     age_BLS = query_place_BL[:, :, None] - place_BS[:, None, :]
     real_BL = torch.arange(query_BL.shape[1]) < num_queries_B[:, None]
     valid_V = None if bool(real_BL.all()) else real_BL.flatten().nonzero()[:, 0]
-    return Spans(query_BL, key_BS, age_BLS, valid_V)
+    return Spans(age_BLS, query_BL, key_BS, valid_V)
 
 
 def _lengths(rows: Sequence[Sequence[int]]) -> Tensor:

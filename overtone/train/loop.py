@@ -87,7 +87,7 @@ def _backward(decoder: Decoder, tunings: Sequence[Tuning], packed: Pack, weight_
 
 
 def _forward(decoder: Decoder, packed: Pack, project: Project) -> Tensor:
-    attend = attend_packed(decoder.config, packed.spans)
+    attend = attend_packed(decoder.config, packed.groups)
     if len(packed.ids_T) <= max_tokens(decoder):
         return decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     x_TD, tables = decoder.embed(packed.ids_T).requires_grad_(), decoder.tables(packed.positions_T)

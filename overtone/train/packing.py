@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from overtone.train.attention import Piece, Spans, group_pieces
+from overtone.train import attention
+from overtone.train.attention import Block, Group, Piece, group_pieces
 from overtone.train.data import Document
 
 MIN_PREFIX = 4  # a shorter common beginning is not worth its bookkeeping
@@ -28,7 +29,7 @@ class Pack:
     positions_T: Tensor
     rows: dict[int, slice]  # slot → its tokens
     kept_rows: dict[int, slice]  # slot → its tokens among those of keep_N
-    spans: list[Spans]  # who attends to whom
+    groups: list[Group]  # who attends to whom
     keep_N: Tensor  # the rows that predict an output token
     targets_N: Tensor  # the tokens to be predicted
     slot_N: Tensor  # whose they are
@@ -36,7 +37,7 @@ class Pack:
     def to(self, device: torch.device) -> Pack:
         return Pack(
             self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows,
-            [span.to(device) for span in self.spans],
+            [group.to(device) for group in self.groups],
             self.keep_N.to(device), self.targets_N.to(device), self.slot_N.to(device),
         )  # fmt: skip
 
@@ -67,6 +68,7 @@ class _Layout:
         self.positions: list[int] = []
         self.rows: dict[int, slice] = {}
         self.kept_rows: dict[int, slice] = {}
+        self.blocks: list[Group] = []
         self.pieces: list[Piece] = []
         self.keep: list[int] = []
         self.targets: list[int] = []
@@ -74,6 +76,7 @@ class _Layout:
 
     def add_slot(self, slot: int, documents: Sequence[Document]) -> None:
         begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
+        num_pieces = len(self.pieces)
         if num_shared:
             self._add_text(documents[0].ids[:num_shared], range(0))
         shared = range(begin, begin + num_shared)
@@ -81,6 +84,9 @@ class _Layout:
             self._add_document(slot, document, shared)
         self.rows[slot] = slice(begin, len(self.ids))
         self.kept_rows[slot] = slice(begin_kept, len(self.keep))
+        if len(self.ids) - begin <= attention.BLOCK_ROWS:
+            self.blocks.append(Block.of(self.pieces[num_pieces:], self.rows[slot]))
+            del self.pieces[num_pieces:]
 
     def _add_document(self, slot: int, document: Document, shared: range) -> None:
         """Add a document without the tokens that are shared, and without its last, which predicts nothing."""
@@ -99,6 +105,6 @@ class _Layout:
     def finish(self) -> Pack:
         return Pack(
             torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
-            group_pieces(self.pieces), torch.tensor(self.keep), torch.tensor(self.targets),
+            [*self.blocks, *group_pieces(self.pieces)], torch.tensor(self.keep), torch.tensor(self.targets),
             torch.tensor(self.slots),
         )  # fmt: skip

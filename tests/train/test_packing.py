@@ -40,20 +40,24 @@ def test_the_prefix_never_reaches_a_token_that_predicts() -> None:
     assert common_prefix(twins[:1]) == 0
 
 
+@pytest.mark.parametrize("block_rows", [0, 160])
 @pytest.mark.parametrize("max_queries", [2, 3, 512])
 def test_a_query_sees_its_own_text_up_to_itself_and_nothing_else(
-    max_queries: int, monkeypatch: pytest.MonkeyPatch
+    max_queries: int, block_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "MAX_QUERIES", max_queries)
+    monkeypatch.setattr(attention, "BLOCK_ROWS", block_rows)
     batch = documents()
     packed = pack([(0, batch)])
     seen: dict[int, list[int]] = {}
-    for span in packed.spans:
-        for b in range(len(span.query_BL)):
-            for query, mask in zip(
-                span.query_BL[b].tolist(), span.mask_BLS(None, torch.float32)[b], strict=True
-            ):
-                seen[query] = packed.ids_T[span.key_BS[b][mask == 0]].tolist()
+    rows_T11 = torch.arange(len(packed.ids_T))[:, None, None]
+    for group in packed.groups:
+        mask_BLS = group.mask_BLS(None, torch.float32)
+        for queries, keys, mask_LS in zip(
+            group.queries(rows_T11), group.keys(rows_T11), mask_BLS, strict=True
+        ):
+            for query, mask_S in zip(queries.flatten().tolist(), mask_LS, strict=True):
+                seen[query] = packed.ids_T[keys.flatten()[mask_S == 0]].tolist()
 
     begin = len(TEMPLATE)
     for document in batch:
