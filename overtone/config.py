@@ -1,4 +1,4 @@
-"""Settings of the service: one frozen dataclass. A flag beats an OVERTONE_* variable, which beats the default."""
+"""Settings of the service, in one frozen dataclass: a flag, else an OVERTONE_* variable, else the default."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def default_data() -> Path:
 class Settings:
     """What the processes of one service agree on. Children get it through their environment."""
 
-    data: Path = field(default_factory=default_data)   # everything we keep lives here
+    data: Path = field(default_factory=default_data)  # everything we keep lives here
+    database_url: str = ""  # SQLAlchemy's URL of the database; empty: SQLite in the data folder
     host: str = "127.0.0.1"
     port: int = 8080
-    base: str = DEFAULT_BASE        # id of the base model that the engine and the trainer hold
-    max_body_mb: int = 64           # request bodies above this are refused; the old service took 4 MB of data
-    max_queue: int = 256            # calls that may wait for the engine; above it 429
-    heartbeat_s: float = 5.0        # a worker's sign of life while it holds jobs
-    rescue_after_s: float = 60.0    # silence after which a worker's jobs return to the queue; keep above 3 heartbeats
-    request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
-    threads: int = 0                # compute threads of the engine and of the trainer; 0: one per core
-    cors_origins: str = ""          # origins, comma separated, whose pages may call the API from a browser
-    grpc_port: int = 0              # 0: the HTTP port + 1; -1: no gRPC
-    tls_cert: str = ""              # PEM files of a certificate and its key, for REST and gRPC; both or none
+    grpc_port: int = 0  # 0: the HTTP port + 1; -1: no gRPC
+    tls_cert: str = ""  # PEM files of a certificate and its key, for REST and gRPC; both or none
     tls_key: str = ""
-    device: str = "auto"            # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
+    cors_origins: str = ""  # origins, comma separated, whose pages may call the API from a browser
+    base: str = DEFAULT_BASE  # id of the base model that the engine and the trainer hold
+    device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
+    threads: int = 0  # compute threads of the engine and of the trainer; 0: one per core
+    max_body_mb: int = 64  # larger request bodies are refused; the hosted service took 4 MB of data
+    max_queue: int = 256  # calls that may wait for the engine; above it 429
+    request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
+    rescue_after_s: float = 60.0  # silence after which a worker's jobs return to the queue
 
-    @property
-    def database_url(self) -> str:
-        return os.environ.get("OVERTONE_DATABASE_URL") or f"sqlite:///{self.data / 'overtone.db'}"
+    def __post_init__(self) -> None:
+        if not self.database_url:
+            object.__setattr__(self, "database_url", f"sqlite:///{self.data / 'overtone.db'}")
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
@@ -60,15 +60,15 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ, **flags: Any) -> Settings:
-        """Read the settings. Flags that are None count as not given. Raises ValueError for a malformed variable."""
+        """Read the settings; a flag that is None was not given. Raises ValueError, naming the variable."""
         values: dict[str, Any] = {}
         for spec in fields(cls):
             text = environ.get(f"OVERTONE_{spec.name.upper()}")
             if text is not None:
                 values[spec.name] = _parse(spec.name, spec.type, text)
         values.update({name: value for name, value in flags.items() if value is not None})
-        settings = cls(**values)
-        return cls(**{**settings.__dict__, "data": Path(settings.data).expanduser().absolute()})
+        values["data"] = Path(values.get("data") or default_data()).expanduser().absolute()
+        return cls(**values)
 
     def to_environ(self) -> dict[str, str]:
         """Return the variables from which `load` makes these settings again."""

@@ -43,7 +43,7 @@ class Code(Enum):
 
 
 class ApiError(Exception):
-    """Something the caller must hear. `details` are JSON forms of google.rpc detail messages, each with @type."""
+    """Something the caller must hear. `details` are google.rpc detail messages as JSON, each with @type."""
 
     code = Code.INTERNAL
 
@@ -104,4 +104,4 @@ class Unavailable(ApiError):
 
 
 class OvertoneError(Exception):
-    """A failure the operator must hear in one plain sentence; the command line prints it without a traceback."""
+    """What the operator must hear, in one plain sentence; the command line prints it without a traceback."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overtone.errors import InvalidArgument
-from overtone.model.registry import Card
+from overtone.model.registry import Card, Hyperparameters
 from overtone.wire import messages as m
 from overtone.wire.json_body import BAD_REQUEST
 from overtone.wire.json_reply import shortest
@@ -43,15 +43,6 @@ NO_TRAINING_DATA = (
     'config={"http_options": {"extra_body": {"tuningTask": {"trainingData": {"examples": {"examples": '
     '[{"textInput": "1", "output": "2"}]}}}}}})'
 )
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What a job is tuned with, every value resolved."""
-
-    epoch_count: int
-    batch_size: int
-    learning_rate: float
 
 
 @dataclass(frozen=True)
