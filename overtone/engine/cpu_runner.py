@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Semaphore, Thread
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from overtone.engine.kernels import llama
 from overtone.engine.runner import NUM_TOKENS
+from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
@@ -58,20 +58,21 @@ class Team:
             self._places.append(Semaphore(self.LAG))
             Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
 
-    def run(self, function: Callable[..., None], *arguments: Any) -> None:
+    def run(self, function: Callable[..., None], *arguments: Any, memory: object) -> None:
         """Call function(thread, *arguments) in every thread; return when the caller's own call is through.
 
-        A helper may come late; what it is given must stay in memory for `LAG` more calls.
+        A helper may come late; `memory` is kept until it is through as well.
         """
         for inbox, place in zip(self._inboxes, self._places, strict=True):
             place.acquire()
-            inbox.put((function, arguments))
+            inbox.put((function, arguments, memory))
         function(0, *arguments)
 
     def _serve(self, number: int) -> None:
         while True:
-            function, arguments = self._inboxes[number - 1].get()
+            function, arguments, memory = self._inboxes[number - 1].get()
             function(number, *arguments)
+            del memory
             self._places[number - 1].release()
 
 
@@ -91,7 +92,6 @@ class CpuRunner:
         self._max_rows = max_rows
         self._scratch = self._make_scratch(rank=16)
         self._adapters: dict[int, tuple[int, Array]] = {}
-        self._recent: deque[dict[str, Array]] = deque(maxlen=Team.LAG + 1)
 
     def prepare(self, adapter: Adapter) -> tuple[int, Array]:
         """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""
@@ -103,22 +103,24 @@ class CpuRunner:
         if 3 * prepared[0] > self._scratch["u"].shape[1]:
             self._scratch = self._make_scratch(prepared[0])
 
-    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
-        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
+        """Compute the chunks, each through its slot; return the logits of those that are the last."""
         plan = self._plan(chunks, slots)
-        plan["logits"] = np.empty((len(plan["keep"]), self.config.vocab_size), np.float32)
-        self._recent.append(plan)
+        num_kept = len(plan["keep"])
+        plan["logits"] = np.empty((num_kept, self.config.vocab_size), np.float32)
+        plan["best"] = np.empty((num_kept, llama.SEGMENTS), np.int64)
+        plan["log_sums"] = np.empty((num_kept, llama.SEGMENTS), np.float32)
         step = llama.Step(
             num_threads=self._team.num_threads,
             num_rows=len(plan["ids"]),
-            num_kept=len(plan["keep"]),
+            num_kept=num_kept,
             table_width=plan["tables"].shape[1],
             u_width=self._scratch["u"].shape[1],
             context=self.config.context_length,
             **_addresses(plan | self._scratch),
         )
-        self._team.run(llama.run_step, self._model, step)
-        return torch.from_numpy(plan["logits"])
+        self._team.run(llama.run_step, self._model, step, memory=plan)
+        return _summarise(plan["logits"], plan["best"], plan["log_sums"])
 
     def _plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> dict[str, Array]:
         """Return the step's integers, by the names of `llama.Step`."""
@@ -195,6 +197,15 @@ def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
         "cos": np.ascontiguousarray(cos[:, 0, :half].numpy()),
         "sin": np.ascontiguousarray(sin[:, 0, half:].numpy()),
     }
+
+
+def _summarise(logits: Array, best: Array, log_sums: Array) -> Logits:
+    """Join what the kernels found in the segments of each row."""
+    rows = np.arange(len(logits))
+    values = np.take_along_axis(logits, best, axis=1)
+    likeliest = best[rows, values.argmax(axis=1)]
+    totals = np.logaddexp.reduce(log_sums.astype(np.float64), axis=1)
+    return Logits(torch.from_numpy(logits), likeliest.tolist(), totals.tolist())
 
 
 def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:

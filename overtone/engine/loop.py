@@ -50,6 +50,13 @@ class Engine:
     def device(self) -> Any:
         return self._runner.device
 
+    def warm_up(self) -> None:
+        """Compute one token, so that the first caller does not wait for what happens only once."""
+        sequence = Sequence(0, "", [0])
+        self.scheduler.admit(sequence)
+        self._runner.step(self.scheduler.schedule(), [0])
+        self.scheduler.finish(sequence)
+
     def submit(self, call: Call) -> None:
         """Queue a call. Raises ResourceExhausted when too many wait."""
         self.scheduler.require_room(len(call.candidates))
@@ -110,7 +117,7 @@ class Engine:
         """Compute the chunks and choose a token for each sequence that is complete."""
         slots = [self.scheduler.slots.find(chunk.sequence.digest) or 0 for chunk in chunks]
         try:
-            logits_BV = self._runner.step(chunks, slots)
+            logits = self._runner.step(chunks, slots)
         except Exception:
             log.exception("A step failed; its %d calls end with an error.", len(chunks))
             self._fail_all(chunks)
@@ -118,10 +125,9 @@ class Engine:
         self.scheduler.advance(chunks)
         self.metrics.count_step(chunks)
         complete = [chunk.sequence for chunk in chunks if chunk.is_last]
-        for sequence, logits_V in zip(complete, logits_BV, strict=True):
+        for row, sequence in enumerate(complete):
             call, candidate = self._candidates[sequence]
-            choice = candidate.sampler.choose(logits_V)
-            self._take(call, candidate, choice)
+            self._take(call, candidate, candidate.sampler.choose(logits, row))
 
     def _take(self, call: Call, candidate: Candidate, choice: Any) -> None:
         event = candidate.take(choice, self.words, call.show_logprobs)

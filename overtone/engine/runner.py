@@ -15,6 +15,7 @@ from torch import Tensor
 
 from overtone.engine.adapters import AdapterBank, Pairs, fuse
 from overtone.engine.attention import PagedAttention
+from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import Decoder
@@ -37,8 +38,8 @@ class Runner(Protocol):
     def install(self, slot: int, prepared: Any) -> None:
         """Put a prepared adapter into a slot, in place of what was there."""
 
-    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
-        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
+        """Compute the chunks, each through its slot; return the logits of those that are the last."""
 
 
 def open_runner(base_folder: Path, device: str, max_rows: int, num_threads: int = 0) -> Runner:
@@ -77,8 +78,8 @@ class TorchRunner:
         self._bank.install(slot, pairs)
 
     @torch.inference_mode()
-    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Tensor:
-        """Compute the chunks, each through its slot; return logits_BV of those that are the last."""
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
+        """Compute the chunks, each through its slot; return the logits of those that are the last."""
         self._attention.plan(chunks)
         self._bank.plan(chunks, slots)
         ids = [
@@ -89,7 +90,7 @@ class TorchRunner:
         hidden_TD = self.decoder.forward(
             self._tensor(ids), self._tensor(positions), self._attention.attend, self._project, keep
         )
-        return self.decoder.logits(hidden_TD).float().cpu()
+        return Logits.of(self.decoder.logits(hidden_TD).float())
 
     def _project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
         y_TO = self.decoder.project(layer, name, x_TI)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,20 @@ import torch
 from torch import Tensor
 
 NUCLEUS_GUESS = 256  # top-p is looked for among so many of the likeliest; only a flat row needs a full sort
+
+
+@dataclass(frozen=True)
+class Logits:
+    """A step's logits_BV, with each row's likeliest token and log Σ e^logit."""
+
+    rows: Tensor
+    likeliest: Sequence[int]
+    log_totals: Sequence[float]
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Logits:
+        """Sum up rows of logits, on whatever device they are."""
+        return cls(rows.cpu(), rows.argmax(1).tolist(), rows.logsumexp(1).tolist())
 
 
 @dataclass(frozen=True)
@@ -47,17 +61,16 @@ class Sampler:
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(secrets.randbits(64) if self.seed is None else self.seed)
 
-    def choose(self, logits_V: Tensor, allowed: Tensor | None = None) -> Choice:
+    def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> Choice:
         """Choose from a row of logits; `allowed` is a mask over the vocabulary, when a grammar rules."""
-        logits_V = logits_V.float()
+        logits_V = logits.rows[row]
         adjusted_V = self._adjust(logits_V, allowed)
-        token_id = self._draw(adjusted_V) if self.temperature > 0 else int(adjusted_V.argmax())
-        self.note(token_id)
-        return self._choice(token_id, logits_V)
-
-    def note(self, token_id: int) -> None:
-        """Count a chosen token, for the penalties."""
+        if self.temperature > 0:
+            token_id = self._draw(adjusted_V)
+        else:
+            token_id = logits.likeliest[row] if adjusted_V is logits_V else int(adjusted_V.argmax())
         self._counts[token_id] += 1
+        return self._choice(token_id, logits_V, logits.log_totals[row])
 
     def _adjust(self, logits_V: Tensor, allowed: Tensor | None) -> Tensor:
         early = self._counts.total() < self.min_tokens
@@ -106,11 +119,12 @@ class Sampler:
             return False
         return log_total is None or bool((scores_N - log_total).exp().sum() < self.top_p)
 
-    def _choice(self, token_id: int, logits_V: Tensor) -> Choice:
-        log_total = logits_V.logsumexp(0)
-        values, ids = (logits_V - log_total).topk(self.num_logprobs) if self.num_logprobs else ((), ())
-        logprob = float(logits_V[token_id] - log_total)
-        return Choice(token_id, logprob, tuple(zip(map(int, ids), map(float, values), strict=True)))
+    def _choice(self, token_id: int, logits_V: Tensor, log_total: float) -> Choice:
+        logprob = float(logits_V[token_id]) - log_total
+        if not self.num_logprobs:
+            return Choice(token_id, logprob)
+        values, ids = logits_V.topk(self.num_logprobs)
+        return Choice(token_id, logprob, tuple(zip(ids.tolist(), (values - log_total).tolist(), strict=True)))
 
 
 def _index(ids: Iterable[int]) -> Tensor:

@@ -107,7 +107,9 @@ class EngineServicer:
         limits = Limits(max_waiting=settings.max_queue)
         runner = open_runner(self._base_folder, settings.device, limits.max_rows, settings.threads)
         words = Words(chat.decode, chat.eos_ids, runner.config.context_length)
-        return Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+        engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+        engine.warm_up()
+        return engine
 
     def _run(self, engine: Engine) -> None:
         try:

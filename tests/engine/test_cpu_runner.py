@@ -10,6 +10,7 @@ from torch import Tensor
 
 from overtone.engine.cpu_runner import CpuRunner
 from overtone.engine.runner import Runner, TorchRunner
+from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk, Sequence
 from tests.engine.conftest import random_adapter
 
@@ -45,7 +46,7 @@ def sequences(texts: list[list[int]]) -> list[Sequence]:
 
 
 def read(runner: Runner, texts: list[list[int]], slots: list[int]) -> Tensor:
-    return runner.step([Chunk(s, 0, len(s.ids)) for s in sequences(texts)], slots)
+    return runner.step([Chunk(s, 0, len(s.ids)) for s in sequences(texts)], slots).rows
 
 
 @pytest.mark.parametrize("slots", [[0, 0, 0], [1, 1, 1], [2, 0, 1]])
@@ -62,10 +63,10 @@ def test_a_row_is_the_same_alone_and_in_company(fast: Runner) -> None:
 
 def test_a_text_is_the_same_in_any_chunks(fast: Runner) -> None:
     (whole,) = sequences(TEXTS[:1])
-    at_once = fast.step([Chunk(whole, 0, 13)], [1])
+    at_once = fast.step([Chunk(whole, 0, 13)], [1]).rows
     for cuts in ([0, 5, 13], [0, 1, 2, 12, 13]):
         for start, end in pairwise(cuts):
-            last = fast.step([Chunk(whole, start, end - start)], [1])
+            last = fast.step([Chunk(whole, start, end - start)], [1]).rows
         assert torch.equal(last, at_once)
 
 
@@ -77,5 +78,12 @@ def test_the_number_of_threads_changes_nothing(base: Path, fast: Runner) -> None
 
 def test_only_the_chunks_that_reach_the_end_have_logits(fast: Runner) -> None:
     first, second, third = sequences(TEXTS)
-    logits = fast.step([Chunk(first, 0, 4), Chunk(second, 0, 3), Chunk(third, 0, 2)], [0, 0, 0])
+    logits = fast.step([Chunk(first, 0, 4), Chunk(second, 0, 3), Chunk(third, 0, 2)], [0, 0, 0]).rows
     assert torch.equal(logits, read(fast, TEXTS[1:2], [0]))
+
+
+def test_rows_are_summed_up_as_torch_does(fast: Runner) -> None:
+    logits = fast.step([Chunk(s, 0, len(s.ids)) for s in sequences(TEXTS)], [0, 1, 2])
+    expected = Logits.of(logits.rows)
+    assert logits.likeliest == expected.likeliest
+    assert logits.log_totals == pytest.approx(expected.log_totals, abs=1e-5)

@@ -46,6 +46,7 @@ BLOCK = 16  # places in a block of the cache
 Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
 PATIENCE = 2000  # looks at a counter before the core is offered to others
 PHASES_PER_LAYER = 9
+SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
 _q4_1, _q4_2, _q4_4 = (PRODUCTS["q4", rows] for rows in (1, 2, 4))
 _q8_1, _q8_2, _q8_4 = (PRODUCTS["q8", rows] for rows in (1, 2, 4))
@@ -108,10 +109,12 @@ class Step(NamedTuple):
     scores: int  # [thread, context]
     counters: int  # [phase, 8] pieces taken and pieces done
     logits: int  # [kept, V]
+    best: int  # [kept, segment] int64: the likeliest token of each segment of the vocabulary
+    log_sums: int  # [kept, segment] log Σ e^logit
 
 
 class Projection(NamedTuple):
-    """A matrix, its input and output, and where an adapter of rank 1 has its share: A of all parts, then B."""
+    """A matrix, its input and output, and where an adapter of rank 1 has its share: first A, then B."""
 
     kind: int  # bytes of a tile's group
     tiles: int
@@ -125,7 +128,7 @@ class Projection(NamedTuple):
 
 def count_phases(num_layers: int) -> int:
     """Return how many counters a step needs."""
-    return 4 + PHASES_PER_LAYER * num_layers
+    return 5 + PHASES_PER_LAYER * num_layers
 
 
 @compiled
@@ -515,6 +518,36 @@ def gather_kept(model: Model, step: Step, phase: int) -> None:
     wait_until_done(step, phase, 1)
 
 
+@free_order
+def sum_up(logits: Array) -> tuple[int, float]:
+    """Return where the largest number stands and log Σ e^number."""
+    best, largest = 0, logits[0]
+    for n in range(len(logits)):
+        largest = max(largest, logits[n])
+    while logits[best] != largest:
+        best += 1
+    total = np.float32(0)
+    for n in range(len(logits)):
+        total += exp(logits[n] - largest)
+    return best, largest + np.log(total)
+
+
+@compiled
+def sum_up_all(model: Model, step: Step, phase: int) -> None:
+    """`sum_up` every segment of every row of logits: a phase."""
+    total, size = step.num_kept * SEGMENTS, model.vocabulary // SEGMENTS
+    unit = take_some(step, phase, 1)
+    while unit < total:
+        row, segment = unit // SEGMENTS, unit % SEGMENTS
+        first = segment * size
+        length = size if segment < SEGMENTS - 1 else model.vocabulary - first
+        best, log_sum = sum_up(floats(step.logits + 4 * (row * model.vocabulary + first), length))
+        words(step.best, total)[unit], floats(step.log_sums, total)[unit] = first + best, log_sum
+        finish_some(step, phase, 1)
+        unit = take_some(step, phase, 1)
+    wait_until_done(step, phase, total)
+
+
 @compiled
 def follow(model: Model, step: Step, layer: int, which: int, start: int, phase: int, thread: int) -> int:
     """Do what comes after a layer's projection `which`, B at `start`; return the next phase's number."""
@@ -548,3 +581,4 @@ def run_step(thread: int, model: Model, step: Step) -> None:
         phase = follow(model, step, layer, which, start, phase + 1, thread)
     gather_kept(model, step, phase)
     project(step, projection_of(model, step, 0, 4), step.num_kept, phase + 1)
+    sum_up_all(model, step, phase + 2)
