@@ -21,7 +21,7 @@ environments: $(CLIENTS:%=.envs/%/.installed) .envs/javascript/.installed
 
 .envs/%/.installed: tests/contract/envs/%.txt
 	$(PYTHON) -m venv .envs/$*
-	.envs/$*/bin/python -m pip install --quiet -r $<
+	.envs/$*/bin/python -m pip install --quiet --no-compile -r $<
 	touch $@
 
 .envs/javascript/.installed: tests/contract/envs/package.json
@@ -34,7 +34,8 @@ environments: $(CLIENTS:%=.envs/%/.installed) .envs/javascript/.installed
 demo: setup
 	$(VENV)/bin/overtone demo
 
-test: setup environments
+test: setup
+	$(MAKE) --no-print-directory -j 3 environments
 	$(PY) -m pytest
 
 quick: setup
