@@ -1,8 +1,7 @@
 """The connection to the database: transactions, SQLite's settings, the schema's version.
 
 Several processes have it open at once. A writing transaction takes SQLite's write lock at its start, so
-that it never fails half-way because another process wrote in between; reading ones see one moment and block
-nobody.
+that it never fails half-way because another process wrote in between; readers block nobody.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """A connection that only reads; on SQLite each statement sees a moment of its own."""
         with self._engine.begin() as connection:
             yield connection
 
@@ -120,8 +119,9 @@ def _set_journal(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """Begin a writing transaction by taking the lock. A reading one needs no beginning."""
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager

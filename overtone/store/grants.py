@@ -18,14 +18,12 @@ class Grantee:
     groups: tuple[str, ...] = ()
 
 
-def is_for(grantee: Grantee, everyone: bool = False) -> ColumnElement[bool]:
-    """The condition that a permission was given to a grantee, by itself or by a group, or to everyone too."""
+def is_for(grantee: Grantee) -> ColumnElement[bool]:
+    """The condition that a permission was given to a grantee, by itself or by a group."""
     kind, email = permissions.c.grantee_type, permissions.c.email_address
     kinds = [and_(kind == "USER", email == grantee.email)]
     if grantee.groups:
         kinds.append(and_(kind == "GROUP", email.in_(grantee.groups)))
-    if everyone:
-        kinds.append(kind == "EVERYONE")
     return or_(*kinds)
 
 

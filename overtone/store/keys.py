@@ -15,6 +15,7 @@ from overtone.store.tables import group_members, keys
 
 PREFIX = "ot"
 ID_BYTES, SECRET_BYTES = 4, 24
+ANY_KEY = select(keys.c.id).limit(1)
 COLUMNS = (keys.c.id, keys.c.email_address, keys.c.project, keys.c.created_at)
 
 
@@ -61,7 +62,7 @@ class Keys:
     def exist(self) -> bool:
         """Tell whether there is any key: without one, a service at home is open."""
         with self._database.reading() as connection:
-            return connection.execute(select(keys.c.id).limit(1)).first() is not None
+            return connection.execute(ANY_KEY).first() is not None
 
     def list(self) -> list[KeyRow]:
         """Return all keys, oldest first."""

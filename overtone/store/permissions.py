@@ -5,16 +5,27 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from overtone.errors import AlreadyExists, NotFound
 from overtone.store.database import Database
-from overtone.store.grants import Grantee, is_for
+from overtone.store.grants import Grantee
 from overtone.store.tables import PermissionRow, permissions
 
 EVERYONE_ID = "everyone"
 ID_BYTES = 6
+ROLES = select(permissions.c.role).where(
+    permissions.c.tuned_model_uid == bindparam("uid"),
+    or_(
+        and_(permissions.c.grantee_type == "USER", permissions.c.email_address == bindparam("email")),
+        and_(
+            permissions.c.grantee_type == "GROUP",
+            permissions.c.email_address.in_(bindparam("groups", expanding=True)),
+        ),
+        permissions.c.grantee_type == "EVERYONE",
+    ),
+)
 
 
 class Permissions:
@@ -25,9 +36,9 @@ class Permissions:
 
     def roles_of(self, tuned_model_uid: int, grantee: Grantee) -> set[str]:
         """Return the roles that a grantee has on a tuned model, by itself, by a group or with everyone."""
-        mine = (permissions.c.tuned_model_uid == tuned_model_uid, is_for(grantee, everyone=True))
+        values = {"uid": tuned_model_uid, "email": grantee.email, "groups": grantee.groups}
         with self._database.reading() as connection:
-            return set(connection.execute(select(permissions.c.role).where(*mine)).scalars())
+            return set(connection.execute(ROLES, values).scalars())
 
     def list(self, tuned_model_uid: int, after: int, limit: int) -> list[PermissionRow]:
         """Return at most `limit` permissions in the order they were given, from after a serial number on."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    bindparam,
     delete,
     insert,
     select,
@@ -42,6 +43,19 @@ from overtone.store.tables import (
 from overtone.wire.names import format_tuned_model, no_tuned_model
 
 WITH_JOB = tuned_models.join(jobs)
+
+
+def _select_tuned_models() -> Select[Any]:
+    return select(*TUNED_MODEL_COLUMNS).select_from(WITH_JOB)
+
+
+# Built once: putting a query together costs as much as asking it.
+BY_ID = _select_tuned_models().where(tuned_models.c.id == bindparam("id"))
+SNAPSHOTS = (
+    select(snapshots.c.step, snapshots.c.epoch, snapshots.c.mean_loss, snapshots.c.computed_at)
+    .where(snapshots.c.operation_id == bindparam("id"))
+    .order_by(snapshots.c.step)
+)
 
 
 class Store(Database):
@@ -92,9 +106,7 @@ class Store(Database):
     def find_tuned_model(self, tuned_model_id: str) -> TunedModelRow | None:
         """Return the tuned model with this id, or None."""
         with self.reading() as connection:
-            found = connection.execute(
-                _select_tuned_models().where(tuned_models.c.id == tuned_model_id)
-            ).first()
+            found = connection.execute(BY_ID, {"id": tuned_model_id}).first()
         return _to_row(found) if found else None
 
     def get_tuned_model(self, tuned_model_id: str) -> TunedModelRow:
@@ -139,11 +151,8 @@ class Store(Database):
 
     def list_snapshots(self, operation_id: str) -> list[Snapshot]:
         """Return a job's finished steps, in order."""
-        query = select(
-            snapshots.c.step, snapshots.c.epoch, snapshots.c.mean_loss, snapshots.c.computed_at
-        ).where(snapshots.c.operation_id == operation_id)
         with self.reading() as connection:
-            return [Snapshot(*found) for found in connection.execute(query.order_by(snapshots.c.step))]
+            return [Snapshot(*found) for found in connection.execute(SNAPSHOTS, {"id": operation_id})]
 
     def folder_of(self, row: TunedModelRow) -> Path:
         return self.tuned_folder / row.folder_name
@@ -176,10 +185,6 @@ def search_text_of(display_name: str, description: str) -> str:
 def has_text(text: str) -> ColumnElement[bool]:
     """The condition that display name or description holds this text, whatever its case."""
     return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
-
-
-def _select_tuned_models() -> Select[Any]:
-    return select(*TUNED_MODEL_COLUMNS).select_from(WITH_JOB)
 
 
 def _to_row(found: Row[Any]) -> TunedModelRow:

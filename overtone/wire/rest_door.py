@@ -40,6 +40,7 @@ STANDARD_PARAMETERS = {
 ALLOWED_HEADERS = [
     "content-type", "authorization", "x-goog-api-key", "x-goog-api-client", "x-goog-user-project",
 ]  # fmt: skip
+RETRY_AFTER_S = "1"  # a queue moves on in less
 GLUED_KEY = "?key="  # the published tutorial's second page has its key inside page_token
 
 
@@ -164,7 +165,10 @@ def json_response(value: Any, pretty: bool, status: int = 200) -> Response:
 
 
 def error_response(error: ApiError, pretty: bool) -> Response:
-    return json_response(_error_value(error), pretty, error.code.http_status)
+    response = json_response(_error_value(error), pretty, error.code.http_status)
+    if error.code in (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE):
+        response.headers["retry-after"] = RETRY_AFTER_S
+    return response
 
 
 def _error_value(error: ApiError) -> dict[str, Any]:

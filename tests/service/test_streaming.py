@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.errors import ApiError, Code
+from overtone.errors import ApiError, Code, ResourceExhausted
 from overtone.service.access import Access
 from overtone.wire import rest_door
 from tests.service.fakes import EchoEngine
@@ -49,6 +49,12 @@ def test_with_sse_every_line_is_an_event_of_json(rest: TestClient) -> None:
 def test_what_fails_before_the_first_piece_is_an_ordinary_error(rest: TestClient, query: str) -> None:
     reply = rest.post(f"/v1/tunedModels/nope:streamGenerateContent{query}", json=ASK)
     assert (reply.status_code, reply.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+def test_a_full_queue_says_when_to_come_again(rest: TestClient, engine: EchoEngine) -> None:
+    engine.error = ResourceExhausted("256 calls are waiting.")
+    reply = rest.post(URL, json={"contents": [{"parts": [{"text": "one"}]}]})
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
 
 
 def test_what_fails_later_is_the_last_event(rest: TestClient, engine: EchoEngine) -> None:
