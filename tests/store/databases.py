@@ -1,23 +1,57 @@
-"""New stores without the half second that the migrations take: one migrated database, copied."""
+"""New stores without the half second that the migrations take: one migrated database, copied.
+
+SQLite, in the test's own folder. With OVERTONE_TEST_POSTGRES, the URL of a Postgres server where databases
+may be made, the same tests run there.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
 
+from sqlalchemy import create_engine, make_url, text
+
 from overtone.store.store import Store
+
+POSTGRES = os.environ.get("OVERTONE_TEST_POSTGRES", "")
+
+
+def new_store(data: Path) -> Store:
+    """Return a store in a data folder that has none yet."""
+    return Store(_new_postgres() if POSTGRES else _new_sqlite(data), data / "tuned")
+
+
+def _new_sqlite(data: Path) -> str:
+    shutil.copy(f"{_sqlite_template().name}/overtone.db", data / "overtone.db")
+    return f"sqlite:///{data}/overtone.db"
 
 
 @cache
-def _template() -> tempfile.TemporaryDirectory[str]:
+def _sqlite_template() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory()
     Store(f"sqlite:///{folder.name}/overtone.db", Path(folder.name)).close()
     return folder
 
 
-def new_store(data: Path) -> Store:
-    """Return a store in a data folder that has none yet."""
-    shutil.copy(f"{_template().name}/overtone.db", data / "overtone.db")
-    return Store(f"sqlite:///{data}/overtone.db", data / "tuned")
+def _new_postgres() -> str:
+    return _create(f"test_{secrets.token_hex(6)}", _postgres_template())
+
+
+@cache
+def _postgres_template() -> str:
+    name = f"template_{secrets.token_hex(6)}"
+    Store(_create(name, "template0"), Path()).close()
+    return name
+
+
+def _create(name: str, template: str) -> str:
+    url = make_url(POSTGRES)
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    server.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)

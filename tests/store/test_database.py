@@ -18,8 +18,12 @@ from overtone.store import database
 from overtone.store.database import SCHEMA_VERSION, Database
 from overtone.store.store import Store
 from overtone.store.tables import metadata
+from tests.store.databases import POSTGRES
+
+only_sqlite = pytest.mark.skipif(bool(POSTGRES), reason="a matter of SQLite's own")
 
 
+@only_sqlite
 def test_sqlite_keeps_what_it_promised(store: Store) -> None:
     with store.reading() as connection:
         found = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in SETTINGS]
@@ -78,6 +82,7 @@ def test_a_full_disk_is_said_plainly(store: Store, number: int) -> None:
         raise OSError(number, "no space")
 
 
+@only_sqlite
 def test_a_full_database_file_is_said_plainly(store: Store) -> None:
     blob = "x" * 10_000_000
     with pytest.raises(ResourceExhausted), store.writing() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,4 +95,5 @@ def test_lists_by_role_show_only_those(store: Store) -> None:
 
 
 def test_the_secret_is_the_same_for_all(store: Store) -> None:
-    assert Store(store.url, store.tuned_folder).secret == store.secret
+    with closing(Store(store.url, store.tuned_folder)) as other:
+        assert other.secret == store.secret
