@@ -4,7 +4,7 @@ One pass carries documents of as many jobs as fit; each job keeps its own data, 
 length, and has the losses it would have had alone. A new job joins at the next pass, a finished one leaves.
 What goes wrong with one job ends that job, in words its owner can read, and no other.
 
-The base is loaded when the first job comes and stays.
+The base is loaded when a job comes, stays for the next ones, and is given back after minutes without any.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from overtone.train.tuning import Step
 IDLE_S = 0.25  # between two looks for work
 RESCUE_EVERY_S = 5.0
 SETTLE_TRIES = 60  # a second apart; then the row stays RUNNING, and is resumed and settled later
+GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a second for a small one
 MAX_JOBS = 64  # held at once; the rest wait in the queue
 RUNAWAY = 2.0  # times ln(vocabulary), the loss of who knows nothing
 
@@ -86,6 +87,7 @@ class Trainer:
         self._jobs: list[RunningJob] = []
         self._reporter = Reporter(queue)
         self._rescued_at = 0.0
+        self._worked_at = 0.0
 
     def reclaim_our_own(self) -> None:
         """Rescue at once what an earlier self left behind.
@@ -101,7 +103,9 @@ class Trainer:
         self._claim_waiting()
         self._drop_unwanted()
         if not self._jobs:
+            self._give_back_if_idle()
             return False
+        self._worked_at = time.monotonic()
         chosen = self._choose()
         try:
             steps = run_pass(
@@ -164,6 +168,11 @@ class Trainer:
             decoder = Decoder.load(self._base_folder, choose_dtype(device), device)
             self._base = decoder, Chat(self._base_folder)
         return self._base
+
+    def _give_back_if_idle(self) -> None:
+        if self._base is not None and time.monotonic() - self._worked_at > GIVE_BACK_AFTER_S:
+            log.debug("no job for %g s; the base's memory is given back", GIVE_BACK_AFTER_S)
+            self._base = None
 
     # Running
 

@@ -308,3 +308,18 @@ def test_a_long_step_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch
     worker._claim_waiting()
     time.sleep(1.0)
     assert bench.queue.rescue(silence_s=0.9) == []
+
+
+def test_an_idle_trainer_gives_the_base_back_and_loads_it_for_the_next_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add("a")
+    bench.finish("a")
+    worker = bench.trainers[-1]
+    worker.work()
+    assert worker._base is not None
+    monkeypatch.setattr(trainer, "GIVE_BACK_AFTER_S", 0.0)
+    worker.work()
+    assert worker._base is None
+    bench.add("b")
+    work_until(worker, lambda: bench.row("b").state == "ACTIVE")
