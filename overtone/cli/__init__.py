@@ -15,6 +15,7 @@ from overtone.cli.generate import generate
 from overtone.cli.identity import groups, keys
 from overtone.cli.models import models
 from overtone.cli.serve import serve, worker
+from overtone.cli.settings import settings
 from overtone.cli.tls import tls
 from overtone.cli.tune import tune
 from overtone.cli.tuned import delete, list_, show
@@ -36,7 +37,21 @@ def cli() -> None:
     """
 
 
-for command in (serve, demo, tune, generate, list_, show, delete, models, keys, groups, tls, worker):
+for command in (
+    serve,
+    demo,
+    tune,
+    generate,
+    list_,
+    show,
+    delete,
+    models,
+    keys,
+    groups,
+    tls,
+    settings,
+    worker,
+):
     cli.add_command(command)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from overtone.cli import completion
 from overtone.cli.names import model_name
 from overtone.cli.options import client_options, json_option
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completion.tuned_models)
 @click.argument("text")
 @click.option(
     "--temperature", type=float, help="0 always takes the likeliest word. [default: the model's own]"

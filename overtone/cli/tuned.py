@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from overtone.cli import completion
 from overtone.cli.names import short, tuned_model_name
 from overtone.cli.options import client_options, json_option
 from overtone.cli.table import format_table
@@ -35,7 +36,7 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completion.tuned_models)
 @json_option
 @client_options
 def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
@@ -53,7 +54,7 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=completion.tuned_models)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @client_options
 def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None) -> None:

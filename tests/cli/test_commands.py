@@ -152,6 +152,18 @@ def test_when_nothing_answers_the_user_hears_how_to_start_it(run: Run) -> None:
     assert "Start the service with `overtone serve`" in said(result)
 
 
+def test_a_shell_completes_the_names_of_tuned_models(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE]})
+    environ = {"_OVERTONE_COMPLETE": "bash_complete", "COMP_WORDS": "overtone show q", "COMP_CWORD": "2"}
+    assert run(env=environ, prog_name="overtone").output == "plain,qa-1x\n"
+
+
+def test_a_shell_is_offered_nothing_when_nothing_answers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERTONE_URL", "http://127.0.0.1:9")
+    environ = {"_OVERTONE_COMPLETE": "bash_complete", "COMP_WORDS": "overtone show q", "COMP_CWORD": "2"}
+    assert run(env=environ, prog_name="overtone").output.strip() == ""
+
+
 def test_a_curve_has_a_bar_for_each_stretch() -> None:
     assert curve([8.0, 7.0, 1.0]) == "█▇▁"
     assert curve([1.0] * 5) == "▁" * 5

@@ -1,0 +1,61 @@
+"""`overtone settings`: what can be set, what it means, and what it is here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+
+import click
+
+from overtone.cli.options import load_settings
+from overtone.cli.table import format_table
+from overtone.config import Settings
+
+COMMENT = re.compile(r"^    (\w+): .*?#\s+(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of Settings as a person reads about it."""
+
+    variable: str
+    default: str
+    meaning: str
+    value: str
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="Print the table of docs/operating.md.")
+def settings(markdown: bool) -> None:
+    """Show every setting: its variable, its value here, its meaning.
+
+    A flag of `overtone serve` goes before the variable, and the variable before the default.
+    """
+    found = list(list_settings())
+    if markdown:
+        click.echo(format_markdown(found))
+        return
+    rows = [(each.variable, each.value, each.meaning) for each in found]
+    click.echo(format_table(("variable", "value", "meaning"), rows))
+
+
+def list_settings() -> Iterator[Setting]:
+    """Yield the settings in their order, with the meanings that stand beside them in config.py."""
+    meanings = dict(COMMENT.findall(inspect.getsource(Settings)))
+    here = load_settings()
+    for spec in fields(Settings):
+        default = "your user data folder" if spec.default is MISSING else str(spec.default)
+        value = str(getattr(here, spec.name))
+        yield Setting(f"OVERTONE_{spec.name.upper()}", default, meanings[spec.name], value)
+
+
+def format_markdown(found: list[Setting]) -> str:
+    """Return the settings as a table for a page."""
+    rows = [f"| `{each.variable}` | {_code(each.default)} | {each.meaning} |" for each in found]
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def _code(default: str) -> str:
+    return default if " " in default or not default else f"`{default}`"

@@ -1,0 +1,54 @@
+"""Keys, groups and certificates, on a data folder that no service holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, said
+
+
+@pytest.fixture
+def on(run: Run, tmp_path: Path) -> Run:
+    """Run a command on a data folder of its own."""
+    return lambda *arguments: run(*arguments, "--data", str(tmp_path / "data"))
+
+
+def test_a_key_is_shown_once_and_listed_without_its_secret(on: Run) -> None:
+    key = on("keys", "create", "--user", "me@example.com", "--project", "123").output.strip()
+    listed = on("keys", "list").output
+    assert "me@example.com" in listed and "123" in listed
+    assert key not in listed and key.rpartition("_")[2] not in listed
+
+
+def test_a_revoked_key_is_gone(on: Run) -> None:
+    on("keys", "create", "--user", "me@example.com")
+    key_id = on("keys", "list").output.splitlines()[1].split()[0]
+    assert on("keys", "revoke", key_id).output == f"Revoked {key_id}.\n"
+    assert on("keys", "list").output == "There are no keys.\n"
+    assert "There is no key" in said(on("keys", "revoke", key_id))
+
+
+@pytest.mark.parametrize("email", ["me", "@example.com", "me@", "me @example.com"])
+def test_a_user_is_an_email_address(on: Run, email: str) -> None:
+    assert "is not an email address" in said(on("keys", "create", "--user", email))
+
+
+def test_a_project_is_a_number(on: Run) -> None:
+    assert "must be a project number" in said(on("keys", "create", "--user", "a@b.c", "--project", "mine"))
+
+
+def test_groups_have_members(on: Run) -> None:
+    on("groups", "add", "team@x.org", "a@x.org", "b@x.org")
+    on("groups", "remove", "team@x.org", "a@x.org")
+    assert on("groups", "list").output.splitlines()[1:] == ["team@x.org  b@x.org"]
+    assert said(on("groups", "remove", "team@x.org", "a@x.org")) == "Not in team@x.org: a@x.org."
+
+
+def test_a_certificate_is_made_and_its_use_explained(on: Run, tmp_path: Path) -> None:
+    output = on("tls", "--host", "box.lan").output
+    cert = tmp_path / "data" / "tls" / "cert.pem"
+    assert cert.read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert f"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={cert}" in output
+    assert (cert.parent / "key.pem").stat().st_mode & 0o077 == 0
