@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from overtone.engine.grammar import ANY_JSON, Grammar, Grammars
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions, TokenLogprobs, TopToken
 from overtone.engine.sampling import Choice, Sampler
 from overtone.engine.scheduler import Sequence
@@ -27,6 +28,7 @@ class Words:
     decode: Callable[[Seq[int]], str]
     eos_ids: frozenset[int]
     context_length: int
+    grammars: Grammars
 
 
 @dataclass(eq=False)
@@ -38,6 +40,7 @@ class Candidate:
     sampler: Sampler
     text: TextStream
     max_tokens: int
+    grammar: Grammar | None = None
     num_tokens: int = 0
     sum_logprobs: float = 0.0
     finish_reason: str = ""
@@ -58,7 +61,9 @@ class Candidate:
     def _append(self, token_id: int) -> str:
         self.sequence.ids.append(token_id)
         piece = self.text.feed(token_id)
-        if self.text.stopped:
+        if self.grammar:
+            self.grammar.consume(token_id)
+        if self.text.stopped or (self.grammar and self.grammar.is_complete):
             self.finish_reason = "STOP"
         elif self.num_tokens >= self.max_tokens:
             self.finish_reason = "MAX_TOKENS"
@@ -108,7 +113,8 @@ class Call:
                     next(_keys), first.digest, list(prompt_ids), first.tuned_model, leader=first
                 )
             text = TextStream(words.decode, options.stop)
-            candidates.append(Candidate(index, sequence, _sampler(options, index, words), text, max_tokens))
+            sampler, grammar = _sampler(options, index, words), _grammar(options, words)
+            candidates.append(Candidate(index, sequence, sampler, text, max_tokens, grammar))
         shown = "logprobs" in options and options.logprobs >= 0
         return cls(request.tuned_model, Path(request.adapter_folder), first.digest, shown, candidates)
 
@@ -156,6 +162,12 @@ def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
         num_logprobs=max(options.logprobs, 0) if "logprobs" in options else 0,
         eos_ids=words.eos_ids,
     )
+
+
+def _grammar(options: SamplingOptions, words: Words) -> Grammar | None:
+    if options.json_mode or options.response_schema:
+        return words.grammars.start(options.response_schema or ANY_JSON)
+    return None
 
 
 def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:

@@ -127,7 +127,8 @@ class Engine:
         complete = [chunk.sequence for chunk in chunks if chunk.is_last]
         for row, sequence in enumerate(complete):
             call, candidate = self._candidates[sequence]
-            self._take(call, candidate, candidate.sampler.choose(logits, row))
+            allowed = candidate.grammar.allowed() if candidate.grammar else None
+            self._take(call, candidate, candidate.sampler.choose(logits, row, allowed))
 
     def _take(self, call: Call, candidate: Candidate, choice: Any) -> None:
         event = candidate.take(choice, self.words, call.show_logprobs)

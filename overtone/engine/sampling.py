@@ -73,7 +73,7 @@ class Sampler:
         return self._choice(token_id, logits_V, logits.log_totals[row])
 
     def _adjust(self, logits_V: Tensor, allowed: Tensor | None) -> Tensor:
-        early = self._counts.total() < self.min_tokens
+        early = self._counts.total() < self.min_tokens and allowed is None
         penal = bool(self._counts) and (self.presence_penalty or self.frequency_penalty)
         if allowed is None and not early and not penal:
             return logits_V

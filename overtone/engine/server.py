@@ -21,6 +21,7 @@ import grpc.aio
 from overtone.config import Settings
 from overtone.engine import protocol
 from overtone.engine.call import Call, Words
+from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
 from overtone.engine.runner import open_runner
@@ -87,7 +88,7 @@ class EngineServicer:
 
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
-        call = Call.parse(request, engine.words)
+        call = await asyncio.to_thread(Call.parse, request, engine.words)
         engine.submit(call)  # raises when the queue is full: then there is nothing to take back
         events = self._queues[call] = asyncio.Queue()
         try:
@@ -106,7 +107,8 @@ class EngineServicer:
         settings, chat = self._settings, Chat(self._base_folder)
         limits = Limits(max_waiting=settings.max_queue)
         runner = open_runner(self._base_folder, settings.device, limits.max_rows, settings.threads)
-        words = Words(chat.decode, chat.eos_ids, runner.config.context_length)
+        grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
+        words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
         engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
         engine.warm_up()
         return engine

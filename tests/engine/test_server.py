@@ -1,6 +1,7 @@
 """Client and server over a Unix socket in one process, on a tiny base."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -130,6 +131,33 @@ def test_candidates_of_one_seed_differ_and_repeat(base: Path, tmp_path: Path) ->
             ]
         assert ids_of(first, 0) != ids_of(first, 1)
         assert [ids_of(first, index) for index in (0, 1)] == [ids_of(again, index) for index in (0, 1)]
+
+    run(test)
+
+
+def test_json_follows_its_schema(base: Path, tmp_path: Path) -> None:
+    properties = '{"n": {"enum": [1, 2]}}'
+    schema = (
+        f'{{"type": "object", "properties": {properties}, "required": ["n"], "additionalProperties": false}}'
+    )
+
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            options = {"response_schema": schema, "temperature": 2.0, "max_tokens": 500, "min_tokens": 0}
+            for seed in range(3):
+                events = await generate(client, seed=seed, **options)
+                assert json.loads("".join(event.text for event in events))["n"] in (1, 2)
+                assert events[-1].finish_reason == "STOP"
+
+    run(test)
+
+
+def test_a_schema_that_makes_no_sense_is_refused_with_the_reason(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            with pytest.raises(ApiError, match="Invalid type: strin") as caught:
+                await generate(client, response_schema='{"type": "strin"}')
+            assert caught.value.code is Code.INVALID_ARGUMENT
 
     run(test)
 
