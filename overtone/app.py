@@ -34,10 +34,11 @@ class Api:
     servicers: Mapping[str, object]
     access: Access
     store: Store
-    engine: EngineClient
+    engines: Mapping[str, EngineClient]
 
     async def close(self) -> None:
-        await self.engine.close()
+        for engine in self.engines.values():
+            await engine.close()
         self.store.close()
 
 
@@ -53,11 +54,9 @@ def build_api(settings: Settings) -> Api:
 
     registry = Registry(settings.bases, settings.base)
     store = Store(settings.database_url, settings.tuned)
-    engine = EngineClient(engine_address(settings))
-    servicers = build_servicers(
-        store, Queue(store), registry, Chats(registry), {settings.base: engine}, settings
-    )
-    return Api(servicers, Access(store, settings), store, engine)
+    engines = {settings.base: EngineClient(engine_address(settings))}
+    servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
+    return Api(servicers, Access(store, settings), store, engines)
 
 
 def run_api(settings: Settings, listener: socket.socket) -> None:
@@ -77,13 +76,16 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
 async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
+    from overtone.service import monitoring
     from overtone.wire import grpc_door, rest_door
 
+    authenticate = api.access.authenticate
     door = None
     if settings.grpc_port >= 0:
-        door, _ = await grpc_door.start(api.servicers, api.access.authenticate, settings)
+        door, _ = await grpc_door.start(api.servicers, authenticate, settings)
+    routes = monitoring.routes(api.engines, authenticate)
     config = uvicorn.Config(
-        rest_door.build(api.servicers, api.access.authenticate, settings),
+        rest_door.build(api.servicers, authenticate, settings, routes=routes),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=FINISH_STREAMS_S,
