@@ -120,7 +120,9 @@ def pull_if_missing(settings: Settings) -> None:
     from overtone.config import DEFAULT_BASE
     from overtone.model.registry import Registry
 
-    if Registry(settings.bases, settings.base).has_base(settings.base):
+    registry = Registry(settings.bases, settings.base)
+    if registry.has_base(settings.base):
+        registry.find_card(settings.base)  # raises OvertoneError when it is damaged
         return
     if settings.base != DEFAULT_BASE:
         raise OvertoneError(

@@ -56,5 +56,8 @@ def to_api_error(error: BaseException) -> ApiError:
     """
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, OvertoneError):  # a damaged file, a full disk: the operator's to mend
+        log.error("%s", error)
+        return FailedPrecondition(str(error))
     log.error("Unforeseen error in a request", exc_info=error)
     return ApiError("An internal error has occurred. The service's log has the details.", code=Code.INTERNAL)
