@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from overtone.errors import ApiError, Code, Unimplemented
+from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError, Unimplemented
 from overtone.wire.credentials import Credentials
 from overtone.wire.messages import Message
 from overtone.wire.rpcs import Rpc
