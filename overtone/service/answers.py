@@ -20,7 +20,7 @@ class Candidate:
     finish_reason: str = ""
     avg_logprob: float = 0.0
 
-    def add(self, event: GenerateEvent) -> None:
+    def add(self, event: Any) -> None:
         self.text.append(event.text)
         self.logprobs.extend(event.logprobs)
         self.num_tokens = event.candidate_tokens
@@ -39,8 +39,9 @@ class Answer:
 
     def add(self, event: GenerateEvent) -> Candidate:
         """Take in an event and return the candidate that it belongs to."""
-        candidate = self.candidates.setdefault(event.index, Candidate())
-        candidate.add(event)
+        bare = GenerateEvent.pb(event)  # the plain message: this runs for every token of every stream
+        candidate = self.candidates.setdefault(bare.index, Candidate())
+        candidate.add(bare)
         return candidate
 
     def whole(self) -> m.GenerateContentResponse:
@@ -52,14 +53,15 @@ class Answer:
 
     def piece(self, event: GenerateEvent) -> m.GenerateContentResponse:
         """Take in an event and return it as one response of a stream."""
-        candidate = self.add(event)
+        candidate, bare_event = self.add(event), GenerateEvent.pb(event)
         response, bare = self._response()
-        _fill(bare.candidates.add(), event.index, candidate, event.text, event.logprobs)
+        _fill(bare.candidates.add(), bare_event.index, candidate, bare_event.text, bare_event.logprobs)
         return response
 
     def _response(self) -> tuple[m.GenerateContentResponse, Any]:
-        response = m.GenerateContentResponse(model_version=self.model_version, response_id=self.response_id)
+        response = m.GenerateContentResponse()
         bare: Any = m.GenerateContentResponse.pb(response)
+        bare.model_version, bare.response_id = self.model_version, self.response_id
         usage, num_tokens = bare.usage_metadata, sum(c.num_tokens for c in self.candidates.values())
         usage.prompt_token_count = self.prompt_tokens
         usage.candidates_token_count = num_tokens

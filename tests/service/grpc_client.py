@@ -111,7 +111,7 @@ class GrpcClient:
 def _find(verb: str, path: str) -> tuple[Rpc, dict[str, str]]:
     for rpc in RPCS:
         for template in (*rpc.templates, *rpc.ours):
-            pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", templates.to_path(template))
+            pattern = re.sub(r"\{(\w+):id\}", r"(?P<\1>[^/:]+)", templates.to_path(template))
             found = re.fullmatch(f"/v[^/]+{pattern}", path)
             if found and rpc.verb == verb:
                 return rpc, templates.bind(template, found.groupdict())

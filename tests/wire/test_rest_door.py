@@ -170,7 +170,13 @@ def test_an_unforeseen_error_is_logged_and_not_told(
 
 @pytest.mark.parametrize(
     ("verb", "path"),
-    [("GET", "/"), ("GET", "/v1/nothing"), ("PUT", "/v1/tunedModels/a"), ("GET", "/v9/tunedModels")],
+    [
+        ("GET", "/"),
+        ("GET", "/v1/nothing"),
+        ("GET", "/v1/tunedModels/a:b"),
+        ("PUT", "/v1/tunedModels/a"),
+        ("GET", "/v9/tunedModels"),
+    ],
 )
 def test_what_no_row_has_is_not_found_in_googles_shape(http: TestClient, verb: str, path: str) -> None:
     reply = http.request(verb, path)

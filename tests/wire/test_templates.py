@@ -12,10 +12,10 @@ from overtone.wire.templates import bind, to_path
     [
         ("models", "/models"),
         ("{name=operations}", "/operations"),
-        ("{name=tunedModels/*}:cancel", "/tunedModels/{name__0}:cancel"),
-        ("{name=tunedModels/*/operations/*}", "/tunedModels/{name__0}/operations/{name__1}"),
-        ("{tuned_model.name=tunedModels/*}", "/tunedModels/{tuned_model__name__0}"),
-        ("{parent=tunedModels/*}/permissions", "/tunedModels/{parent__0}/permissions"),
+        ("{name=tunedModels/*}:cancel", "/tunedModels/{name__0:id}:cancel"),
+        ("{name=tunedModels/*/operations/*}", "/tunedModels/{name__0:id}/operations/{name__1:id}"),
+        ("{tuned_model.name=tunedModels/*}", "/tunedModels/{tuned_model__name__0:id}"),
+        ("{parent=tunedModels/*}/permissions", "/tunedModels/{parent__0:id}/permissions"),
     ],
 )
 def test_a_template_becomes_a_path(template: str, path: str) -> None:
