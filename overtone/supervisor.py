@@ -77,7 +77,11 @@ class Supervisor:
             self._stop_all()
 
     def stop(self) -> None:
-        """Stop everything in order. The second time, stop everything at once. Safe in a signal handler."""
+        """Stop everything in order; twice is as good as once. Safe in a signal handler."""
+        self._stop.set()
+
+    def interrupt(self) -> None:
+        """Stop everything in order, and at once when it is stopping already. Safe in a signal handler."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()

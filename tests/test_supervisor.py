@@ -134,17 +134,26 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     assert not is_alive(pid)
 
 
-def test_a_second_stop_does_not_wait(tmp_path: Path) -> None:
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     program = CHILD.replace("sys.exit(0)", "time.sleep(60)")
     watched = Supervisor([child(tmp_path / "slow", program)], dict(os.environ))
     thread = threading.Thread(target=watched.run)
     thread.start()
     pid_in(tmp_path / "slow")
     began_at = time.monotonic()
-    watched.stop()
-    watched.stop()
+    watched.interrupt()
+    watched.interrupt()
     thread.join(timeout=10)
     assert time.monotonic() - began_at < 3.0
+
+
+def test_a_repeated_stop_still_waits(running: tuple[Supervisor, Path]) -> None:
+    watched, folder = running
+    pids = [pid_in(folder / name) for name in ("first", "second")]
+    watched.stop()
+    watched.stop()
+    wait_until(lambda: not any(map(is_alive, pids)))
+    assert (folder / "stopped").read_text().split() == ["first", "second"]
 
 
 def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:

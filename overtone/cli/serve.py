@@ -109,8 +109,8 @@ def run_service(settings: Settings, verbose: bool) -> int:
         pull_if_missing(settings)
         environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
         service = Supervisor(_children(listener, verbose), environ)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: service.stop())
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # some senders repeat it
+        signal.signal(signal.SIGINT, lambda *_: service.interrupt())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
         return service.run()
 
