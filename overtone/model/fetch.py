@@ -108,8 +108,11 @@ def _fill_from_hub(
             commit = hub.HfApi().model_info(repo_id, revision=revision).sha
             report("download", 0, 1)
             hub.snapshot_download(repo_id, revision=commit, local_dir=scratch, allow_patterns=HUB_FILES)
-        except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-            raise OvertoneError(f"{repo_id} could not be downloaded from the hub: {error}") from error
+        except Exception as error:  # the library lets its transport's errors through, whatever that is today
+            raise OvertoneError(
+                f"{repo_id} could not be downloaded from the hub: {error}. Without a network, bring the "
+                "repository's files here in a folder and run `overtone models pull FOLDER --id ID`."
+            ) from error
         sources.write_safetensors(scratch, folder, report)
         facts = {
             "display_name": repo_id.rpartition("/")[2],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,6 +101,47 @@ def test_a_weight_file_that_is_cut_short_is_refused(published: Path, tmp_path: P
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(OvertoneError, match="cut short"):
         fetch.pull_path(published, tmp_path / "bases", "joined", quiet)
+
+
+class Hub:
+    """As much of huggingface_hub as we use: one repository whose branch means one commit."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.asked = folder, []
+
+    def HfApi(self) -> Hub:
+        return self
+
+    def model_info(self, repo_id: str, revision: str | None) -> SimpleNamespace:
+        if repo_id != "someone/Tiny":
+            raise ConnectionError("no such host")
+        return SimpleNamespace(sha="c0ffee")
+
+    def snapshot_download(
+        self, repo_id: str, revision: str, local_dir: Path, allow_patterns: list[str]
+    ) -> None:
+        self.asked.append((repo_id, revision))
+        shutil.copytree(self.folder, local_dir, dirs_exist_ok=True)
+
+
+def test_a_repository_is_pulled_at_the_commit_that_its_branch_means_today(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(published)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    card = fetch.pull_hub("someone/Tiny", "main", tmp_path / "bases", "tiny", quiet)
+    assert hub.asked == [("someone/Tiny", "c0ffee")]
+    assert (card.revision, card.source, card.display_name) == ("c0ffee", "Hugging Face someone/Tiny", "Tiny")
+    assert not list((tmp_path / "bases" / "tiny").glob(".*"))
+
+
+def test_a_hub_out_of_reach_leaves_nothing_and_says_what_to_do(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(published))
+    with pytest.raises(OvertoneError, match=r"no such host.*models pull FOLDER"):
+        fetch.pull_hub("someone/Else", None, tmp_path / "bases", "else", quiet)
+    assert not (tmp_path / "bases" / "else").exists()
 
 
 def test_another_architecture_is_named(tmp_path: Path) -> None:
