@@ -6,11 +6,14 @@ Whatever happens to one call (a damaged adapter, say) ends that call with an err
 from __future__ import annotations
 
 import logging
+import math
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
+
+import torch
 
 from overtone.engine.cache import BlockCache
 from overtone.engine.call import Call, Candidate, Words
@@ -23,6 +26,8 @@ from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError
 from overtone.model.adapter import load_adapter
 
 log = logging.getLogger(__name__)
+
+NOT_FINITE = "The tuned model holds or computes numbers that are not finite: its tuning ran away."
 
 Item = tuple[Call, GenerateEvent | ApiError]
 Deliver = Callable[[list[Item]], None]
@@ -39,6 +44,7 @@ class Engine:
         self.scheduler = Scheduler(
             BlockCache(runner.num_blocks, runner.block_size), AdapterSlots(num_slots), limits
         )
+        self._num_submitted = self._num_admitted = 0  # each written by one thread alone
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[Item] = []
         self._candidates: dict[Sequence, tuple[Call, Candidate]] = {}
@@ -59,7 +65,9 @@ class Engine:
 
     def submit(self, call: Call) -> None:
         """Queue a call. Raises ResourceExhausted when too many wait."""
-        self.scheduler.require_room(len(call.candidates))
+        arriving = self._num_submitted - self._num_admitted
+        self.scheduler.require_room(arriving + len(call.candidates))
+        self._num_submitted += len(call.candidates)
         self._inbox.put(partial(self._admit, call))
 
     def cancel(self, call: Call) -> None:
@@ -98,6 +106,7 @@ class Engine:
         for candidate in call.candidates:
             self._candidates[candidate.sequence] = (call, candidate)
             self.scheduler.admit(candidate.sequence)
+        self._num_admitted += len(call.candidates)
 
     def _end(self, call: Call) -> None:
         for candidate in call.candidates:
@@ -126,7 +135,12 @@ class Engine:
         self.metrics.count_step(chunks)
         complete = [chunk.sequence for chunk in chunks if chunk.is_last]
         for row, sequence in enumerate(complete):
+            if sequence not in self._candidates:  # another candidate of its call has failed
+                continue
             call, candidate = self._candidates[sequence]
+            if not math.isfinite(logits.log_totals[row]):
+                self._fail(call, FailedPrecondition(NOT_FINITE))
+                continue
             allowed = candidate.grammar.allowed() if candidate.grammar else None
             self._take(call, candidate, candidate.sampler.choose(logits, row, allowed))
 
@@ -158,6 +172,8 @@ class Engine:
 
     def _load(self, call: Call) -> Any:
         adapter = load_adapter(call.adapter_folder, call.adapter_digest, self._base_id)
+        if not all(torch.isfinite(matrix).all() for matrix in (*adapter.a.values(), *adapter.b.values())):
+            raise OvertoneError(NOT_FINITE)
         return self._runner.prepare(adapter)
 
     def _report_loaded(self, digest: str, future: Future[Any]) -> None:

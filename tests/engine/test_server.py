@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from overtone.config import Settings
-from overtone.engine import protocol
+from overtone.engine import protocol, server
 from overtone.engine.client import EngineClient
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
 from overtone.engine.server import running_server
 from overtone.errors import ApiError, Code
-from tests.engine.conftest import saved_adapter
+from overtone.model.adapter import save_adapter
+from tests.engine.conftest import random_adapter, saved_adapter
 
 PROMPT = [5, 6, 7, 8, 9]
 
@@ -31,6 +33,12 @@ async def connected(base: Path, data: Path, **settings: object) -> AsyncIterator
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))
+
+
+async def emptied(client: EngineClient) -> None:
+    """Return when nothing runs any more; `run` bounds the wait."""
+    while (await client.status()).running:
+        await asyncio.sleep(0.01)
 
 
 async def generate(
@@ -116,9 +124,60 @@ def test_leaving_early_frees_the_place(base: Path, tmp_path: Path) -> None:
             stream = client.generate(GenerateRequest(prompt_ids=PROMPT, options=options))
             await anext(stream)
             await stream.aclose()
-            while (await client.status()).running:
-                await asyncio.sleep(0.01)
-            assert (await client.status()).ready
+            await emptied(client)
+
+    run(test)
+
+
+def test_a_deadline_ends_the_call_and_frees_the_place(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            await generate(client)
+            options = SamplingOptions(min_tokens=450, max_tokens=450)
+            with pytest.raises(ApiError, match=r"within 0.05 s") as caught:
+                request = GenerateRequest(prompt_ids=PROMPT, options=options)
+                [event async for event in client.generate(request, 0.05)]
+            assert caught.value.code is Code.DEADLINE_EXCEEDED
+            await emptied(client)
+
+    run(test)
+
+
+def test_more_models_than_slots_are_all_answered(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        adapters = [saved_adapter(base, tmp_path, seed) for seed in range(5)]
+        async with connected(base, tmp_path) as client:
+            together = await asyncio.gather(*(generate(client, adapter) for adapter in adapters * 2))
+        assert len({tuple(ids_of(events)) for events in together}) == len(adapters)
+
+    monkeypatch.setattr(server, "NUM_SLOTS", 2)
+    run(test)
+
+
+def test_a_loaded_adapter_does_not_need_its_folder(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        adapter = saved_adapter(base, tmp_path, 1)
+        async with connected(base, tmp_path) as client:
+            before = await generate(client, adapter)
+            shutil.rmtree(adapter[0])
+            assert ids_of(await generate(client, adapter)) == ids_of(before)
+
+    run(test)
+
+
+def test_an_adapter_that_ran_away_fails_its_own_call_alone(base: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        adapter = random_adapter(base, 1)
+        adapter.a[0, "q_proj"][0, 0] = float("inf")
+        digest = save_adapter(tmp_path / "wild", adapter, base.name)
+        async with connected(base, tmp_path) as client:
+            wild, sound = await asyncio.gather(
+                generate(client, (str(tmp_path / "wild"), digest)), generate(client), return_exceptions=True
+            )
+        assert isinstance(wild, ApiError) and "not finite" in wild.message
+        assert isinstance(sound, list)
 
     run(test)
 

@@ -343,12 +343,15 @@ def expand(step: Step, row: int, part: int, start: int, y: int, first: int, last
 
 
 @compiled
-def projection_of(model: Model, step: Step, layer: int, which: int) -> Projection:
-    """Return a layer's qkv, o, gate_up or down, for which = 0 … 3; the head for 4."""
+def projection_of(model: Model, step: Step, index: int) -> Projection:
+    """Return the index-th projection: qkv, o, gate_up and down of each layer, and in the end the head."""
+    layer, which = index // 4, index % 4
     width, inner, mixed = model.width, model.inner, model.num_heads * model.head_size
     qkv = mixed + 2 * model.num_groups * model.head_size
     kind, start = model.tile_bytes, layer * (7 * width + mixed + 3 * inner + qkv)
     before = layer * kind  # bytes of the layers before this, for each group of each tile
+    if layer == model.num_layers:
+        return Projection(HEAD_BYTES, model.head, step.normed, width, step.logits, model.vocabulary, 0, 0)
     if which == 0:
         tiles = model.qkv + before * (width // GROUP) * (qkv // TILE)
         return Projection(kind, tiles, step.normed, width, step.queries, qkv, start, 3)
@@ -361,10 +364,8 @@ def projection_of(model: Model, step: Step, layer: int, which: int) -> Projectio
         tiles = model.gate_up + before * (width // GROUP) * (2 * inner // TILE)
         return Projection(kind, tiles, step.normed, width, step.gates, 2 * inner, start, 2)
     start += 2 * width + 2 * inner
-    if which == 3:
-        tiles = model.down + before * (inner // GROUP) * (width // TILE)
-        return Projection(kind, tiles, step.acts, inner, step.out, width, start, 1)
-    return Projection(HEAD_BYTES, model.head, step.normed, width, step.logits, model.vocabulary, 0, 0)
+    tiles = model.down + before * (inner // GROUP) * (width // TILE)
+    return Projection(kind, tiles, step.acts, inner, step.out, width, start, 1)
 
 
 @compiled
@@ -473,8 +474,8 @@ def activate(model: Model, step: Step, start: int, phase: int) -> None:
         for unit in range(first, last):
             row, panel = unit // panels, unit % panels
             y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-            expand(step, row, 0, start, y, panel, panel + 1)
-            expand(step, row, 1, start, y, panels + panel, panels + panel + 1)
+            for part in range(2):
+                expand(step, row, part, start, y, part * panels + panel, part * panels + panel + 1)
             at = 4 * panel * PANEL
             silu_times(floats(y + at, PANEL), floats(y + 4 * inner + at, PANEL), floats(acts + at, PANEL))
             round_groups(step, acts, row, inner, panel, panel + 1)
@@ -524,7 +525,7 @@ def sum_up(logits: Array) -> tuple[int, float]:
     best, largest = 0, logits[0]
     for n in range(len(logits)):
         largest = max(largest, logits[n])
-    while logits[best] != largest:
+    while best < len(logits) - 1 and logits[best] != largest:  # never equal where there are NaNs
         best += 1
     total = np.float32(0)
     for n in range(len(logits)):
@@ -569,16 +570,17 @@ def run_step(thread: int, model: Model, step: Step) -> None:
     """Compute the logits of the kept rows, and every row's keys and values in the cache.
 
     Every thread of the team calls this with its own number; the counters are zero before. One loop over all
-    projections, because what stands once in the source is compiled once.
+    projections and no constant arguments, because numba compiles a function for every constant anew.
     """
     embed_all(model, step, 0)
-    phase = follow(model, step, -1, 3, -1, 1, thread)  # the first layer's norm
-    for index in range(4 * model.num_layers):
+    phase, start = 1, -1
+    for index in range(-1, 4 * model.num_layers):  # at -1 only the first layer's norm
         layer, which = index // 4, index % 4
-        matrix = projection_of(model, step, layer, which)
-        project(step, matrix, step.num_rows, phase)
-        start = matrix.start + matrix.num_parts * matrix.num_inputs
-        phase = follow(model, step, layer, which, start, phase + 1, thread)
+        if index >= 0:
+            matrix = projection_of(model, step, index)
+            project(step, matrix, step.num_rows, phase)
+            start, phase = matrix.start + matrix.num_parts * matrix.num_inputs, phase + 1
+        phase = follow(model, step, layer, which, start, phase, thread)
     gather_kept(model, step, phase)
-    project(step, projection_of(model, step, 0, 4), step.num_kept, phase + 1)
+    project(step, projection_of(model, step, 4 * model.num_layers), step.num_kept, phase + 1)
     sum_up_all(model, step, phase + 2)
