@@ -43,16 +43,16 @@ class Targets:
 
         An alias may point to another base by now; the adapter fits only the one it was tuned on.
         """
+        named = self.registry.find_card(parse_model(row.base_model))
+        if named is not None and named.base_id == row.base_id:
+            return named
         base = self.registry.find_card(row.base_id)
-        named = self.registry.find_card(parse_model(row.base_model)) or base
-        if base is None or named is None:
+        if base is None:
             raise FailedPrecondition(
                 f"Tuned model {format_tuned_model(row.id)} needs the base model models/{row.base_id}, "
                 f"which is not on this machine. Fetch it with: overtone models pull {row.base_id}"
             )
-        if named.base_id == row.base_id:
-            return named
-        return replace(named, base_id=row.base_id, context_length=base.context_length)
+        return replace(named or base, base_id=row.base_id, context_length=base.context_length)
 
     def get_target(self, name: str, method: str, caller: Caller) -> Target:
         """Return what a name stands for, after the check that the caller may use it and that it is ready."""

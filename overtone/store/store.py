@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class Store(Database):
                 row = _insert_tuned_model(connection, model, job)
                 insert_permission(connection, row.uid, "USER", owner_email, "OWNER")
                 fill_folder(folder)
-            return row
+            return replace(row, owner_email=owner_email)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    select,
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -184,6 +185,7 @@ class TunedModelRow:
     completed_at: datetime | None
     error_code: int | None
     error_message: str | None
+    owner_email: str | None
 
     @property
     def folder_name(self) -> str:
@@ -219,9 +221,18 @@ _JOB_FIELDS = {
 }  # fmt: skip
 
 
+OWNER_EMAIL = (
+    select(permissions.c.email_address)
+    .where(permissions.c.tuned_model_uid == tuned_models.c.uid, permissions.c.role == "OWNER")
+    .scalar_subquery()
+)
+
+
 def _column_of(field: str) -> Any:
     if field == "job_state":
         return jobs.c.state.label(field)
+    if field == "owner_email":
+        return OWNER_EMAIL.label(field)
     return (jobs if field in _JOB_FIELDS else tuned_models).c[field]
 
 
