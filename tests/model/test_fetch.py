@@ -66,6 +66,20 @@ def test_the_blocks_are_the_weights(gguf_file: Path, tmp_path: Path) -> None:
         assert np.array_equal(_dequantised(part), weights[name]), name
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("arch", ["llama", "qwen2"])
+def test_a_gguf_file_is_read_as_transformers_reads_it(tmp_path: Path, arch: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    tiny.write_gguf(tmp_path / "tiny.gguf", arch=arch)
+    fetch.pull_path(tmp_path / "tiny.gguf", tmp_path / "bases", "mine", quiet)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf").state_dict()
+    ours = load_file(tmp_path / "bases/mine/model.safetensors")
+    assert len(ours) == 2 + 2 * 9
+    assert [name for name in ours if not np.array_equal(ours[name], theirs[name].numpy())] == []
+
+
 def test_the_rows_of_q_and_k_come_back_to_their_order(gguf_file: Path) -> None:
     gguf = GgufBase(gguf_file)
     order_hf = np.arange(64)
