@@ -350,7 +350,9 @@ class Service:
             "total_steps": 38,
         }
         model = model_values(name, base_id=self._settings.base)
-        job = new_job(self._settings.base, model["create_time"], num_tokens=0, continues=False, **values)
+        job = new_job(
+            self._settings.base, model["create_time"], num_tokens=0, continues=False, seed=1, **values
+        )
         self._store.create_tuned_model(model, job, "bench@localhost", write_examples)
         return name
 

@@ -24,11 +24,11 @@ class Settings:
 
     data: Path = field(default_factory=default_data)  # everything we keep lives here
     database_url: str = ""  # SQLAlchemy's URL of the database; empty: SQLite in the data folder
-    host: str = "127.0.0.1"         # the address to listen on; beyond the loopback only with keys
-    port: int = 8080                # the port to listen on; 0 picks a free one
+    host: str = "127.0.0.1"  # the address to listen on; beyond the loopback only with keys
+    port: int = 8080  # the port to listen on; 0 picks a free one
     grpc_port: int = 0  # 0: the HTTP port + 1; -1: no gRPC
     tls_cert: str = ""  # PEM files of a certificate and its key, for REST and gRPC; both or none
-    tls_key: str = ""               # the PEM file of the certificate's key
+    tls_key: str = ""  # the PEM file of the certificate's key
     cors_origins: str = ""  # origins, comma separated, whose pages may call the API from a browser
     base: str = DEFAULT_BASE  # id of the base model that the engine and the trainer hold
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
