@@ -18,7 +18,7 @@ from overtone.cli.serve import serve, worker
 from overtone.cli.settings import settings
 from overtone.cli.tls import tls
 from overtone.cli.tune import tune
-from overtone.cli.tuned import delete, list_, show
+from overtone.cli.tuned import cancel, delete, list_, show
 from overtone.errors import OvertoneError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -44,6 +44,7 @@ for command in (
     generate,
     list_,
     show,
+    cancel,
     delete,
     models,
     keys,

@@ -96,5 +96,8 @@ def leaving_is_fine(name: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\n{name} is being tuned all the same. See how far it is:\n  overtone show {short(name)}")
+        click.echo(
+            f"\n{name} is being tuned all the same. See how far it is, or stop it:\n"
+            f"  overtone show {short(name)}\n  overtone cancel {short(name)}"
+        )
         raise

@@ -1,4 +1,4 @@
-"""`overtone list`, `show` and `delete`: the tuned models that there are."""
+"""`overtone list`, `show`, `cancel` and `delete`: the tuned models that there are."""
 
 from __future__ import annotations
 
@@ -51,6 +51,18 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name:<{width}}  {value}")
+
+
+@click.command()
+@click.argument("model", shell_complete=completion.tuned_models)
+@client_options
+def cancel(model: str, url: str | None, key: str | None) -> None:
+    """Stop a tuning. What it has learned so far stays and can be asked, if it has made a step."""
+    from overtone.cli.client import connect
+
+    name = tuned_model_name(model)
+    connect(url, key).post(f"/v1beta/{name}:cancel", {})
+    click.echo(f"{name} is being stopped.")
 
 
 @click.command()

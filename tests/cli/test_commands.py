@@ -136,6 +136,24 @@ def test_delete_takes_several_names(service: FakeService, run: Run) -> None:
     assert run("delete", "a", "tunedModels/b").output == "Deleted tunedModels/a.\nDeleted tunedModels/b.\n"
 
 
+def test_cancel_names_the_model(service: FakeService, run: Run) -> None:
+    service.answers["POST /v1beta/tunedModels/qa-1x:cancel"] = (200, {})
+    assert run("cancel", "qa-1x").output == "tunedModels/qa-1x is being stopped.\n"
+
+
+def test_ctrl_c_leaves_the_tuning_to_the_service(
+    service: FakeService, run: Run, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
+    monkeypatch.setattr("overtone.cli.progress.time.sleep", _interrupted)
+    result = run("tune", examples)
+    assert "is being tuned all the same" in result.stdout and "overtone cancel qa-1x" in result.stdout
+
+
+def _interrupted(seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_servers_sentence_is_what_the_user_reads(service: FakeService, run: Run) -> None:
     message = "Tuned model tunedModels/gone does not exist."
     service.answers["GET /v1beta/tunedModels/gone"] = (404, {"error": {"code": 404, "message": message}})
