@@ -38,10 +38,7 @@ SOURCE_FOLDER = "source"
 
 
 class JobLost(Exception):
-    """The job is no longer this worker's:
-
-    it was rescued after a silence, or its model was deleted. Drop it.
-    """
+    """The job is no longer this worker's: it was rescued, or its model was deleted. Drop it."""
 
 
 class Verdict(Enum):
@@ -90,10 +87,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Stopped at the owner's wish;
-
-    with a digest when at least one step was finished and its adapter saved.
-    """
+    """Stopped at the owner's wish; with a digest when a step was finished and its adapter saved."""
 
     adapter_digest: str | None = None
 

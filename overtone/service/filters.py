@@ -1,5 +1,4 @@
-"""The filter of tunedModels.list: words to be found in a model's name or description, and whose models to
-show.
+"""The filter of tunedModels.list: words to find in a name or description, and whose models to show.
 
 Terms are joined by AND; how Google combines them is not documented.
 """

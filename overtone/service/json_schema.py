@@ -1,6 +1,4 @@
-"""The API's response schema (a subset of OpenAPI 3.0) as JSON schema, which constrained decoding
-understands.
-"""
+"""The API's response schema (a subset of OpenAPI 3.0) as JSON schema, for constrained decoding."""
 
 from __future__ import annotations
 
@@ -38,10 +36,7 @@ def _convert(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _properties(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the properties in the order that propertyOrdering asks for;
-
-    the model writes them in that order.
-    """
+    """Return the properties as propertyOrdering asks for; the model writes them in that order."""
     properties = schema["properties"]
     order = [name for name in schema.get("propertyOrdering", ()) if name in properties]
     rest = [name for name in properties if name not in order]

@@ -20,7 +20,7 @@ from overtone.service import filters, resources, rules
 from overtone.service.access import Caller, Role
 from overtone.service.chats import Chats
 from overtone.service.examples_file import save_examples
-from overtone.service.targets import Targets
+from overtone.service.targets import Targets, no_model
 from overtone.store.tables import TunedModelRow
 from overtone.wire import messages as m
 from overtone.wire.names import format_tuned_model, is_tuned_model, parse_tuned_model, shown
@@ -101,15 +101,13 @@ class ModelService:
         return resources.to_operation(row)
 
     def update_tuned_model(self, request: m.UpdateTunedModelRequest, caller: Caller) -> m.TunedModel:
-        """Change the writable fields that the mask names (AIP-134), or that the message sets without a
-        mask.
-        """
+        """Change the writable fields that the mask names (AIP-134); without a mask, those that are set."""
         given = request.tuned_model
         row = self.store.get_tuned_model(parse_tuned_model(given.name))
         self.access.require(caller, Role.WRITER, row)
         chosen = rules.masked(request.update_mask.paths, given)
         rules.check_display_name(given.display_name if "display_name" in chosen else "")
-        rules.check_generation_defaults(given)
+        rules.check_generation_defaults(given, chosen)
         changes = {name: self._new_value(name, given, row) for name in chosen}
         row = self.store.update_tuned_model(row.uid, changes)
         return resources.to_tuned_model(row, self.store.list_snapshots(row.operation_id))
@@ -135,7 +133,10 @@ class ModelService:
             )
         if is_tuned_model(name):
             return self._tuned_source(name, caller)
-        return Source(self.targets.get_card(name, "createTunedModel"), name)
+        card = self.targets.get_card(name, "createTunedModel")
+        if "createTunedModel" not in card.supported_generation_methods:
+            raise no_model(name, "createTunedModel")
+        return Source(card, name)
 
     def _tuned_source(self, name: str, caller: Caller) -> Source:
         row = self.store.get_tuned_model(parse_tuned_model(name))
@@ -214,10 +215,7 @@ def _new_model(given: m.TunedModel, source: Source, now: datetime) -> dict[str, 
 
 
 def _link_adapter(adapter: Path, source: Path) -> None:
-    """Give the child its own copy of the parent's adapter, which never changes:
-
-    links where the disk has them.
-    """
+    """Give the child its own copy of the parent's adapter: links, for an adapter's files never change."""
     try:
         shutil.copytree(adapter, source, copy_function=_link_or_copy)
     except FileNotFoundError:

@@ -1,5 +1,4 @@
-"""The checks that need nothing but the request: pure functions whose errors name the field, its value and the
-limit.
+"""Checks that need nothing but the request: pure functions whose errors name field, value and limit.
 
 What a limit is comes from the base model's card; the aliases of the hosted service carry the documented ones.
 """
@@ -91,14 +90,14 @@ def check_display_name(display_name: str) -> None:
         )
 
 
-def check_generation_defaults(tuned_model: m.TunedModel) -> None:
-    """Raise unless the stored temperature, top_p and top_k make sense; absent ones do."""
-    if "temperature" in tuned_model:
-        check_range("tuned_model.temperature", tuned_model.temperature, 0, 1)
-    if "top_p" in tuned_model:
-        check_range("tuned_model.top_p", tuned_model.top_p, 0, 1)
-    if "top_k" in tuned_model and tuned_model.top_k < 1:
-        raise refuse("tuned_model.top_k", f"is {tuned_model.top_k}; it must be at least 1.")
+def check_generation_defaults(tuned_model: m.TunedModel, chosen: Sequence[str] = WRITABLE) -> None:
+    """Raise unless temperature, top_p and top_k make sense, as far as they are chosen; absent ones do."""
+    given = {name: getattr(tuned_model, name) for name in chosen if name in tuned_model}
+    for name in ("temperature", "top_p"):
+        if name in given:
+            check_range(f"tuned_model.{name}", given[name], 0, 1)
+    if given.get("top_k", 1) < 1:
+        raise refuse("tuned_model.top_k", f"is {given['top_k']}; it must be at least 1.")
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
@@ -108,8 +107,7 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
 
 
 def resolve_hyperparameters(given: Any, card: Card, num_examples: int) -> Hyperparameters:
-    """Return the hyperparameters to tune with: the given ones to the letter, the card's defaults for the
-    rest.
+    """Return the hyperparameters to tune with: the given ones to the letter, else the card's defaults.
 
     `given` is the plain protobuf message, whose oneof tells which learning rate was set.
     """

@@ -38,8 +38,7 @@ class Targets:
         return card
 
     def card_of(self, row: TunedModelRow) -> Card:
-        """Return the card that a tuned model goes by: the limits of the name it was made under, on its own
-        base.
+        """Return a tuned model's card: the limits of the name it was made under, on its own base.
 
         An alias may point to another base by now; the adapter fits only the one it was tuned on.
         """

@@ -38,8 +38,5 @@ def shared_with_everyone() -> ColumnElement[bool]:
 
 
 def _given(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition that a tuned model has such a permission;
-
-    asked model by model, so that a page ends early.
-    """
+    """The condition that a tuned model has such a permission, asked row by row: so a page ends early."""
     return exists().where(permissions.c.tuned_model_uid == tuned_models.c.uid, *conditions)

@@ -18,9 +18,7 @@ POSITION_BYTES = 8
 
 @dataclass(frozen=True)
 class Pager:
-    """Makes and reads the tokens of one kind of question, such as ("tunedModels", "owner:me",
-    "a@example.com").
-    """
+    """Makes and reads the tokens of one kind of question: ("tunedModels", "owner:me", "a@example.com")."""
 
     secret: bytes
     question: tuple[str, ...]

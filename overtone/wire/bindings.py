@@ -1,7 +1,4 @@
-"""The table unrolled:
-
-one binding for each path of each method, with what the documents about the API say of it.
-"""
+"""The table unrolled: a binding for each path of each method, with what documents about the API say of it."""
 
 from __future__ import annotations
 

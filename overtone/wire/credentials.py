@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """Keys as they came; empty text where there is none. `project` is the x-goog-user-project header;
-    `host` and `origin` are those of HTTP."""
+    """Keys as they came; empty text where there is none.
+
+    `project` is the x-goog-user-project header; `host` and `origin` are those of HTTP.
+    """
 
     key: str = ""
     bearer: str = ""

@@ -1,6 +1,4 @@
-"""Google's description of a REST API (developers.google.com/discovery/v1/reference/apis), made from the
-table.
-"""
+"""Google's description of a REST API (developers.google.com/discovery), made from the table."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ Streaming = Callable[[Message, Any], AsyncIterator[Message]]
 
 
 def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
-    """Return the servicer's method for this row, as a coroutine function or an asynchronous generator
-    function.
+    """Return the servicer's method for this row: a coroutine function or an asynchronous generator's.
 
     Raises KeyError or AttributeError when the table promises what no servicer has: at start, not at a call.
     """

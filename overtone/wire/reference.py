@@ -1,5 +1,4 @@
-"""What the API offers, said three ways from the one table: Google's discovery document, OpenAPI and a page
-to read.
+"""What the API offers, said three ways from one table: discovery document, OpenAPI, a page to read.
 
 A method that exists only to say that it is not supported is in none of them.
 """

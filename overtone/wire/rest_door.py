@@ -1,5 +1,4 @@
-"""The REST door: Google's HTTP/JSON form of every row in the table, under every version, as one Starlette
-app.
+"""The REST door: Google's HTTP/JSON form of every row in the table, as one Starlette app.
 
 Knows paths, query parameters, bodies and the shape of errors; no rule of any method. Whatever goes wrong,
 unknown paths included, comes out as {"error": {"code", "message", "status", "details"}}.

@@ -1,5 +1,4 @@
-"""Google's path templates (google/api/http.proto), as far as the Gemini API uses them, turned into
-Starlette's.
+"""Google's path templates (google/api/http.proto), as far as the Gemini API uses them, for Starlette.
 
 `{name=tunedModels/*}:generateContent` becomes `/tunedModels/{name__0:id}:generateContent`; `bind` puts what
 the stars caught back together: {"name": "tunedModels/x"}. A star is one path segment without a colon,

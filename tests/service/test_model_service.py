@@ -288,3 +288,10 @@ def test_an_update_leaves_the_time_of_tuning_alone(client: Any) -> None:
     create(client)
     before = client.get("/v1/tunedModels/a").json()["updateTime"]
     assert client.patch("/v1/tunedModels/a", json={"description": "d"}).json()["updateTime"] == before
+
+
+def test_a_field_outside_the_mask_is_not_even_looked_at(client: Any) -> None:
+    create(client)
+    body = {"temperature": 7, "description": "d"}
+    assert client.patch("/v1/tunedModels/a?updateMask=description", json=body).status_code == 200
+    assert client.patch("/v1/tunedModels/a?updateMask=temperature", json=body).status_code == 400
