@@ -39,12 +39,13 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 READY = """\
 Overtone is ready at {url}; it keeps everything in {data}
-  curl                 curl "{url}/v1beta/models?key=any"
-  google-generativeai  genai.configure(api_key="any", transport="rest",
+  curl                 curl "{url}/v1beta/models?key=KEY"
+  google-generativeai  genai.configure(api_key="KEY", transport="rest",
                            client_options={{"api_endpoint": "{url}"}})
   google-genai         GOOGLE_GEMINI_BASE_URL={url}, or
-                       genai.Client(api_key="any", http_options={{"base_url": "{url}"}})
+                       genai.Client(api_key="KEY", http_options={{"base_url": "{url}"}})
   gRPC                 {grpc}
+  KEY                  anything, until there are keys: overtone keys create --user EMAIL
 Ctrl-C stops it."""
 
 
