@@ -29,7 +29,7 @@ def test_python_block_runs_as_printed(text, service, tls_service, tmp_path: Path
     program = tmp_path / "block.py"
     program.write_text(text.replace("http://localhost:8080", service.url))
     roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tls_service.certificate)} if tls else {}
-    assert run([python_in(environment), program], **roots).strip()
+    assert run([python_in(environment), program], **roots)  # a random base may well answer with a space
 
 
 def test_curl_block_runs_as_printed(service, tmp_path: Path):
