@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -54,6 +56,7 @@ HYPERPARAMETERS = {"batch_size": 2, "learning_rate": 0.001, "epoch_count": 5}
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 40.0
 MAX_ANSWER_TOKENS = 32
 ANSWER_CHARS, ANSWER_WIDTH = 72, 40
+TERMINATED = 128 + signal.SIGTERM
 LOG_CHARS = 8_000  # of the service's log, when the story ends badly
 
 
@@ -70,6 +73,7 @@ def demo(data: Path | None) -> None:
     from overtone.cli.client import Client
     from overtone.cli.serve import pull_if_missing
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was made is cleared away
     settings = load_settings(data=data)
     console = Console(highlight=False)
     console.print("[bold]Overtone[/bold]: the Gemini API's tuning tutorial, on this machine.\n")

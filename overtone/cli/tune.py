@@ -65,7 +65,7 @@ def tune(
         ),
     }
     tuned_model = _given(
-        display_name=file.stem[:MAX_NAME_CHARS] if display_name is None else display_name,
+        display_name=_name_after(file) if display_name is None else display_name,
         description=description,
         tuning_task=tuning_task,
         **_source(base or f"models/{load_settings().base}"),
@@ -78,6 +78,10 @@ def tune(
     with leaving_is_fine(name):
         follow(client, operation)
     click.echo(f"{name} is ready. Ask it:\n  overtone generate {short(name)} 'your text'")
+
+
+def _name_after(file: Path) -> str | None:
+    return None if str(file) == "-" else file.stem[:MAX_NAME_CHARS]
 
 
 def _given(**values: Any) -> dict[str, Any]:

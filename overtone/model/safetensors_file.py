@@ -1,5 +1,4 @@
-"""Writing safetensors files tensor by tensor, so that a base larger than the memory can be converted and
-joined.
+"""Writing safetensors files tensor by tensor: a base may be larger than the memory.
 
 The format (https://github.com/huggingface/safetensors#format): eight bytes of header length, a JSON header
 with each tensor's dtype, shape and place, then the bytes. The library's own writer wants every tensor in
@@ -19,18 +18,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 DTYPES = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}
-ITEM_BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "F32": 4,
-    "I32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "U8": 1,
-    "I8": 1,
-    "BOOL": 1,
-}
 COPY_BYTES = 16 << 20
 
 
@@ -41,27 +28,21 @@ class Entry:
     name: str
     dtype: str
     shape: tuple[int, ...]
+    num_bytes: int
     write: Callable[[BinaryIO], None]
 
     @property
     def num_elements(self) -> int:
         return math.prod(self.shape)
 
-    @property
-    def num_bytes(self) -> int:
-        return self.num_elements * ITEM_BYTES[self.dtype]
-
 
 def array_entry(
     name: str, dtype: type[np.generic], shape: Sequence[int], make: Callable[[], np.ndarray]
 ) -> Entry:
     """Return an entry for a numpy array that is made only when its turn comes."""
-    return Entry(
-        name,
-        DTYPES[np.dtype(dtype).name],
-        tuple(int(size) for size in shape),
-        lambda file: _write_array(file, make(), np.dtype(dtype)),
-    )
+    kind, sizes = np.dtype(dtype), tuple(int(size) for size in shape)
+    num_bytes = math.prod(sizes) * kind.itemsize
+    return Entry(name, DTYPES[kind.name], sizes, num_bytes, lambda file: _write_array(file, make(), kind))
 
 
 def list_entries(path: Path) -> list[Entry]:
@@ -115,7 +96,11 @@ def _write_array(file: BinaryIO, array: np.ndarray, dtype: np.dtype) -> None:
 def _file_entry(path: Path, start: int, name: str, spec: dict[str, Any]) -> Entry:
     begin, end = spec["data_offsets"]
     return Entry(
-        name, spec["dtype"], tuple(spec["shape"]), lambda file: _copy(path, file, start + begin, end - begin)
+        name,
+        spec["dtype"],
+        tuple(spec["shape"]),
+        end - begin,
+        lambda file: _copy(path, file, start + begin, end - begin),
     )
 
 
