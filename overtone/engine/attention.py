@@ -53,13 +53,13 @@ class PagedAttention:
         """softmax(scale · q kᵀ) v with grouped heads; a query sees ages 0 … window - 1."""
         config, num_groups = self._config, k_NGK.shape[1]
         q_GRCK = q_CHK.view(len(q_CHK), num_groups, -1, q_CHK.shape[-1]).permute(1, 2, 0, 3)
-        scores_GRCN = torch.einsum("grck,ngk->grcn", q_GRCK, k_NGK.to(q_CHK.dtype)) * config.scale
+        scores_GRCN = torch.einsum("grck,ngk->grcn", q_GRCK.float(), k_NGK.float()) * config.scale
         if config.attn_softcap is not None:
             scores_GRCN = config.attn_softcap * torch.tanh(scores_GRCN / config.attn_softcap)
         window = config.windows[layer]
         hidden_CN = ages_CN < 0 if window is None else (ages_CN < 0) | (ages_CN >= window)
         weights_GRCN = scores_GRCN.masked_fill(hidden_CN, -torch.inf).softmax(-1)
-        return torch.einsum("grcn,ngk->cgrk", weights_GRCN, v_NGK.to(q_CHK.dtype)).reshape(q_CHK.shape)
+        return torch.einsum("grcn,ngk->cgrk", weights_GRCN, v_NGK.float()).reshape(q_CHK.shape)
 
     def _places_of(self, chunk: Chunk) -> Tensor:
         blocks = torch.tensor(chunk.sequence.blocks, device=self._device)

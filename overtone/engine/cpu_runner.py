@@ -22,26 +22,40 @@ from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
+from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
 from overtone.model.lora import FUSED_TARGETS, target_sizes
-from overtone.model.quant import GROUP, BlockFile
+from overtone.model.quant import GROUP, TILE, BlockFile, Tiles, quantise_q8
 
 Array = np.ndarray[Any, Any]
 
 
 def is_supported(base_folder: Path) -> bool:
-    """Whether this runner can serve a base: plain Llama layers, tied head, blocks in its folder."""
+    """Whether this runner can serve a base: Llama's layers without biases, tied head, sizes in whole groups."""
     config = DecoderConfig.load(base_folder)
+    floats = WeightFile(base_folder, config, torch.float32, "cpu")
     sizes = {config.width, config.head_size, config.inner_size}
     return (
-        (base_folder / "blocks.safetensors").exists()
-        and config.family == FAMILIES["llama"]
+        config.family == FAMILIES["llama"]
         and config.tied
         and not any(config.windows)
         and all(size % GROUP == 0 for size in sizes)
+        and config.vocab_size % TILE == 0
+        and not any(floats.has_bias(0, name) for name in PROJECTIONS)
         and len(config.ropes[0].inv_freq) * 2 == config.head_size
     )
+
+
+class RoundedFile:
+    """model.safetensors of a base that came without blocks, rounded to 8 bits: read as BlockFile is."""
+
+    def __init__(self, floats: WeightFile):
+        self._floats = floats
+
+    def load(self, *names: str) -> Tiles:
+        """Return matrices, their rows stacked, as tiles."""
+        return quantise_q8(torch.cat([self._floats.get(name) for name in names]).numpy())
 
 
 class Team:
@@ -174,7 +188,9 @@ class CpuRunner:
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
     """Pack a base's blocks into tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
-    blocks, floats = BlockFile(base_folder), WeightFile(base_folder, config, torch.float32, "cpu")
+    floats = WeightFile(base_folder, config, torch.float32, "cpu")
+    has_blocks = (base_folder / "blocks.safetensors").exists()
+    blocks = BlockFile(base_folder) if has_blocks else RoundedFile(floats)
 
     def stacked(*parts: str) -> Array:
         layers = [[f"model.layers.{n}.{part}.weight" for part in parts] for n in range(config.num_layers)]

@@ -42,15 +42,22 @@ class Runner(Protocol):
         """Compute the chunks, each through its slot; return the logits of those that are the last."""
 
 
-def open_runner(base_folder: Path, device: str, max_rows: int, num_threads: int = 0) -> Runner:
-    """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step."""
+def open_runner(
+    base_folder: Path, device: str, max_rows: int, num_threads: int = 0, weights: str = "auto"
+) -> Runner:
+    """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step.
+
+    `weights` is auto (a base's own blocks or 8 bits where the processor's kernels know the model, else float32
+    there and bfloat16 on a GPU), float32 or bfloat16.
+    """
     chosen = choose_device(device)
-    if chosen.type == "cpu":
+    if chosen.type == "cpu" and weights == "auto":
         from overtone.engine import cpu_runner  # compiles its kernels: only where they are used
 
         if cpu_runner.is_supported(base_folder):
             return cpu_runner.CpuRunner(base_folder, max_rows, num_threads=num_threads)
-    return TorchRunner(base_folder, chosen)
+    plain = "float32" if chosen.type == "cpu" else "bfloat16"
+    return TorchRunner(base_folder, chosen, dtype=getattr(torch, plain if weights == "auto" else weights))
 
 
 class TorchRunner:
@@ -58,20 +65,24 @@ class TorchRunner:
 
     block_size = 16
 
-    def __init__(self, base_folder: Path, device: torch.device, num_tokens: int = NUM_TOKENS):
+    def __init__(
+        self,
+        base_folder: Path,
+        device: torch.device,
+        num_tokens: int = NUM_TOKENS,
+        dtype: torch.dtype = torch.float32,
+    ):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
-        self.device = device
-        self.decoder = Decoder.load(base_folder, torch.float32, self.device)
+        self.device, self.dtype = device, dtype
+        self.decoder = Decoder.load(base_folder, dtype, device)
         self.config = self.decoder.config
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
         self._bank = AdapterBank()
-        self._attention = PagedAttention(
-            self.config, self.num_blocks, self.block_size, torch.float32, self.device
-        )
+        self._attention = PagedAttention(self.config, self.num_blocks, self.block_size, dtype, device)
 
     def prepare(self, adapter: Adapter) -> Pairs:
         """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
-        return fuse(adapter, self.config, torch.float32, self.device)
+        return fuse(adapter, self.config, self.dtype, self.device)
 
     def install(self, slot: int, pairs: Pairs) -> None:
         """Put a prepared adapter into a slot."""

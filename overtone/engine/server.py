@@ -106,7 +106,9 @@ class EngineServicer:
     def _load(self) -> Engine:
         settings, chat = self._settings, Chat(self._base_folder)
         limits = Limits(max_waiting=settings.max_queue)
-        runner = open_runner(self._base_folder, settings.device, limits.max_rows, settings.threads)
+        runner = open_runner(
+            self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights
+        )
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
         words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
         engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)

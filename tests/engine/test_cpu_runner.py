@@ -1,5 +1,6 @@
 """The compiled kernels against the plain runner in float32, and a row against itself in company."""
 
+import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from overtone.engine.cpu_runner import CpuRunner
-from overtone.engine.runner import Runner, TorchRunner
+from overtone.engine.runner import Runner, TorchRunner, open_runner
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk, Sequence
 from tests.engine.conftest import random_adapter
@@ -87,3 +88,21 @@ def test_rows_are_summed_up_as_torch_does(fast: Runner) -> None:
     expected = Logits.of(logits.rows)
     assert logits.likeliest == expected.likeliest
     assert logits.log_totals == pytest.approx(expected.log_totals, abs=1e-5)
+
+
+def test_a_base_without_blocks_is_served_at_8_bits(base: Path, plain: Runner, tmp_path: Path) -> None:
+    folder = shutil.copytree(base, tmp_path / "floats")
+    (folder / "blocks.safetensors").unlink()
+    rounded = open_runner(folder, "cpu", max_rows=64)
+    assert isinstance(rounded, CpuRunner)
+    torch.testing.assert_close(
+        read(rounded, TEXTS, [0, 0, 0]), read(plain, TEXTS, [0, 0, 0]), atol=0.1, rtol=0
+    )
+
+
+def test_the_setting_chooses_float_weights(base: Path, plain: Runner) -> None:
+    runner = open_runner(base, "cpu", max_rows=64, weights="bfloat16")
+    assert isinstance(runner, TorchRunner)
+    torch.testing.assert_close(
+        read(runner, TEXTS, [0, 0, 0]), read(plain, TEXTS, [0, 0, 0]), atol=0.2, rtol=0
+    )
