@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("overtone")
 
+TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
 FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
@@ -127,6 +129,7 @@ def run_trainer(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    os.nice(TRAINER_NICENESS)
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
     store = Store(settings.database_url, settings.tuned)
     trainer.run(settings, Queue(store), base_folder, stop)
