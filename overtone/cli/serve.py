@@ -35,7 +35,7 @@ PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in wh
 
 # OpenMP threads wait for one another by spinning unless told to sleep. The engine and the trainer share the
 # cores, and two that spin there slow each other down twenty times (docs/log.md, 2026-11-22).
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+PATIENT_THREADS = {"GOMP_SPINCOUNT": "5000"}
 
 READY = """\
 Overtone is ready at {url}; it keeps everything in {data}
