@@ -33,8 +33,8 @@ RETRY_S = 0.2
 TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
 
-# OpenMP threads wait for one another by spinning unless told to sleep. The engine and the trainer share the
-# cores, and two that spin there slow each other down twenty times (docs/log.md, 2026-11-22).
+# OpenMP's threads wait for one another by spinning. Too long, and two processes on the same cores slow each other
+# down twentyfold; not at all, and a training step takes 1.6 times as long (docs/log.md, 2026-11-22).
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "5000"}
 
 READY = """\
