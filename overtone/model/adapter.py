@@ -22,6 +22,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from overtone.disk import sync_folder
 from overtone.errors import OvertoneError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -66,7 +67,7 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
     _write(partial / WEIGHTS, weights)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     return hashlib.sha256(weights).hexdigest()
 
 
@@ -168,11 +169,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from overtone.disk import sync_folder
+
 
 @contextmanager
 def lock(bases: Path, base_id: str) -> Iterator[None]:
@@ -37,7 +39,7 @@ def install(bases: Path, base_id: str) -> Iterator[Path]:
         yield partial
         _sync(partial)
         _swap(partial, bases / base_id)
-        _sync_folder(bases)
+        sync_folder(bases)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -54,12 +56,4 @@ def _sync(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder)

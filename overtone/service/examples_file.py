@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from overtone.disk import sync_folder
 from overtone.service.rules import Example
 
 EXAMPLES_FILE = "examples.jsonl"
@@ -21,13 +22,5 @@ def save_examples(folder: Path, examples: Sequence[Example]) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(folder)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder)
+    sync_folder(folder.parent)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import safetensors.torch
 
+from overtone.disk import sync_folder
 from overtone.train.tuning import Progress
 
 KEEP = 2
@@ -33,7 +34,7 @@ def save_checkpoint(folder: Path, progress: Progress) -> Path:
     try:
         _write(partial, progress)
         partial.rename(path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
@@ -123,11 +124,3 @@ def _read(path: Path) -> Progress | None:
     if state["format"] != FORMAT:
         return None
     return Progress(state["step"], state["rate_factor"], **safetensors.torch.load(image))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
