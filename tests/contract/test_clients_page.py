@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.contract.environments import ROOT, node_folder, python_in, run
+from tests.serving import Service
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +25,12 @@ def one_block(language: str) -> str:
     return text
 
 
+def count_active(service: Service) -> int:
+    verify = ssl.create_default_context(cafile=service.certificate) if service.certificate else True
+    reply = httpx.get(f"{service.url}/v1beta/tunedModels?pageSize=1000", verify=verify).raise_for_status()
+    return sum(model["state"] == "ACTIVE" for model in reply.json().get("tunedModels", []))
+
+
 @pytest.mark.parametrize("text", PYTHON_BLOCKS, ids=[text.splitlines()[0][2:] for text in PYTHON_BLOCKS])
 def test_python_block_runs_as_printed(text, service, tls_service, tmp_path: Path):
     environment, _, tls = text.splitlines()[0].removeprefix("# environment: ").partition(", ")
@@ -29,7 +38,10 @@ def test_python_block_runs_as_printed(text, service, tls_service, tmp_path: Path
     program = tmp_path / "block.py"
     program.write_text(text.replace("http://localhost:8080", service.url))
     roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(tls_service.certificate)} if tls else {}
-    assert run([python_in(environment), program], **roots)  # a random base may well answer with a space
+    asked = tls_service if tls else service
+    made_before = count_active(asked)
+    run([python_in(environment), program], **roots)  # ends with 0, or fails; a random base may answer a space
+    assert count_active(asked) == made_before + 1
 
 
 def test_curl_block_runs_as_printed(service, tmp_path: Path):
