@@ -20,6 +20,7 @@ from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig
+from overtone.model.device import choose_device
 
 NUM_TOKENS = 16384  # places in the cache, where the context is not longer
 
@@ -110,13 +111,6 @@ class TorchRunner:
 
     def _tensor(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self.device)
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device that a setting names; auto takes the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _last_rows(chunks: Sequence[Chunk]) -> list[int]:

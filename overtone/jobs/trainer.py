@@ -30,6 +30,7 @@ from overtone.jobs.running_job import RunningJob, TuningFailed, begin
 from overtone.jobs.turns import choose, join
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
+from overtone.model.device import choose_device
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.tuning import Step
 
@@ -64,10 +65,6 @@ def _work_if_possible(trainer: Trainer) -> bool:
     except ApiError as error:
         log.warning("The database does not answer: %s", error)
         return False
-
-
-def choose_device(name: str) -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
