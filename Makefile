@@ -13,7 +13,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet -c constraints.txt torch==2.13.0
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(PY) -m overtone.engine.kernels   # compiled here and now, or else by the first engine that starts
+	$(PY) -m overtone.engine.kernels   # compiled here and now, or else by whoever needs them first
+	$(PY) -m overtone.train.kernels
 	touch $@
 
 # Google's published clients, old and new, each in an environment of its own for tests/contract.

@@ -7,10 +7,8 @@ text and adapter, so an answer is the same alone and in company, in whatever chu
 from __future__ import annotations
 
 import os
-import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Semaphore, Thread
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from overtone.engine.kernels import llama
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
+from overtone.kernels.team import Team
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
@@ -56,38 +55,6 @@ class RoundedFile:
     def load(self, *names: str) -> Tiles:
         """Return matrices, their rows stacked, as tiles."""
         return quantise_q8(torch.cat([self._floats.get(name) for name in names]).numpy())
-
-
-class Team:
-    """Threads that run one compiled function together, the caller among them."""
-
-    LAG = 2  # calls that a helper may be behind: it finds their work done and passes through
-
-    def __init__(self, num_threads: int):
-        self.num_threads = num_threads
-        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...]]] = []
-        self._places: list[Semaphore] = []
-        for number in range(1, num_threads):
-            self._inboxes.append(queue.SimpleQueue())
-            self._places.append(Semaphore(self.LAG))
-            Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
-
-    def run(self, function: Callable[..., None], *arguments: Any, memory: object) -> None:
-        """Call function(thread, *arguments) in every thread; return when the caller's own call is through.
-
-        A helper may come late; `memory` is kept until it is through as well.
-        """
-        for inbox, place in zip(self._inboxes, self._places, strict=True):
-            place.acquire()
-            inbox.put((function, arguments, memory))
-        function(0, *arguments)
-
-    def _serve(self, number: int) -> None:
-        while True:
-            function, arguments, memory = self._inboxes[number - 1].get()
-            function(number, *arguments)
-            del memory
-            self._places[number - 1].release()
 
 
 class CpuRunner:

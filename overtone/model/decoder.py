@@ -48,7 +48,7 @@ class Layer:
     )  # before_attention, …, q_norm, k_norm where they exist
 
 
-@dataclass
+@dataclass(eq=False)
 class Decoder:
     """A model's weights and its forward. Fused orders: qkv rows are q, k, v; gate_up rows are gate, up."""
 

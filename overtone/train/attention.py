@@ -29,6 +29,14 @@ SMALL_SCORES = 1 << 12  # groups of pieces smaller than this are never worth spl
 
 
 @dataclass(frozen=True)
+class Text:
+    """Neighbouring rows, each of which sees some shared rows before them and its own up to itself."""
+
+    shared: range
+    own: range
+
+
+@dataclass(frozen=True)
 class Piece:
     """Neighbouring queries, and their document's keys: shared ones, then its own up to the last query."""
 
@@ -36,12 +44,13 @@ class Piece:
     keys: tuple[int, ...]
 
     @classmethod
-    def cut(cls, shared: range, own: range) -> list[Piece]:
-        """Cut a document whose own tokens follow `shared` ones into pieces."""
+    def cut(cls, text: Text) -> list[Piece]:
+        """Cut a text into pieces."""
+        own = text.own
         starts = range(own.start, own.stop, MAX_QUERIES)
         ends = (min(start + MAX_QUERIES, own.stop) for start in starts)
         return [
-            cls(range(start, end), (*shared, *range(own.start, end)))
+            cls(range(start, end), (*text.shared, *range(own.start, end)))
             for start, end in zip(starts, ends, strict=True)
         ]
 
@@ -159,6 +168,19 @@ class Spans(Group):
 
     def add_keys(self, x_BGSK: Tensor, out_TGK: Tensor) -> None:
         out_TGK.index_add_(0, self.key_BS.flatten(), x_BGSK.transpose(1, 2).flatten(0, 1))
+
+
+def group_texts(slots: Sequence[tuple[slice, Sequence[Text]]]) -> list[Group]:
+    """Make each slot of few rows one block, and put the others' pieces together by size."""
+    blocks: list[Group] = []
+    rest: list[Piece] = []
+    for rows, texts in slots:
+        pieces = [piece for text in texts for piece in Piece.cut(text)]
+        if rows.stop - rows.start <= BLOCK_ROWS:
+            blocks.append(Block.of(pieces, rows))
+        else:
+            rest += pieces
+    return [*blocks, *group_pieces(rest)]
 
 
 def group_pieces(pieces: Sequence[Piece]) -> list[Spans]:

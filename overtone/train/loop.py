@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from overtone.model.decoder import Decoder, Project
 from overtone.model.lora import Slot, project_with
+from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
 from overtone.train.data import Document
 from overtone.train.loss import output_loss
@@ -79,6 +80,8 @@ def token_bytes(decoder: Decoder) -> int:
 def _backward(decoder: Decoder, tunings: Sequence[Tuning], packed: Pack, weight_N: Tensor) -> Tensor:
     """Run one pass forward and backward; return every output token's share of its batch's loss."""
     slots = [Slot(tunings[slot].lora, rows, packed.kept_rows[slot]) for slot, rows in packed.rows.items()]
+    if compiled_pass.can_run(decoder, packed, slots):
+        return compiled_pass.of(decoder).run(packed, slots, weight_N)
     project = project_with(decoder, slots)
     hidden_ND = _forward(decoder, packed, project)
     total, terms_N = output_loss(decoder, hidden_ND, packed.targets_N, weight_N)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from overtone.train import attention
-from overtone.train.attention import Block, Group, Piece, group_pieces
+from overtone.train.attention import Group, Text, group_texts
 from overtone.train.data import Document
 
 MIN_PREFIX = 4  # a shorter common beginning is not worth its bookkeeping
@@ -29,15 +29,20 @@ class Pack:
     positions_T: Tensor
     rows: dict[int, slice]  # slot → its tokens
     kept_rows: dict[int, slice]  # slot → its tokens among those of keep_N
-    groups: list[Group]  # who attends to whom
+    texts: dict[int, list[Text]]  # slot → who attends to whom
     keep_N: Tensor  # the rows that predict an output token
     targets_N: Tensor  # the tokens to be predicted
     slot_N: Tensor  # whose they are
 
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Who attends to whom, as batched products."""
+        groups = group_texts([(self.rows[slot], texts) for slot, texts in self.texts.items()])
+        return [group.to(self.ids_T.device) for group in groups]
+
     def to(self, device: torch.device) -> Pack:
         return Pack(
-            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows,
-            [group.to(device) for group in self.groups],
+            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows, self.texts,
             self.keep_N.to(device), self.targets_N.to(device), self.slot_N.to(device),
         )  # fmt: skip
 
@@ -68,43 +73,39 @@ class _Layout:
         self.positions: list[int] = []
         self.rows: dict[int, slice] = {}
         self.kept_rows: dict[int, slice] = {}
-        self.blocks: list[Group] = []
-        self.pieces: list[Piece] = []
+        self.texts: dict[int, list[Text]] = {}
         self.keep: list[int] = []
         self.targets: list[int] = []
         self.slots: list[int] = []
 
     def add_slot(self, slot: int, documents: Sequence[Document]) -> None:
         begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
-        num_pieces = len(self.pieces)
+        self.texts[slot] = []
         if num_shared:
-            self._add_text(documents[0].ids[:num_shared], range(0))
+            self._add_text(slot, documents[0].ids[:num_shared], range(0))
         shared = range(begin, begin + num_shared)
         for document in documents:
             self._add_document(slot, document, shared)
         self.rows[slot] = slice(begin, len(self.ids))
         self.kept_rows[slot] = slice(begin_kept, len(self.keep))
-        if len(self.ids) - begin <= attention.BLOCK_ROWS:
-            self.blocks.append(Block.of(self.pieces[num_pieces:], self.rows[slot]))
-            del self.pieces[num_pieces:]
 
     def _add_document(self, slot: int, document: Document, shared: range) -> None:
         """Add a document without the tokens that are shared, and without its last, which predicts nothing."""
         begin = len(self.ids) - len(shared)
-        self._add_text(document.ids[len(shared) : -1], shared)
+        self._add_text(slot, document.ids[len(shared) : -1], shared)
         self.keep += range(begin + document.num_prompt - 1, begin + len(document.ids) - 1)
         self.targets += document.ids[document.num_prompt :]
         self.slots += [slot] * document.num_output
 
-    def _add_text(self, ids: Sequence[int], shared: range) -> None:
+    def _add_text(self, slot: int, ids: Sequence[int], shared: range) -> None:
         own = range(len(self.ids), len(self.ids) + len(ids))
         self.ids += ids
         self.positions += range(len(shared), len(shared) + len(ids))
-        self.pieces += Piece.cut(shared, own)
+        self.texts[slot].append(Text(shared, own))
 
     def finish(self) -> Pack:
         return Pack(
             torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
-            [*self.blocks, *group_pieces(self.pieces)], torch.tensor(self.keep), torch.tensor(self.targets),
+            self.texts, torch.tensor(self.keep), torch.tensor(self.targets),
             torch.tensor(self.slots),
         )  # fmt: skip

@@ -1,11 +1,7 @@
 """A whole step of a Llama-like decoder as one compiled function that a team of threads runs together.
 
-In each phase the threads take pieces of work from a shared counter and go on when all pieces are done, so a
-thread that the system has put aside holds up nobody. Every row is computed for itself and in one fixed order:
-its numbers do not depend on the batch, the chunk or the threads. The formulas are model/decoder.py's.
-
-Memory is handed over as addresses, and functions look at it through `floats` and its like: numba compiles
-integers many times faster than tuples of arrays.
+Every row is computed for itself and in one fixed order: its numbers do not depend on the batch, the chunk or
+the threads. The formulas are model/decoder.py's.
 """
 
 from __future__ import annotations
@@ -15,36 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import carray, njit
 
-from overtone.engine.kernels.lanes import (
+from overtone.engine.kernels.tiles import PRODUCTS
+from overtone.kernels.lanes import (
     add_half,
     add_panel,
-    as_floats,
     as_shorts,
-    as_words,
     byte_at,
     clear,
     dot_half,
     half_at,
-    look,
-    power_of_two,
-    take,
     to_half,
-    yield_core,
 )  # fmt: skip
-from overtone.engine.kernels.tiles import PRODUCTS
+from overtone.kernels.memory import compiled, exp, floats, free_order, word, words
+from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
 from overtone.model.quant import GROUP, Q4, Q8, TILE
 
 Array = np.ndarray[Any, Any]
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-compiled = njit(**OPTIONS)
-free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **OPTIONS)
-"""For loops that LLVM may sum in lanes: in another order than written, but always in the same."""
-
 PANEL = 32  # outputs of an adapter's B that are computed together
 BLOCK = 16  # places in a block of the cache
 Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
-PATIENCE = 2000  # looks at a counter before the core is offered to others
 PHASES_PER_LAYER = 9
 SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
@@ -132,55 +118,6 @@ def count_phases(num_layers: int) -> int:
 
 
 @compiled
-def floats(address: int, length: int) -> Array:
-    """Look at float32 numbers."""
-    return carray(as_floats(address), (length,))
-
-
-@compiled
-def words(address: int, length: int) -> Array:
-    """Look at int64 numbers."""
-    return carray(as_words(address), (length,))
-
-
-@compiled
-def word(address: int, index: int) -> int:
-    """Return one of a row of int64 numbers."""
-    return words(address, index + 1)[index]
-
-
-@compiled
-def take_some(step: Step, phase: int, count: int) -> int:
-    """Take the next `count` pieces of a phase; return the first of them, which may lie beyond the last."""
-    return take(step.counters + 64 * phase, count)
-
-
-@compiled
-def finish_some(step: Step, phase: int, count: int) -> None:
-    """Report pieces as done."""
-    take(step.counters + 64 * phase + 8, count)
-
-
-@compiled
-def wait_until_done(step: Step, phase: int, total: int) -> None:
-    """Return when all pieces of a phase are done.
-
-    Not when all threads are here: one that the system keeps from running holds up nobody but in mid-piece.
-    """
-    looks = 0
-    while look(step.counters + 64 * phase + 8) < total:
-        looks += 1
-        if looks > PATIENCE:
-            yield_core()
-
-
-@compiled
-def piece_size(total: int, num_threads: int) -> int:
-    """Return how much to take at once: about six pieces for each thread."""
-    return max(1, total // (6 * num_threads))
-
-
-@compiled
 def multiply_rows(
     kind: int, num_rows: int, tile: int, ints: int, factors: int, y: int, num_groups: int, stride: int
 ) -> None:
@@ -255,18 +192,6 @@ def add(x: Array, y: Array) -> None:
     """x += y."""
     for i in range(len(x)):
         x[i] += y[i]
-
-
-@free_order
-def exp(x: float) -> float:
-    """e^x in float32, within two units in the last place (Cephes): a formula that LLVM runs eight wide."""
-    x = min(max(x, np.float32(-87)), np.float32(88))
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
-        p = p * r + np.float32(c)
-    return (p * r * r + r + np.float32(1)) * power_of_two(np.int32(n))
 
 
 @free_order
@@ -375,7 +300,7 @@ def project(step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
     size = piece_size(num_tiles, step.num_threads)
     num_pieces = -(-num_tiles // size)
     total = num_pieces + (num_rows if matrix.num_parts else 0)
-    piece = take_some(step, phase, 1)
+    piece = take_some(step.counters, phase, 1)
     while piece < total:
         if piece < num_pieces:
             multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles))
@@ -383,9 +308,9 @@ def project(step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
             row = piece - num_pieces
             x = matrix.x + 4 * row * matrix.num_inputs
             shrink(step, row, x, matrix.num_inputs, matrix.start, matrix.num_parts)
-        finish_some(step, phase, 1)
-        piece = take_some(step, phase, 1)
-    wait_until_done(step, phase, total)
+        finish_some(step.counters, phase, 1)
+        piece = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
@@ -413,14 +338,14 @@ def prepare_heads(model: Model, step: Step, layer: int, start: int, phase: int) 
     per_row = model.num_heads + 2 * model.num_groups
     total = step.num_rows * per_row
     size = piece_size(total, step.num_threads)
-    first = take_some(step, phase, size)
+    first = take_some(step.counters, phase, size)
     while first < total:
         last = min(first + size, total)
         for unit in range(first, last):
             prepare_head(model, step, layer, unit // per_row, unit % per_row, start)
-        finish_some(step, phase, last - first)
-        first = take_some(step, phase, size)
-    wait_until_done(step, phase, total)
+        finish_some(step.counters, phase, last - first)
+        first = take_some(step.counters, phase, size)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
@@ -428,7 +353,7 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
     """Attention for every row and head, its result rounded for the output projection: a phase."""
     size, num_heads, num_groups = model.head_size, model.num_heads, model.num_groups
     stride, total = 2 * num_groups * size, step.num_rows * num_heads
-    unit = take_some(step, phase, 1)
+    unit = take_some(step.counters, phase, 1)
     while unit < total:
         row, head = unit // num_heads, unit % num_heads
         start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
@@ -439,16 +364,16 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
         attend(q, model.k + start, model.v + start, size, stride, blocks, scores, mixed + 4 * head * size)
         first = head * size // GROUP
         round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
-        finish_some(step, phase, 1)
-        unit = take_some(step, phase, 1)
-    wait_until_done(step, phase, total)
+        finish_some(step.counters, phase, 1)
+        unit = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
 def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: int) -> None:
     """hidden += out + LoRA (not if start < 0), then normed = norm(hidden), also as integers: a phase."""
     width = model.width
-    row = take_some(step, phase, 1)
+    row = take_some(step.counters, phase, 1)
     while row < step.num_rows:
         at = 4 * row * width
         hidden = floats(step.hidden + at, width)
@@ -457,9 +382,9 @@ def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: in
             add(hidden, floats(step.out + at, width))
         normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
         round_groups(step, step.normed + at, row, width, 0, width // GROUP)
-        finish_some(step, phase, 1)
-        row = take_some(step, phase, 1)
-    wait_until_done(step, phase, step.num_rows)
+        finish_some(step.counters, phase, 1)
+        row = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, step.num_rows)
 
 
 @compiled
@@ -468,7 +393,7 @@ def activate(model: Model, step: Step, start: int, phase: int) -> None:
     inner, panels = model.inner, model.inner // PANEL
     total = step.num_rows * panels
     size = piece_size(total, step.num_threads)
-    first = take_some(step, phase, size)
+    first = take_some(step.counters, phase, size)
     while first < total:
         last = min(first + size, total)
         for unit in range(first, last):
@@ -479,15 +404,15 @@ def activate(model: Model, step: Step, start: int, phase: int) -> None:
             at = 4 * panel * PANEL
             silu_times(floats(y + at, PANEL), floats(y + 4 * inner + at, PANEL), floats(acts + at, PANEL))
             round_groups(step, acts, row, inner, panel, panel + 1)
-        finish_some(step, phase, last - first)
-        first = take_some(step, phase, size)
-    wait_until_done(step, phase, total)
+        finish_some(step.counters, phase, last - first)
+        first = take_some(step.counters, phase, size)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
 def embed_all(model: Model, step: Step, phase: int) -> None:
     """hidden = the rows' embeddings, from the 8-bit tiles: a phase."""
-    row = take_some(step, phase, 1)
+    row = take_some(step.counters, phase, 1)
     while row < step.num_rows:
         token, hidden = word(step.ids, row), floats(step.hidden + 4 * row * model.width, model.width)
         half, lane = token % TILE // 8, token % 8
@@ -497,15 +422,15 @@ def embed_all(model: Model, step: Step, phase: int) -> None:
             for i in range(GROUP):
                 weight = byte_at(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
                 hidden[group * GROUP + i] = scale * np.float32(weight)
-        finish_some(step, phase, 1)
-        row = take_some(step, phase, 1)
-    wait_until_done(step, phase, step.num_rows)
+        finish_some(step.counters, phase, 1)
+        row = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, step.num_rows)
 
 
 @compiled
 def gather_kept(model: Model, step: Step, phase: int) -> None:
     """Move the integers of the rows that want logits to the front, in order: a phase of one piece."""
-    if take_some(step, phase, 1) == 0:
+    if take_some(step.counters, phase, 1) == 0:
         width, num_factors = model.width, 2 * (model.width // GROUP)
         ints = carray(as_shorts(step.ints), (step.num_rows * width,))
         factors = floats(step.factors, step.num_rows * num_factors)
@@ -515,8 +440,8 @@ def gather_kept(model: Model, step: Step, phase: int) -> None:
                 ints[n * width + i] = ints[row * width + i]
             for i in range(num_factors):
                 factors[n * num_factors + i] = factors[row * num_factors + i]
-        finish_some(step, phase, 1)
-    wait_until_done(step, phase, 1)
+        finish_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, 1)
 
 
 @free_order
@@ -537,16 +462,16 @@ def sum_up(logits: Array) -> tuple[int, float]:
 def sum_up_all(model: Model, step: Step, phase: int) -> None:
     """`sum_up` every segment of every row of logits: a phase."""
     total, size = step.num_kept * SEGMENTS, model.vocabulary // SEGMENTS
-    unit = take_some(step, phase, 1)
+    unit = take_some(step.counters, phase, 1)
     while unit < total:
         row, segment = unit // SEGMENTS, unit % SEGMENTS
         first = segment * size
         length = size if segment < SEGMENTS - 1 else model.vocabulary - first
         best, log_sum = sum_up(floats(step.logits + 4 * (row * model.vocabulary + first), length))
         words(step.best, total)[unit], floats(step.log_sums, total)[unit] = first + best, log_sum
-        finish_some(step, phase, 1)
-        unit = take_some(step, phase, 1)
-    wait_until_done(step, phase, total)
+        finish_some(step.counters, phase, 1)
+        unit = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled

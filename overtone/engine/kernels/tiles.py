@@ -19,43 +19,26 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from overtone.kernels.emit import (
+    F32,
+    FLOATS_8,
+    HALFS_8,
+    I8,
+    I16,
+    I32,
+    I64,
+    INTS_8,
+    LANES,
+    fused_add,
+    load,
+    spread,
+    store,
+)  # fmt: skip
 from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
 
 HAS_AVX2 = get_host_cpu_features().get("avx2", False)
-LANES = 8
 HALVES = TILE // LANES
-I8, I16, I32, I64, F16, F32 = (*map(ir.IntType, (8, 16, 32, 64)), ir.HalfType(), ir.FloatType())
 BYTES_16, WORDS_16 = ir.VectorType(I8, 16), ir.VectorType(I16, 16)
-INTS_8, FLOATS_8, HALFS_8 = (ir.VectorType(lane, LANES) for lane in (I32, F32, F16))
-
-
-def load(builder: ir.IRBuilder, address: ir.Value, offset: ir.Value | int, kind: ir.Type) -> ir.Value:
-    """Load a value of any type from an integer address, aligned or not."""
-    where = builder.add(address, I64(offset) if isinstance(offset, int) else offset)
-    value = builder.load(builder.inttoptr(where, kind.as_pointer()))
-    value.align = 1
-    return value
-
-
-def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int) -> None:
-    """Store a value at an integer address, aligned or not."""
-    where = builder.inttoptr(builder.add(address, I64(offset)), value.type.as_pointer())
-    builder.store(value, where).align = 1
-
-
-def spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """Return a vector of eight times the same value."""
-    empty = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
-    first = builder.insert_element(empty, value, I32(0))
-    return builder.shuffle_vector(first, empty, ir.Constant(INTS_8, [0] * LANES))
-
-
-def fused_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """Return a b + c, rounded once."""
-    signature = ir.FunctionType(FLOATS_8, [FLOATS_8] * 3)
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, signature, "llvm.fma.v8f32"), [a, b, c]
-    )
 
 
 def add_pair_products(builder: ir.IRBuilder, total: ir.Value, left: ir.Value, right: ir.Value) -> ir.Value:

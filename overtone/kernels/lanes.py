@@ -1,4 +1,4 @@
-"""Vector loops over float16 rows, and the few machine words that threads need to work as a team.
+"""Vector loops over rows of numbers, and the few machine words that threads need to work as a team.
 
 Everything takes integer addresses. Lengths are multiples of eight, and sums run in one fixed order, so a
 result is the same whoever computes it.
@@ -7,6 +7,7 @@ result is the same whoever computes it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -14,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.engine.kernels.tiles import (
+from overtone.kernels.emit import (
     F16,
     F32,
     FLOATS_8,
@@ -43,6 +44,14 @@ def _halfs(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
     return builder.fpext(load(builder, address, 2 * lane, HALFS_8), FLOATS_8)
 
 
+def _floats(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
+    return load(builder, address, 4 * lane, FLOATS_8)
+
+
+Read = Callable[..., ir.Value]
+SIZES: dict[Read, int] = {_halfs: 2, _floats: 4}  # bytes of a number
+
+
 def _accumulate(builder: ir.IRBuilder, place: ir.Value, a: ir.Value, b: ir.Value) -> None:
     builder.store(fused_add(builder, a, b, builder.load(place)), place)
 
@@ -51,20 +60,23 @@ def _advance(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, stride: 
     return builder.add(address, builder.mul(index, I64(stride)))
 
 
-def _emit_dot(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> ir.Value:
+def _emit_dot(
+    builder: ir.IRBuilder, left: ir.Value, floats: ir.Value, length: ir.Value, read: Read
+) -> ir.Value:
     chains = _zeros(builder, CHAINS)
-    wide = LANES * CHAINS
+    wide, size = LANES * CHAINS, SIZES[read]
     with cgutils.for_range(builder, builder.udiv(length, I64(wide))) as loop:
-        a, b = _advance(builder, halfs, loop.index, 2 * wide), _advance(builder, floats, loop.index, 4 * wide)
+        a, b = (
+            _advance(builder, left, loop.index, size * wide),
+            _advance(builder, floats, loop.index, 4 * wide),
+        )
         for n, place in enumerate(chains):
-            _accumulate(
-                builder, place, _halfs(builder, a, n * LANES), load(builder, b, 4 * n * LANES, FLOATS_8)
-            )
+            _accumulate(builder, place, read(builder, a, n * LANES), _floats(builder, b, n * LANES))
     done = builder.mul(builder.udiv(length, I64(wide)), I64(wide))
     with cgutils.for_range(builder, builder.udiv(builder.sub(length, done), I64(LANES))) as loop:
         at = builder.add(done, builder.mul(loop.index, I64(LANES)))
-        a, b = _advance(builder, halfs, at, 2), _advance(builder, floats, at, 4)
-        _accumulate(builder, chains[0], _halfs(builder, a), load(builder, b, 0, FLOATS_8))
+        a, b = _advance(builder, left, at, size), _advance(builder, floats, at, 4)
+        _accumulate(builder, chains[0], read(builder, a), _floats(builder, b))
     return _sum_lanes(builder, [builder.load(place) for place in chains])
 
 
@@ -77,15 +89,13 @@ def _sum_lanes(builder: ir.IRBuilder, chains: list[ir.Value]) -> ir.Value:
 
 
 def _emit_add(
-    builder: ir.IRBuilder, floats: ir.Value, halfs: ir.Value, factor: ir.Value, length: ir.Value
+    builder: ir.IRBuilder, floats: ir.Value, right: ir.Value, factor: ir.Value, length: ir.Value, read: Read
 ) -> None:
     factors = spread(builder, factor)
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
-        a, y = (
-            _advance(builder, halfs, loop.index, 2 * LANES),
-            _advance(builder, floats, loop.index, 4 * LANES),
-        )
-        store(builder, fused_add(builder, _halfs(builder, a), factors, load(builder, y, 0, FLOATS_8)), y, 0)
+        a = _advance(builder, right, loop.index, SIZES[read] * LANES)
+        y = _advance(builder, floats, loop.index, 4 * LANES)
+        store(builder, fused_add(builder, read(builder, a), factors, _floats(builder, y)), y, 0)
 
 
 def _emit_clear(builder: ir.IRBuilder, floats: ir.Value, length: ir.Value) -> None:
@@ -133,13 +143,27 @@ def _silent(emit: Callable[..., None]) -> Callable[..., Any]:
 @intrinsic
 def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
     """Return Σ halfs[i] floats[i]."""
-    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot)
+    return types.float32(types.int64, types.int64, types.int64), _returning(partial(_emit_dot, read=_halfs))
+
+
+@intrinsic
+def dot(context: Any, left: Any, right: Any, length: Any) -> Any:
+    """Return Σ left[i] right[i]."""
+    return types.float32(types.int64, types.int64, types.int64), _returning(partial(_emit_dot, read=_floats))
 
 
 @intrinsic
 def add_half(context: Any, floats: Any, halfs: Any, factor: Any, length: Any) -> Any:
     """floats[i] += factor halfs[i]."""
-    return types.void(types.int64, types.int64, types.float32, types.int64), _silent(_emit_add)
+    signature = types.void(types.int64, types.int64, types.float32, types.int64)
+    return signature, _silent(partial(_emit_add, read=_halfs))
+
+
+@intrinsic
+def add_scaled(context: Any, floats: Any, right: Any, factor: Any, length: Any) -> Any:
+    """floats[i] += factor right[i]."""
+    signature = types.void(types.int64, types.int64, types.float32, types.int64)
+    return signature, _silent(partial(_emit_add, read=_floats))
 
 
 @intrinsic
@@ -236,3 +260,32 @@ def power_of_two(context: Any, exponent: Any) -> Any:
         return builder.bitcast(builder.shl(biased, I32(23)), F32)
 
     return types.float32(types.int32), codegen
+
+
+@intrinsic
+def plain(context: Any, number: Any) -> Any:
+    """Return a whole number as one that numba does not know: it compiles a function anew for every constant."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return context.cast(builder, arguments[0], number, types.int64)
+
+    return types.int64(number), codegen
+
+
+@intrinsic
+def call(context: Any, address: Any, arguments: Any) -> Any:
+    """Call the compiled function at an address with a tuple of integers.
+
+    For large functions with many callers: numba would compile them anew into each, and into its callers'.
+    """
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+        parts = cgutils.unpack_tuple(builder, values[1], len(arguments))
+        given = [
+            context.cast(builder, part, one, types.int64) for part, one in zip(parts, arguments, strict=True)
+        ]
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), codegen

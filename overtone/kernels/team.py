@@ -1,0 +1,81 @@
+"""Threads that run one compiled function together, phase by phase.
+
+In each phase the threads take pieces of work from a shared counter and go on when all pieces are done, so a
+thread that the system has put aside holds up nobody. `counters` is the address of [phase, 8] int64, zero
+before: pieces taken, pieces done, and the rest of a cache line.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from threading import Semaphore, Thread
+from typing import Any
+
+from overtone.kernels.lanes import look, take, yield_core
+from overtone.kernels.memory import compiled
+
+PATIENCE = 2000  # looks at a counter before the core is offered to others
+
+
+@compiled
+def take_some(counters: int, phase: int, count: int) -> int:
+    """Take the next `count` pieces of a phase; return the first of them, which may lie beyond the last."""
+    return take(counters + 64 * phase, count)
+
+
+@compiled
+def finish_some(counters: int, phase: int, count: int) -> None:
+    """Report pieces as done."""
+    take(counters + 64 * phase + 8, count)
+
+
+@compiled
+def wait_until_done(counters: int, phase: int, total: int) -> None:
+    """Return when all pieces of a phase are done.
+
+    Not when all threads are here: one that the system keeps from running holds up nobody but in mid-piece.
+    """
+    looks = 0
+    while look(counters + 64 * phase + 8) < total:
+        looks += 1
+        if looks > PATIENCE:
+            yield_core()
+
+
+@compiled
+def piece_size(total: int, num_threads: int) -> int:
+    """Return how much to take at once: about six pieces for each thread."""
+    return max(1, total // (6 * num_threads))
+
+
+class Team:
+    """Threads that run one compiled function together, the caller among them."""
+
+    LAG = 2  # calls that a helper may be behind: it finds their work done and passes through
+
+    def __init__(self, num_threads: int):
+        self.num_threads = num_threads
+        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...]]] = []
+        self._places: list[Semaphore] = []
+        for number in range(1, num_threads):
+            self._inboxes.append(queue.SimpleQueue())
+            self._places.append(Semaphore(self.LAG))
+            Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
+
+    def run(self, function: Callable[..., None], *arguments: Any, memory: object) -> None:
+        """Call function(thread, *arguments) in every thread; return when the caller's own call is through.
+
+        A helper may come late; `memory` is kept until it is through as well.
+        """
+        for inbox, place in zip(self._inboxes, self._places, strict=True):
+            place.acquire()
+            inbox.put((function, arguments, memory))
+        function(0, *arguments)
+
+    def _serve(self, number: int) -> None:
+        while True:
+            function, arguments, memory = self._inboxes[number - 1].get()
+            function(number, *arguments)
+            del memory
+            self._places[number - 1].release()

@@ -1,0 +1,1 @@
+"""The trainer's compiled passes over a Llama-like base in float32."""

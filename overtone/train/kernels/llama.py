@@ -1,0 +1,905 @@
+"""A whole pass of a Llama-like decoder with LoRA, forward and backward, as one compiled function.
+
+A team of threads runs it together, phase by phase. It computes what model/decoder.py, model/lora.py,
+train/attention.py and train/loss.py compute, with neither a graph nor an allocation between the products; tests
+hold it against them. Every row and every element of a gradient is summed in one fixed order, whatever the
+number of threads and whatever other jobs are in the pass.
+
+In the last layer only rows that predict an output token ("kept") are computed past the attention's keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from overtone.kernels.lanes import add_scaled, call, clear, plain
+from overtone.kernels.memory import Array, compiled, exp, floats, free_order, word, words
+from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
+from overtone.train.kernels.attention import attend, attend_back
+from overtone.train.kernels.products import (
+    DEPTH,
+    PANEL,
+    pack_columns,
+)
+
+CHUNK = 24  # rows of one piece of a narrow product
+TALL = 96  # rows of B's gradient in one piece
+LOGIT_ROWS = 64  # kept rows whose logits are held at once
+SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's backward product
+SEGMENT_DEPTH = 128  # of the head's rows: they stay in the second cache while all columns are computed
+QKV, OUT, GATE_UP, DOWN = range(4)
+PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 4, 8
+
+
+class Base(NamedTuple):
+    """The frozen model: sizes, then addresses of float32 numbers and of tables of addresses."""
+
+    num_layers: int
+    width: int
+    num_heads: int
+    num_groups: int  # of heads that share a key and a value
+    head_size: int
+    inner: int
+    vocabulary: int
+    eps: float
+    scale: float
+    weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
+    biases: int  # [layer, 4] addresses of bias_O, or 0
+    norms: int  # [layer, 2] addresses: before attention, before the MLP
+    final_norm: int
+    head: int  # [V, D]
+
+
+class Pass(NamedTuple):
+    """T rows of which N are kept; L layers. Integers are int64, numbers float32."""
+
+    num_threads: int
+    num_rows: int
+    num_kept: int
+    num_slots: int
+    most_rows: int  # of a slot
+    rank: int  # the largest
+    longest: int  # what a query sees, at most
+    cos: int  # [T, K / 2]
+    sin: int
+    shared_begin: int  # [T] the shared rows that a query sees
+    shared_end: int
+    own_begin: int  # [T] and its own, up to itself
+    query_rows: int  # [T + N] each query's row: all rows, then the kept ones
+    seers_begin: int  # [2, T] the queries that may see a key: among all, among the kept ones
+    seers_end: int
+    slots: int  # [slot, 7] see Slot
+    scales: int  # [slot] alpha / rank
+    targets: int  # [N]
+    shares: int  # [N] the weight of each output token's loss
+    terms: int  # [N] the output tokens' losses, weighted
+    x: int  # [L + 1, T, D] the residual stream; the last for kept rows
+    middle: int  # [L, T, D] between attention and MLP
+    scale_1: int  # [L + 1, T] the norms' factors; the last is the final norm's
+    scale_2: int
+    normed_1: int  # [L + 1, T, D]
+    normed_2: int
+    qkv: int  # [L, T, Q] turned by their positions
+    log_sums: int  # [L, T, H] of attention's softmax
+    mixed: int  # [L, T, H K] attention's result
+    gates: int  # [L, T, 2 I]
+    acts: int  # [L, T, I]
+    u: int  # [L, 4, T, 3 R] scale · x Aᵀ
+    g: int  # [T, D] the residual stream's gradient
+    g_kept: int  # [N, D] the same in the last layer
+    d_normed: int  # [T, D]
+    d_qkv: int  # [T, Q]
+    d_mixed: int  # [T, H K]
+    d_gates: int  # [T, 2 I]
+    d_acts: int  # [T, I]
+    du: int  # [T, 3 R] scale · g B
+    attention: int  # [H, T, longest] softmax's weights
+    d_attention: int  # [H, T, longest] the scores' gradients
+    logits: int  # [LOGIT_ROWS, V]
+    partial: int  # [SEGMENTS, LOGIT_ROWS, D]
+    panels: int  # [thread, DEPTH, PANEL]
+    scores: int  # [thread, longest]
+    counters: int  # [phase, 8]
+    multiply_by_rows: int  # addresses of products.py's functions
+    multiply_by_columns: int
+    multiply_panel: int
+    add_transposed: int
+
+
+class Slot(NamedTuple):
+    """A job's rows and its adapter, whose matrices lie as model/lora.py carves them."""
+
+    begin: int
+    end: int
+    rank: int
+    parameters: int
+    gradients: int
+    scale: float
+
+
+class Projection(NamedTuple):
+    """One fused projection: y_TO = x_TI Wᵀ, and where rank 1 of an adapter has its share."""
+
+    which: int
+    weight: int
+    bias: int
+    num_inputs: int
+    num_outputs: int
+    num_parts: int
+    start: int  # of A in an adapter of rank 1; B follows it
+    x: int
+    y: int
+    u: int
+
+
+def count_phases(num_layers: int, num_kept: int) -> int:
+    """Return how many counters a pass needs."""
+    num_chunks = -(-num_kept // LOGIT_ROWS)
+    return PHASES_PER_LAYER * num_layers + PHASES_PER_CHUNK * num_chunks + PHASES_BESIDE
+
+
+# Where things lie
+
+
+@compiled
+def is_last(base: Base, layer: int) -> bool:
+    return layer == base.num_layers - 1
+
+
+@compiled
+def num_queries(base: Base, run: Pass, layer: int) -> int:
+    """Return how many rows a layer computes past its keys and values."""
+    return run.num_kept if is_last(base, layer) else run.num_rows
+
+
+@compiled
+def mixed_width(base: Base) -> int:
+    return base.num_heads * base.head_size
+
+
+@compiled
+def qkv_width(base: Base) -> int:
+    return (base.num_heads + 2 * base.num_groups) * base.head_size
+
+
+@compiled
+def in_layer(run: Pass, address: int, layer: int, width: int) -> int:
+    """Return where a layer's [T, width] begins."""
+    return address + 4 * layer * run.num_rows * width
+
+
+@compiled
+def slot_at(run: Pass, index: int, kept: bool) -> Slot:
+    fields = words(run.slots + 56 * index, 7)
+    first = 2 if kept else 0
+    scale = floats(run.scales, index + 1)[index]
+    return Slot(fields[first], fields[first + 1], fields[4], fields[5], fields[6], scale)
+
+
+@compiled
+def part_begin(base: Base, which: int, part: int) -> int:
+    """Return where a target's outputs begin in its fused projection."""
+    if which == QKV and part > 0:
+        return (base.num_heads + (part - 1) * base.num_groups) * base.head_size
+    return part * (base.inner if which == GATE_UP else base.width)
+
+
+@compiled
+def part_of(base: Base, which: int, output: int) -> int:
+    """Return to which target an output belongs."""
+    part = 0
+    if which in (QKV, GATE_UP):
+        while part < (2 if which == QKV else 1) and output >= part_begin(base, which, part + 1):
+            part += 1
+    return part
+
+
+@compiled
+def projection_of(base: Base, run: Pass, layer: int, which: int) -> Projection:
+    width, inner, mixed, qkv = base.width, base.inner, mixed_width(base), qkv_width(base)
+    start = layer * (7 * width + mixed + 3 * inner + qkv)
+    weight, bias = word(base.weights, 4 * layer + which), word(base.biases, 4 * layer + which)
+    u = run.u + 12 * (4 * layer + which) * run.num_rows * run.rank
+    middle, acts = in_layer(run, run.middle, layer, width), in_layer(run, run.acts, layer, inner)
+    if which == QKV:
+        x, y = in_layer(run, run.normed_1, layer, width), in_layer(run, run.qkv, layer, qkv)
+        return Projection(which, weight, bias, width, qkv, 3, start, x, y, u)
+    start += 3 * width + qkv
+    if which == OUT:
+        x = in_layer(run, run.mixed, layer, mixed)
+        return Projection(which, weight, bias, mixed, width, 1, start, x, middle, u)
+    start += mixed + width
+    if which == GATE_UP:
+        x, y = in_layer(run, run.normed_2, layer, width), in_layer(run, run.gates, layer, 2 * inner)
+        return Projection(which, weight, bias, width, 2 * inner, 2, start, x, y, u)
+    start += 2 * width + 2 * inner
+    y = in_layer(run, run.x, layer + 1, width)
+    return Projection(which, weight, bias, inner, width, 1, start, acts, y, u)
+
+
+@compiled
+def a_of(matrix: Projection, address: int, rank: int) -> int:
+    """Return where A lies in an adapter's parameters or gradients."""
+    return address + 4 * rank * matrix.start
+
+
+@compiled
+def b_of(matrix: Projection, address: int, rank: int, output: int) -> int:
+    """Return where the row of B for an output lies."""
+    return address + 4 * rank * (matrix.start + matrix.num_parts * matrix.num_inputs + output)
+
+
+@compiled
+def panel_of(run: Pass, thread: int) -> int:
+    return run.panels + 4 * thread * DEPTH * PANEL
+
+
+# Projections
+
+
+@free_order
+def enlarge(address: int, stride: int, num_rows: int, factor: float) -> None:
+    """Multiply a panel of rows by a factor."""
+    for row in range(num_rows):
+        x = floats(address + row * stride, PANEL)
+        for i in range(PANEL):
+            x[i] *= np.float32(factor)
+
+
+@compiled
+def shrink_piece(run: Pass, matrix: Projection, slot: Slot, column: int, first: int, panel: int) -> None:
+    """u = scale · x Aᵀ in 16 columns for up to CHUNK rows."""
+    last, stride = min(first + CHUNK, slot.end), 12 * run.rank
+    if first < last and column < matrix.num_parts * slot.rank:
+        row_bytes = 4 * matrix.num_inputs
+        x, u = matrix.x + first * row_bytes, matrix.u + first * stride + 4 * column
+        a = a_of(matrix, slot.parameters, slot.rank) + column * row_bytes
+        call(
+            run.multiply_by_rows,
+            (x, row_bytes, last - first, a, matrix.num_inputs, row_bytes, u, stride, 0, panel),
+        )
+        enlarge(u, stride, last - first, slot.scale)
+
+
+@compiled
+def shrink_back_piece(
+    base: Base, run: Pass, matrix: Projection, slot: Slot, column: int, first: int, g: int
+) -> None:
+    """du = scale · g B in 16 columns for up to CHUNK rows."""
+    last, stride = min(first + CHUNK, slot.end), 12 * run.rank
+    if first < last and column < matrix.num_parts * slot.rank:
+        part = column // slot.rank
+        begin = part_begin(base, matrix.which, part)
+        depth = (
+            part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
+        ) - begin
+        g_rows, du = g + 4 * (first * matrix.num_outputs + begin), run.du + first * stride + 4 * column
+        b = b_of(matrix, slot.parameters, slot.rank, begin) + 4 * (column % slot.rank)
+        call(
+            run.multiply_panel,
+            (g_rows, 4 * matrix.num_outputs, last - first, b, 4 * slot.rank, du, stride, depth, 0),
+        )
+        enlarge(du, stride, last - first, slot.scale)
+
+
+@compiled
+def shrink(base: Base, run: Pass, matrix: Projection, kept: bool, g: int, phase: int, thread: int) -> None:
+    """Compute u, or du where there is a gradient g: a phase."""
+    num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK)
+    total = run.num_slots * num_columns * num_chunks
+    piece = take_some(run.counters, phase, 1)
+    while piece < total:
+        slot = slot_at(run, piece // (num_columns * num_chunks), kept)
+        column = piece // num_chunks % num_columns * PANEL
+        first = slot.begin + piece % num_chunks * CHUNK
+        if g:
+            shrink_back_piece(base, run, matrix, slot, column, first, g)
+        else:
+            shrink_piece(run, matrix, slot, column, first, panel_of(run, thread))
+        finish_some(run.counters, phase, 1)
+        piece = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, total)
+
+
+@compiled
+def begin_rows(y: int, stride: int, num_rows: int, residual: int, bias: int) -> None:
+    """Put into 16 numbers of each row what the product is added to: the residual stream's, and a bias."""
+    for row in range(num_rows):
+        there = floats(y + row * stride, PANEL)
+        for i in range(PANEL):
+            here = floats(residual + row * stride, PANEL)[i] if residual else np.float32(0)
+            there[i] = here + (floats(bias, PANEL)[i] if bias else np.float32(0))
+
+
+@compiled
+def project_panel(
+    base: Base,
+    run: Pass,
+    matrix: Projection,
+    kept: bool,
+    num_rows: int,
+    residual: int,
+    output: int,
+    panel: int,
+) -> None:
+    """y = residual or bias + x Wᵀ + u Bᵀ in 16 outputs."""
+    row_bytes, stride = 4 * matrix.num_inputs, 4 * matrix.num_outputs
+    y, adds = matrix.y + 4 * output, 1 if residual or matrix.bias else 0
+    if adds:
+        at = 4 * output
+        residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
+        begin_rows(y, stride, num_rows, residual, bias)
+    w = matrix.weight + output * row_bytes
+    call(
+        run.multiply_by_rows,
+        (matrix.x, row_bytes, num_rows, w, matrix.num_inputs, row_bytes, y, stride, adds, panel),
+    )
+    part = part_of(base, matrix.which, output)
+    for index in range(run.num_slots):
+        slot = slot_at(run, index, kept)
+        u = matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank)
+        b = b_of(matrix, slot.parameters, slot.rank, output)
+        call(run.multiply_by_rows, (
+            u, 12 * run.rank, slot.end - slot.begin, b, slot.rank, 4 * slot.rank,
+            y + slot.begin * stride, stride, 1, panel,
+        ))  # fmt: skip
+
+
+@compiled
+def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase: int, thread: int) -> int:
+    """Run a projection with its adapters, onto the residual stream where there is one; return the next phase."""
+    matrix = projection_of(base, run, layer, which)
+    kept = is_last(base, layer) and which != QKV
+    num_rows = run.num_kept if kept else run.num_rows
+    shrink(base, run, matrix, kept, plain(0), phase, thread)
+    phase += 1
+    total = matrix.num_outputs // PANEL
+    piece = take_some(run.counters, phase, 1)
+    while piece < total:
+        project_panel(base, run, matrix, kept, num_rows, residual, piece * PANEL, panel_of(run, thread))
+        finish_some(run.counters, phase, 1)
+        piece = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+@compiled
+def project_back_panel(
+    run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, d_x: int, column: int, panel: int
+) -> None:
+    """dx = g W + du A in 16 columns."""
+    row_bytes = 4 * matrix.num_inputs
+    w, y = matrix.weight + 4 * column, d_x + 4 * column
+    call(
+        run.multiply_by_columns,
+        (g, 4 * matrix.num_outputs, num_rows, w, matrix.num_outputs, row_bytes, y, row_bytes, 0, panel),
+    )
+    for index in range(run.num_slots):
+        slot = slot_at(run, index, kept)
+        a = a_of(matrix, slot.parameters, slot.rank) + 4 * column
+        call(run.multiply_by_columns, (
+            run.du + 12 * slot.begin * run.rank, 12 * run.rank, slot.end - slot.begin, a,
+            matrix.num_parts * slot.rank, row_bytes, y + slot.begin * row_bytes, row_bytes, 1, panel,
+        ))  # fmt: skip
+
+
+@compiled
+def add_a_gradient(run: Pass, matrix: Projection, slot: Slot, column: int, panel: int) -> None:
+    """dA += duᵀ x in 16 columns."""
+    row_bytes, first = 4 * matrix.num_inputs, slot.begin
+    a_grad = a_of(matrix, slot.gradients, slot.rank) + 4 * column
+    while first < slot.end:
+        depth = min(DEPTH, slot.end - first)
+        pack_columns(matrix.x + first * row_bytes + 4 * column, row_bytes, panel, depth)
+        du = run.du + 12 * first * run.rank
+        call(
+            run.add_transposed,
+            (du, 12 * run.rank, matrix.num_parts * slot.rank, panel, 4 * PANEL, a_grad, row_bytes, depth),
+        )
+        first += depth
+
+
+@compiled
+def add_b_gradient(base: Base, run: Pass, matrix: Projection, slot: Slot, output: int, g: int) -> None:
+    """dB += gᵀ u in up to TALL rows, those of each target with its own columns of u."""
+    last = min(output + TALL, matrix.num_outputs)
+    while output < last:
+        part = part_of(base, matrix.which, output)
+        end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
+        for column in range(0, slot.rank, PANEL):
+            call(run.add_transposed, (
+                g + 4 * (slot.begin * matrix.num_outputs + output), 4 * matrix.num_outputs, end - output,
+                matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank + column), 12 * run.rank,
+                b_of(matrix, slot.gradients, slot.rank, output) + 4 * column, 4 * slot.rank, slot.end - slot.begin,
+            ))  # fmt: skip
+        output = end
+
+
+@compiled
+def project_back(
+    base: Base, run: Pass, layer: int, which: int, g: int, d_x: int, phase: int, thread: int
+) -> int:
+    """Compute dx (where it is wanted) and add dA and dB; return the next phase."""
+    matrix = projection_of(base, run, layer, which)
+    kept = is_last(base, layer) and which != QKV
+    num_rows = run.num_kept if kept else run.num_rows
+    shrink(base, run, matrix, kept, g, phase, thread)
+    phase += 1
+    num_panels = matrix.num_inputs // PANEL
+    num_tall = -(-matrix.num_outputs // TALL)
+    num_first = num_panels if d_x else 0
+    total = num_first + run.num_slots * (num_panels + num_tall)
+    piece = take_some(run.counters, phase, 1)
+    while piece < total:
+        panel = panel_of(run, thread)
+        if piece < num_first:
+            project_back_panel(run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
+        else:
+            index, rest = (
+                (piece - num_first) // (num_panels + num_tall),
+                (piece - num_first) % (num_panels + num_tall),
+            )
+            slot = slot_at(run, index, kept)
+            if rest < num_panels:
+                add_a_gradient(run, matrix, slot, rest * PANEL, panel)
+            else:
+                add_b_gradient(base, run, matrix, slot, (rest - num_panels) * TALL, g)
+        finish_some(run.counters, phase, 1)
+        piece = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+# Rows
+
+
+@free_order
+def normalise(x: Array, weight: Array, eps: float, normed: Array) -> float:
+    """RMSNorm (arXiv:1910.07467); return its factor 1 / sqrt(mean(x²) + eps)."""
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * x[i]
+    factor = np.float32(1) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
+    for i in range(len(x)):
+        normed[i] = x[i] * factor * weight[i]
+    return factor
+
+
+@free_order
+def normalise_back(d_normed: Array, x: Array, weight: Array, factor: float, g: Array) -> None:
+    """g += r (d w - n mean(d w n)) with n = x r, the gradient of `normalise`; r is its factor."""
+    factor = np.float32(factor)
+    mean = np.float32(0)
+    for i in range(len(x)):
+        mean += d_normed[i] * weight[i] * x[i]
+    mean *= factor * factor / np.float32(len(x))
+    for i in range(len(x)):
+        g[i] += factor * (d_normed[i] * weight[i] - mean * x[i])
+
+
+@compiled
+def normalise_rows(
+    base: Base, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, phase: int
+) -> int:
+    """Normalise rows and note their factors: a phase."""
+    size, width = piece_size(num_rows, run.num_threads), base.width
+    factors, weight = floats(scales, num_rows), floats(norm, width)
+    first = take_some(run.counters, phase, size)
+    while first < num_rows:
+        last = min(first + size, num_rows)
+        for row in range(first, last):
+            at = 4 * row * width
+            factors[row] = normalise(floats(x + at, width), weight, base.eps, floats(normed + at, width))
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, num_rows)
+    return phase + 1
+
+
+@compiled
+def normalise_rows_back(
+    base: Base, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, phase: int
+) -> int:
+    """Add to the residual stream's gradient g what comes through a norm: a phase."""
+    size, width = piece_size(num_rows, run.num_threads), base.width
+    factors, weight = floats(scales, num_rows), floats(norm, width)
+    first = take_some(run.counters, phase, size)
+    while first < num_rows:
+        last = min(first + size, num_rows)
+        for row in range(first, last):
+            at = 4 * row * width
+            d_normed = floats(run.d_normed + at, width)
+            normalise_back(d_normed, floats(x + at, width), weight, factors[row], floats(g + at, width))
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, num_rows)
+    return phase + 1
+
+
+@free_order
+def activate_panel(gate: Array, up: Array, act: Array) -> None:
+    """act = silu(gate) · up."""
+    for i in range(PANEL):
+        act[i] = gate[i] / (np.float32(1) + exp(-gate[i])) * up[i]
+
+
+@free_order
+def activate_panel_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_up: Array) -> None:
+    """With s = 1 / (1 + e^-gate): d_up = d s gate, d_gate = d up s (1 + gate (1 - s))."""
+    for i in range(PANEL):
+        s = np.float32(1) / (np.float32(1) + exp(-gate[i]))
+        d_up[i] = d_act[i] * s * gate[i]
+        d_gate[i] = d_act[i] * up[i] * s * (np.float32(1) + gate[i] * (np.float32(1) - s))
+
+
+@compiled
+def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
+    """Combine gate and up, or turn the result's gradient into theirs: a phase."""
+    inner, num_rows = base.inner, num_queries(base, run, layer)
+    panels = inner // PANEL
+    total = num_rows * panels
+    size = piece_size(total, run.num_threads)
+    gates, acts = in_layer(run, run.gates, layer, 2 * inner), in_layer(run, run.acts, layer, inner)
+    first = take_some(run.counters, phase, size)
+    while first < total:
+        last = min(first + size, total)
+        for unit in range(first, last):
+            row, at = unit // panels, 4 * (unit % panels) * PANEL
+            at_gate, at_act = 8 * row * inner + at, 4 * row * inner + at
+            gate, up = floats(gates + at_gate, PANEL), floats(gates + at_gate + 4 * inner, PANEL)
+            if back:
+                d_gate = floats(run.d_gates + at_gate, PANEL)
+                d_up = floats(run.d_gates + at_gate + 4 * inner, PANEL)
+                activate_panel_back(floats(run.d_acts + at_act, PANEL), gate, up, d_gate, d_up)
+            else:
+                activate_panel(gate, up, floats(acts + at_act, PANEL))
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+# Attention
+
+
+@compiled
+def turn(x: Array, cos: Array, sin: Array, sign: float) -> None:
+    """Rotate one head by its position (RoPE, arXiv:2104.09864), or back with sign -1, in place."""
+    half, sign = len(cos), np.float32(sign)
+    for i in range(half):
+        a, b, s = x[i], x[half + i], sign * sin[i]
+        x[i] = a * cos[i] - b * s
+        x[half + i] = b * cos[i] + a * s
+
+
+@compiled
+def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
+    """Turn every row's queries and keys: a phase."""
+    size, half = piece_size(run.num_rows, run.num_threads), base.head_size // 2
+    first = take_some(run.counters, phase, size)
+    while first < run.num_rows:
+        last = min(first + size, run.num_rows)
+        for row in range(first, last):
+            cos, sin = floats(run.cos + 4 * row * half, half), floats(run.sin + 4 * row * half, half)
+            x = qkv + 4 * row * qkv_width(base)
+            for head in range(base.num_heads + base.num_groups):
+                turn(floats(x + 8 * head * half, 2 * half), cos, sin, sign)
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, run.num_rows)
+    return phase + 1
+
+
+@compiled
+def attend_query(base: Base, run: Pass, layer: int, query: int, head: int, back: int, thread: int) -> None:
+    """Attention for one query and head, forward or (its own part of it) backward."""
+    size, stride, heads = base.head_size, 4 * qkv_width(base), base.num_heads
+    row = word(run.query_rows, query + run.num_rows) if is_last(base, layer) else query
+    begin, end, own = word(run.shared_begin, row), word(run.shared_end, row), word(run.own_begin, row)
+    qkv = in_layer(run, run.qkv, layer, qkv_width(base))
+    key = qkv + 4 * (heads + head * base.num_groups // heads) * size
+    shared, first, num_shared = key + begin * stride, key + own * stride, end - begin
+    count, q = num_shared + row + 1 - own, qkv + row * stride + 4 * head * size
+    log_sums = floats(in_layer(run, run.log_sums, layer, heads), run.num_rows * heads)
+    unit, to_value = query * heads + head, 4 * base.num_groups * size
+    if back:
+        at = 4 * (head * run.num_rows + query) * run.longest
+        attend_back(
+            q, shared, first, to_value, stride, size, base.scale, num_shared, log_sums[unit],
+            run.d_mixed + 4 * unit * size, floats(run.attention + at, count), floats(run.d_attention + at, count),
+            run.d_qkv + row * stride + 4 * head * size,
+        )  # fmt: skip
+    else:
+        out = in_layer(run, run.mixed, layer, heads * size) + 4 * unit * size
+        weights = floats(run.scores + 4 * thread * run.longest, count)
+        log_sums[unit] = attend(
+            q, shared, first, to_value, stride, size, base.scale, num_shared, weights, out
+        )
+
+
+@compiled
+def attend_queries(base: Base, run: Pass, layer: int, back: int, phase: int, thread: int) -> int:
+    """`attend_query` for all: a phase."""
+    total = num_queries(base, run, layer) * base.num_heads
+    size = piece_size(total, run.num_threads)
+    first = take_some(run.counters, phase, size)
+    while first < total:
+        last = min(first + size, total)
+        for unit in range(first, last):
+            attend_query(base, run, layer, unit // base.num_heads, unit % base.num_heads, back, thread)
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+@compiled
+def gather_key(base: Base, run: Pass, layer: int, row: int, group: int) -> None:
+    """Sum the gradients of one key and its value over all queries that see it."""
+    size, stride, heads = base.head_size, 4 * qkv_width(base), base.num_heads
+    last = is_last(base, layer)
+    d_key = run.d_qkv + row * stride + 4 * (heads + group) * size
+    d_value = d_key + 4 * base.num_groups * size
+    clear(d_key, size)
+    clear(d_value, size)
+    qkv = in_layer(run, run.qkv, layer, qkv_width(base))
+    share, which = heads // base.num_groups, run.num_rows * (1 if last else 0)
+    for query in range(word(run.seers_begin, which + row), word(run.seers_end, which + row)):
+        seer = word(run.query_rows, which + query)
+        begin, end, own = word(run.shared_begin, seer), word(run.shared_end, seer), word(run.own_begin, seer)
+        place = row - begin if row < end else end - begin + row - own
+        for head in range(group * share, (group + 1) * share):
+            at = (head * run.num_rows + query) * run.longest + place
+            g = run.d_mixed + 4 * (query * heads + head) * size
+            add_scaled(d_value, g, floats(run.attention + 4 * at, 1)[0], size)
+            q = qkv + seer * stride + 4 * head * size
+            add_scaled(d_key, q, floats(run.d_attention + 4 * at, 1)[0], size)
+
+
+@compiled
+def gather_keys(base: Base, run: Pass, layer: int, phase: int) -> int:
+    """`gather_key` for all: a phase."""
+    total = run.num_rows * base.num_groups
+    size = piece_size(total, run.num_threads)
+    first = take_some(run.counters, phase, size)
+    while first < total:
+        last = min(first + size, total)
+        for unit in range(first, last):
+            gather_key(base, run, layer, unit // base.num_groups, unit % base.num_groups)
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+@compiled
+def copy_row(source: int, target: int, width: int) -> None:
+    """Copy a row, or clear it where there is no source."""
+    clear(target, width)
+    if source:
+        add_scaled(target, source, np.float32(1), width)
+
+
+@compiled
+def select_kept(base: Base, run: Pass, phase: int) -> int:
+    """middle = the kept rows of the last layer's x: a phase of one piece."""
+    if take_some(run.counters, phase, 1) == 0:
+        width, layer = base.width, base.num_layers - 1
+        x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
+        for n in range(run.num_kept):
+            row = word(run.query_rows, run.num_rows + n)
+            copy_row(x + 4 * row * width, middle + 4 * n * width, width)
+        finish_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, 1)
+    return phase + 1
+
+
+@compiled
+def spread_kept(base: Base, run: Pass, phase: int) -> int:
+    """g, and the queries' gradients, of rows that were not kept are zero: a phase of one piece."""
+    if take_some(run.counters, phase, 1) == 0:
+        width, n = base.width, 0
+        for row in range(run.num_rows):
+            kept = n < run.num_kept and word(run.query_rows, run.num_rows + n) == row
+            copy_row(run.g_kept + 4 * n * width if kept else 0, run.g + 4 * row * width, width)
+            if kept:
+                n += 1
+            else:
+                clear(run.d_qkv + 4 * row * qkv_width(base), mixed_width(base))
+        finish_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, 1)
+    return phase + 1
+
+
+# The loss
+
+
+@free_order
+def to_loss(logits: Array, target: int, share: float) -> float:
+    """Turn logits into the gradient of share · -log p(target), in place; return it."""
+    share, largest = np.float32(share), logits[0]
+    for n in range(len(logits)):
+        largest = max(largest, logits[n])
+    shifted, total = logits[target] - largest, np.float64(0)
+    for start in range(0, len(logits), 1024):
+        part = np.float32(0)
+        for n in range(start, min(start + 1024, len(logits))):
+            logits[n] = exp(logits[n] - largest)
+            part += logits[n]
+        total += part
+    factor = np.float32(share / total)
+    for n in range(len(logits)):
+        logits[n] *= factor
+    logits[target] -= share
+    return share * (np.float32(np.log(total)) - shifted)
+
+
+@compiled
+def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, thread: int) -> int:
+    """Compute the logits of some kept rows: a phase."""
+    width, stride = 4 * base.width, 4 * base.vocabulary
+    total = base.vocabulary // PANEL
+    size = piece_size(total, run.num_threads)
+    x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * width
+    first = take_some(run.counters, phase, size)
+    while first < total:
+        last = min(first + size, total)
+        for output in range(first * PANEL, last * PANEL, PANEL):
+            w, y = base.head + output * width, run.logits + 4 * output
+            call(
+                run.multiply_by_rows,
+                (x, width, num_rows, w, base.width, width, y, stride, 0, panel_of(run, thread)),
+            )
+        finish_some(run.counters, phase, last - first)
+        first = take_some(run.counters, phase, size)
+    wait_until_done(run.counters, phase, total)
+    return phase + 1
+
+
+@compiled
+def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
+    """Turn these logits into their gradients and note the loss of each row: a phase."""
+    row = take_some(run.counters, phase, 1)
+    while row < num_rows:
+        kept = begin + row
+        target, share = word(run.targets, kept), floats(run.shares, kept + 1)[kept]
+        logits = floats(run.logits + 4 * row * base.vocabulary, base.vocabulary)
+        floats(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
+        finish_some(run.counters, phase, 1)
+        row = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, num_rows)
+    return phase + 1
+
+
+@compiled
+def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: int) -> None:
+    """partial = the gradients of a segment of the logits times the head's rows there."""
+    width, size = 4 * base.width, -(-base.vocabulary // SEGMENTS)
+    first, end = segment * size, min((segment + 1) * size, base.vocabulary)
+    begin, y = first, run.partial + segment * LOGIT_ROWS * width
+    while first < end:
+        depth = min(SEGMENT_DEPTH, end - first)
+        for column in range(0, width, 4 * PANEL):
+            call(run.multiply_by_columns, (
+                run.logits + 4 * first, 4 * base.vocabulary, num_rows, base.head + first * width + column, depth,
+                width, y + column, width, first - begin, panel,
+            ))  # fmt: skip
+        first += depth
+
+
+@compiled
+def multiply_segments(base: Base, run: Pass, num_rows: int, phase: int, thread: int) -> int:
+    """`multiply_segment` for all: a phase."""
+    segment = take_some(run.counters, phase, 1)
+    while segment < SEGMENTS:
+        multiply_segment(base, run, num_rows, segment, panel_of(run, thread))
+        finish_some(run.counters, phase, 1)
+        segment = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, SEGMENTS)
+    return phase + 1
+
+
+@compiled
+def leave_head(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
+    """Sum the segments and go back through the final norm, into g_kept: a phase."""
+    width, layer = base.width, base.num_layers
+    row = take_some(run.counters, phase, 1)
+    while row < num_rows:
+        total, at = run.partial + 4 * row * width, 4 * (begin + row) * width
+        for segment in range(1, SEGMENTS):
+            add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
+        factor = floats(in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
+        x = floats(in_layer(run, run.x, layer, width) + at, width)
+        g = floats(run.g_kept + at, width)
+        clear(run.g_kept + at, width)
+        normalise_back(floats(total, width), x, floats(base.final_norm, width), factor, g)
+        finish_some(run.counters, phase, 1)
+        row = take_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, num_rows)
+    return phase + 1
+
+
+@compiled
+def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
+    """From the last layer's output to the loss and back."""
+    layer, width, begin = base.num_layers, base.width, 0
+    x, normed = in_layer(run, run.x, layer, width), in_layer(run, run.normed_1, layer, width)
+    scales = in_layer(run, run.scale_1, layer, 1)
+    phase = normalise_rows(base, run, x, base.final_norm, normed, scales, run.num_kept, phase)
+    while begin < run.num_kept:
+        num_rows = min(LOGIT_ROWS, run.num_kept - begin)
+        phase = make_logits(base, run, begin, num_rows, phase, thread)
+        phase = make_losses(base, run, begin, num_rows, phase)
+        phase = multiply_segments(base, run, num_rows, phase, thread)
+        phase = leave_head(base, run, begin, num_rows, phase)
+        begin += num_rows
+    return phase
+
+
+# Layers
+
+
+@compiled
+def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int:
+    """One layer forward: x[layer] → x[layer + 1]."""
+    width, num_rows = base.width, num_queries(base, run, layer)
+    x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
+    normed_1, normed_2 = in_layer(run, run.normed_1, layer, width), in_layer(run, run.normed_2, layer, width)
+    scale_1, scale_2 = in_layer(run, run.scale_1, layer, 1), in_layer(run, run.scale_2, layer, 1)
+    norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
+    no, forth = plain(0), plain(1)
+    phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
+    phase = project(base, run, layer, plain(QKV), no, phase, thread)
+    phase = turn_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
+    phase = attend_queries(base, run, layer, no, phase, thread)
+    if is_last(base, layer):
+        phase = select_kept(base, run, phase)
+        x = middle
+    phase = project(base, run, layer, plain(OUT), x, phase, thread)
+    phase = normalise_rows(base, run, middle, norm_2, normed_2, scale_2, num_rows, phase)
+    phase = project(base, run, layer, plain(GATE_UP), no, phase, thread)
+    phase = activate(base, run, layer, no, phase)
+    return project(base, run, layer, plain(DOWN), middle, phase, thread)
+
+
+@compiled
+def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int:
+    """One layer backward: g (g_kept in the last layer) becomes the gradient of x[layer]."""
+    width, num_rows = base.width, num_queries(base, run, layer)
+    x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
+    scale_1, scale_2 = in_layer(run, run.scale_1, layer, 1), in_layer(run, run.scale_2, layer, 1)
+    norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
+    g, back = run.g_kept if is_last(base, layer) else run.g, plain(1)
+    phase = project_back(base, run, layer, plain(DOWN), g, run.d_acts, phase, thread)
+    phase = activate(base, run, layer, back, phase)
+    phase = project_back(base, run, layer, plain(GATE_UP), run.d_gates, run.d_normed, phase, thread)
+    phase = normalise_rows_back(base, run, middle, norm_2, scale_2, g, num_rows, phase)
+    phase = project_back(base, run, layer, plain(OUT), g, run.d_mixed, phase, thread)
+    phase = attend_queries(base, run, layer, back, phase, thread)
+    phase = gather_keys(base, run, layer, phase)
+    if is_last(base, layer):
+        phase = spread_kept(base, run, phase)
+    phase = turn_rows(base, run, run.d_qkv, -back, phase)
+    phase = project_back(
+        base, run, layer, plain(QKV), run.d_qkv, run.d_normed if layer else plain(0), phase, thread
+    )
+    if layer:
+        phase = normalise_rows_back(base, run, x, norm_1, scale_1, run.g, run.num_rows, phase)
+    return phase
+
+
+@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+def run_pass(thread: int, base: Base, run: Pass) -> None:
+    """Add every slot's gradients to its own, and note the terms of its loss.
+
+    Every thread of the team calls this with its own number. x[0] holds the embeddings; the counters are zero.
+    """
+    phase = 0
+    for layer in range(base.num_layers):
+        phase = run_layer(base, run, layer, phase, thread)
+    phase = run_head(base, run, phase, thread)
+    for index in range(base.num_layers):
+        phase = run_layer_back(base, run, base.num_layers - 1 - index, phase, thread)

@@ -1,0 +1,259 @@
+"""Products of a few dozen rows with a frozen matrix, in float32.
+
+Libraries are made for large products and spend half of a small one on packing and on sending threads out and
+home. Here a panel of 16 columns is packed into the first cache and meets all rows there, six at a time: twelve
+vectors of sums in registers. Each row's sums run in one fixed order, so its result does not depend on the rows
+beside it.
+
+Everything takes integer addresses and strides in bytes. Sizes are multiples of 16; numbers of rows are any.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from overtone.kernels.emit import F32, FLOATS_8, I32, I64, LANES, fused_add, load, spread, store
+from overtone.kernels.memory import compiled, separately
+
+PANEL = 16  # columns that are computed together
+HALVES = PANEL // LANES
+ROWS = 6  # that are computed together: 12 of the 16 vector registers
+DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
+UNROLL = 4
+
+
+def _make_panel_product(num_rows: int, rows_are_contiguous: bool) -> Any:
+    """Return an intrinsic: y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16] for `num_rows` rows.
+
+    `stride_x` leads to the next row where a row's numbers are neighbours, else to the next k, where rows are.
+    """
+
+    @intrinsic
+    def product(
+        context: Any,
+        x: Any,
+        stride_x: Any,
+        w: Any,
+        stride_w: Any,
+        y: Any,
+        stride_y: Any,
+        depth: Any,
+        adds: Any,
+    ) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            _emit_panel_product(builder, num_rows, rows_are_contiguous, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 8), codegen
+
+    return product
+
+
+def _emit_panel_product(
+    builder: ir.IRBuilder, num_rows: int, rows_are_contiguous: bool, x: ir.Value, stride_x: ir.Value,
+    w: ir.Value, stride_w: ir.Value, y: ir.Value, stride_y: ir.Value, depth: ir.Value, adds: ir.Value,
+) -> None:  # fmt: skip
+    sums = [[cgutils.alloca_once(builder, FLOATS_8) for _ in range(HALVES)] for _ in range(num_rows)]
+    rows_y = [builder.add(y, builder.mul(stride_y, I64(row))) for row in range(num_rows)]
+    for row, places in enumerate(sums):
+        for half, place in enumerate(places):
+            builder.store(ir.Constant(FLOATS_8, [0.0] * LANES), place)
+            with builder.if_then(builder.icmp_signed("!=", adds, I64(0))):
+                builder.store(load(builder, rows_y[row], 32 * half, FLOATS_8), place)
+
+    def add_products(k: ir.Value) -> None:
+        weights = [
+            load(builder, builder.add(w, builder.mul(k, stride_w)), 32 * half, FLOATS_8)
+            for half in range(HALVES)
+        ]
+        for row, places in enumerate(sums):
+            if rows_are_contiguous:
+                at = builder.add(builder.add(x, builder.mul(stride_x, I64(row))), builder.mul(k, I64(4)))
+            else:
+                at = builder.add(builder.add(x, builder.mul(stride_x, k)), I64(4 * row))
+            factor = spread(builder, load(builder, at, 0, F32))
+            for half, place in enumerate(places):
+                builder.store(fused_add(builder, factor, weights[half], builder.load(place)), place)
+
+    whole = builder.udiv(depth, I64(UNROLL))
+    with cgutils.for_range(builder, whole) as loop:
+        for n in range(UNROLL):
+            add_products(builder.add(builder.mul(loop.index, I64(UNROLL)), I64(n)))
+    with cgutils.for_range(builder, builder.urem(depth, I64(UNROLL))) as loop:
+        add_products(builder.add(builder.mul(whole, I64(UNROLL)), loop.index))
+    for row, places in enumerate(sums):
+        for half, place in enumerate(places):
+            store(builder, builder.load(place), rows_y[row], 32 * half)
+
+
+_r1, _r2, _r3, _r4, _r5, _r6 = (_make_panel_product(n, True) for n in range(1, ROWS + 1))
+_c1, _c2, _c3, _c4, _c5, _c6 = (_make_panel_product(n, False) for n in range(1, ROWS + 1))
+
+
+def _emit_pack_columns(
+    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, depth: ir.Value
+) -> None:
+    with cgutils.for_range(builder, depth) as loop:
+        here = builder.add(source, builder.mul(loop.index, stride))
+        there = builder.add(panel, builder.mul(loop.index, I64(4 * PANEL)))
+        for half in range(HALVES):
+            store(builder, load(builder, here, 32 * half, FLOATS_8), there, 32 * half)
+
+
+def _emit_pack_rows(
+    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, num_eights: ir.Value
+) -> None:
+    with cgutils.for_range(builder, num_eights) as loop:
+        here = builder.add(source, builder.mul(loop.index, I64(4 * LANES)))
+        there = builder.add(panel, builder.mul(loop.index, I64(4 * LANES * PANEL)))
+        for half in range(HALVES):
+            rows = [
+                load(builder, builder.add(here, builder.mul(stride, I64(LANES * half + row))), 0, FLOATS_8)
+                for row in range(LANES)
+            ]
+            for k, column in enumerate(_transpose(builder, rows)):
+                store(builder, column, there, 4 * PANEL * k + 32 * half)
+
+
+def _transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Transpose 8 × 8 numbers in three rounds of shuffles: pairs, fours, halves."""
+
+    def shuffle(a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
+
+    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
+    pairs = [(shuffle(a, b, low), shuffle(a, b, high)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    even, odd = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+    fours = [
+        [shuffle(a, b, lanes) for a, b in zip(first, second, strict=True) for lanes in (even, odd)]
+        for first, second in (pairs[:2], pairs[2:])
+    ]
+    left, right = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+    return [shuffle(a, b, lanes) for lanes in (left, right) for a, b in zip(*fours, strict=True)]
+
+
+def _packer(emit: Any) -> Any:
+    @intrinsic
+    def pack(context: Any, source: Any, stride: Any, panel: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            emit(builder, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return pack
+
+
+pack_rows = _packer(_emit_pack_rows)
+"""pack_rows(source, stride, panel, n): panel[k, o] = source[o, k] for 16 rows o and 8 n numbers k."""
+pack_columns = _packer(_emit_pack_columns)
+"""pack_columns(source, stride, panel, n): panel[o, i] = source[o, i] for n rows o and 16 columns i."""
+
+
+@compiled
+def _multiply_panel(
+    x: int, stride_x: int, num_rows: int, w: int, stride_w: int, y: int, stride_y: int, depth: int, adds: int
+) -> None:
+    """y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16]; `adds` is 0 where y is to be overwritten."""
+    row = 0
+    while row < num_rows:
+        a, b, left = x + row * stride_x, y + row * stride_y, num_rows - row
+        if left >= 6:
+            _r6(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        elif left == 5:
+            _r5(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        elif left == 4:
+            _r4(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        elif left == 3:
+            _r3(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        elif left == 2:
+            _r2(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        else:
+            _r1(a, stride_x, w, stride_w, b, stride_y, depth, adds)
+        row += ROWS
+
+
+@separately(9)
+def multiply_panel(
+    x: int, stride_x: int, num_rows: int, w: int, stride_w: int, y: int, stride_y: int, depth: int, adds: int
+) -> None:
+    """y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16]; `adds` is 0 where y is to be overwritten."""
+    _multiply_panel(x, stride_x, num_rows, w, stride_w, y, stride_y, depth, adds)
+
+
+@separately(8)
+def add_transposed(
+    x: int, stride_x: int, num_rows: int, w: int, stride_w: int, y: int, stride_y: int, depth: int
+) -> None:
+    """y[r, 0:16] += Σ_k x[k, r] w[k, 0:16]."""
+    row = 0
+    while row < num_rows:
+        a, b, left = x + 4 * row, y + row * stride_y, num_rows - row
+        if left >= 6:
+            _c6(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        elif left == 5:
+            _c5(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        elif left == 4:
+            _c4(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        elif left == 3:
+            _c3(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        elif left == 2:
+            _c2(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        else:
+            _c1(a, stride_x, w, stride_w, b, stride_y, depth, 1)
+        row += ROWS
+
+
+@separately(10)
+def multiply_by_rows(
+    x: int,
+    stride_x: int,
+    num_rows: int,
+    w: int,
+    depth: int,
+    stride_w: int,
+    y: int,
+    stride_y: int,
+    adds: int,
+    panel: int,
+) -> None:
+    """y[t, 0:16] (+)= Σ_i x[t, i] w[o, i] for 16 rows o of a matrix. `panel` has room for [DEPTH, 16]."""
+    first = 0
+    while first < depth:
+        size = min(DEPTH, depth - first)
+        pack_rows(w + 4 * first, stride_w, panel, size // LANES)
+        _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
+        first += size
+
+
+@separately(10)
+def multiply_by_columns(
+    x: int,
+    stride_x: int,
+    num_rows: int,
+    w: int,
+    depth: int,
+    stride_w: int,
+    y: int,
+    stride_y: int,
+    adds: int,
+    panel: int,
+) -> None:
+    """y[t, 0:16] (+)= Σ_o x[t, o] w[o, i] for 16 columns i of a matrix. `panel` has room for [DEPTH, 16]."""
+    first = 0
+    while first < depth:
+        size = min(DEPTH, depth - first)
+        pack_columns(w + first * stride_w, stride_w, panel, size)
+        _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
+        first += size
+
+
+ADDRESSES = {
+    kernel.__name__: kernel.address
+    for kernel in (multiply_by_rows, multiply_by_columns, multiply_panel, add_transposed)
+}

@@ -1,0 +1,151 @@
+"""The compiled pass against the plain one, which is held against transformers and peft, and against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from overtone.model.decoder import Decoder
+from overtone.train import compiled_pass, loop
+from overtone.train.compiled_pass import CompiledPass
+from overtone.train.data import BatchOrder, Document
+from overtone.train.loop import run_pass
+from overtone.train.tuning import Recipe, Tuning
+from tests.model.test_decoder import FAMILIES, make_oracle
+from tests.train.test_loop import plain_loss
+from tests.train.texts import documents
+
+SIZES: dict[str, Any] = {  # whole panels, no two the same; biases where the family has them
+    "vocab_size": 80, "hidden_size": 48, "intermediate_size": 112, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 3,
+}  # fmt: skip
+KNOWN = ["llama", "llama with biases", "llama 3 rope", "qwen2"]
+
+
+def make_decoder(folder: Path, family: str = "llama with biases") -> Decoder:
+    kind, extra = FAMILIES[family]
+    oracle = make_oracle(kind, {key: value for key, value in extra.items() if "window" not in key} | SIZES)
+    oracle.save_pretrained(folder)
+    return Decoder.load(folder)
+
+
+def make_tuning(
+    decoder: Decoder, data: Sequence[Document], rank: int = 16, batch_size: int = 0, seed: int = 3
+) -> Tuning:
+    order = BatchOrder(len(data), 3, batch_size or len(data), seed)
+    tuning = Tuning(decoder.config, data, order, Recipe(0.01, rank, alpha=8.0))
+    generator = torch.Generator().manual_seed(seed)
+    tuning.lora.flat.data.add_(torch.randn(tuning.lora.flat.shape, generator=generator) * 0.1)
+    return tuning
+
+
+def gradients(
+    decoder: Decoder, tunings: Sequence[Tuning], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[float], list[torch.Tensor]]:
+    """Return the losses and gradients of the tunings' next batches, in one pass."""
+    runs: list[int] = []
+    run = CompiledPass.run
+    monkeypatch.setattr(CompiledPass, "run", lambda *arguments: runs.append(1) or run(*arguments))
+    monkeypatch.setattr(compiled_pass, "MAX_ROWS", 512 if compiled else 0)
+    taken = [tuning.take(10_000) for tuning in tunings]
+    losses = loop.add_gradients(decoder, tunings, taken)
+    monkeypatch.undo()
+    assert len(runs) == compiled
+    found = [tuning.lora.grad.clone() for tuning in tunings]
+    for tuning in tunings:
+        tuning.drop_batch()
+    return losses, found
+
+
+@pytest.mark.parametrize("family", KNOWN)
+def test_losses_and_gradients_are_those_of_the_plain_pass(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = make_decoder(tmp_path, family)
+    data = documents()
+    tunings = [
+        make_tuning(decoder, data, rank=16),  # a shared beginning
+        make_tuning(decoder, data[:1], rank=32),  # one text alone
+        make_tuning(decoder, [data[3], data[1]], rank=16),
+    ]
+
+    plain_losses, plain = gradients(decoder, tunings, False, monkeypatch)
+    losses, compiled = gradients(decoder, tunings, True, monkeypatch)
+
+    assert losses == pytest.approx(plain_losses, rel=1e-5)
+    for ours, theirs in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+def test_the_loss_is_that_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = make_oracle("Llama", SIZES)
+    oracle.save_pretrained(tmp_path)
+    decoder = Decoder.load(tmp_path)
+    tuning = make_tuning(decoder, documents())
+    tuning.reset()  # B is zero: the bare base
+
+    (loss,), _ = gradients(decoder, [tuning], True, monkeypatch)
+
+    assert loss == pytest.approx(plain_loss(oracle, documents()).item(), rel=1e-5)
+
+
+def test_many_outputs_and_long_texts_cross_every_border(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = make_decoder(tmp_path)
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(3, 80, (300,), generator=generator).tolist()
+    data = [
+        Document(tuple(ids), 10),
+        Document(tuple(ids[:40]), 35),
+    ]  # several chunks of logits, one panel's depth
+    tuning = make_tuning(decoder, data, batch_size=2)
+
+    plain_loss, (plain,) = gradients(decoder, [tuning], False, monkeypatch)
+    loss, (compiled,) = gradients(decoder, [tuning], True, monkeypatch)
+
+    assert loss == pytest.approx(plain_loss, rel=1e-5)
+    assert float((compiled - plain).norm() / plain.norm()) < 2e-5
+
+
+def test_a_job_has_the_same_bits_in_company_and_with_other_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = make_decoder(tmp_path)
+    mine = make_tuning(decoder, documents(), seed=1)
+    others = [
+        make_tuning(decoder, documents()[2:], 32, seed=2),
+        make_tuning(decoder, documents()[:3], seed=4),
+    ]
+    losses, alone = gradients(decoder, [mine], True, monkeypatch)
+
+    joint_losses, together = gradients(decoder, [others[0], mine, others[1]], True, monkeypatch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    compiled_pass.forget(decoder)
+    other_losses, threaded = gradients(decoder, [mine], True, monkeypatch)
+    torch.set_num_threads(threads)
+
+    assert joint_losses[1] == losses[0] == other_losses[0]
+    assert torch.equal(together[1], alone[0])
+    assert torch.equal(threaded[0], alone[0])
+
+
+def test_what_the_kernels_do_not_know_takes_the_plain_way(tmp_path: Path) -> None:
+    decoder = make_decoder(tmp_path, "qwen3")
+    odd_rank = make_tuning(make_decoder(tmp_path / "llama"), documents(), rank=5)
+    assert not compiled_pass.knows(decoder)
+    run_pass(decoder, [make_tuning(decoder, documents())], 10_000)
+    run_pass(Decoder.load(tmp_path / "llama"), [odd_rank], 10_000)
+
+
+def test_training_learns_the_examples(tmp_path: Path) -> None:
+    decoder = make_decoder(tmp_path)
+    tuning = make_tuning(decoder, documents(), batch_size=2)
+    losses = [step.mean_loss for _ in range(8) for step in run_pass(decoder, [tuning], 10_000) if step]
+    assert losses[-1] < losses[0]
