@@ -2,7 +2,8 @@
 
 A folder holds adapter_config.json and adapter_model.safetensors. The digest of the latter's bytes is the
 adapter's identity. What peft can express and we do not compute (DoRA, per-module ranks, whole trained
-modules) is refused in words, never ignored.
+modules) is refused in words, never ignored. Where the base has fused modules, so has the file
+(fused_adapter.py).
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from torch import Tensor
 
 from overtone.disk import sync_folder
 from overtone.errors import OvertoneError
+from overtone.model import fused_adapter
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TARGETS = {
     "q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn",
     "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp",
 }  # fmt: skip
+MODULES = TARGETS | {"qkv_proj": "self_attn", "gate_up_proj": "mlp"}
 KEY = re.compile(
     r"base_model\.model\.(?:model\.)?layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight"
 )
@@ -47,6 +50,7 @@ class Adapter:
     alpha: float
     a: dict[Place, Tensor] = field(default_factory=dict)  # A_RI, float32
     b: dict[Place, Tensor] = field(default_factory=dict)  # B_OR, float32
+    fused: bool = False  # in the file; here each target has its own pair
 
     @property
     def scale(self) -> float:
@@ -58,8 +62,10 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
 
     An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result.
     """
-    weights = safetensors.torch.save(dict(_tensors(adapter)), metadata={"format": "pt"})
-    config = _config(adapter, base_id, base_revision)
+    a, b = fused_adapter.fuse(adapter.a, adapter.b) if adapter.fused else (adapter.a, adapter.b)
+    tensors = dict((*_tensors(a, "A"), *_tensors(b, "B")))
+    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    config = _config(adapter, sorted({module for _, module in a}), base_id, base_revision)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -86,18 +92,18 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     adapter = Adapter(config["r"], _alpha(config))
     for place, side, tensor in _parse_weights(folder, weights):
         (adapter.a if side == "A" else adapter.b)[place] = tensor
+    _split_modules(folder, adapter)
     _check_pairs(folder, adapter)
     return adapter
 
 
-def _tensors(adapter: Adapter) -> Iterator[tuple[str, Tensor]]:
-    for side, matrices in (("A", adapter.a), ("B", adapter.b)):
-        for (layer, target), matrix in matrices.items():
-            name = f"base_model.model.model.layers.{layer}.{TARGETS[target]}.{target}.lora_{side}.weight"
-            yield name, matrix.detach().cpu().float().contiguous()
+def _tensors(matrices: Mapping[Place, Tensor], side: str) -> Iterator[tuple[str, Tensor]]:
+    for (layer, module), matrix in matrices.items():
+        name = f"base_model.model.model.layers.{layer}.{MODULES[module]}.{module}.lora_{side}.weight"
+        yield name, matrix.detach().cpu().float().contiguous()
 
 
-def _config(adapter: Adapter, base_id: str, base_revision: str) -> dict[str, Any]:
+def _config(adapter: Adapter, modules: list[str], base_id: str, base_revision: str) -> dict[str, Any]:
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -107,8 +113,9 @@ def _config(adapter: Adapter, base_id: str, base_revision: str) -> dict[str, Any
         "lora_alpha": adapter.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": sorted({target for _, target in adapter.a}),
+        "target_modules": modules,
         "inference_mode": True,
+        **(fused_adapter.patterns(adapter.rank, adapter.alpha) if adapter.fused else {}),
     }
 
 
@@ -123,10 +130,18 @@ def _parse_config(folder: Path) -> dict[str, Any]:
         or not isinstance(config.get("r"), int)
     ):
         raise OvertoneError(f"{folder / CONFIG} describes no LoRA adapter.")
+    ours = _our_patterns(config)
     for name in NOT_COMPUTED:
-        if config.get(name):
+        if config.get(name) and name not in ours:
             raise OvertoneError(f"The adapter in {folder} uses {name}, which is not supported.")
     return config
+
+
+def _our_patterns(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ranks and alphas of single modules if they are those that we write, else nothing."""
+    patterns = fused_adapter.patterns(config["r"], config.get("lora_alpha", 8))
+    known = not config.get("use_rslora") and all(config.get(name) == patterns[name] for name in patterns)
+    return patterns if known else {}
 
 
 def _alpha(config: Mapping[str, Any]) -> float:
@@ -142,9 +157,19 @@ def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, T
         raise OvertoneError(f"{folder / WEIGHTS} is damaged: {error}.") from None
     for name, tensor in tensors.items():
         match = KEY.fullmatch(name)
-        if match is None or match[2] not in TARGETS:
+        if match is None or match[2] not in MODULES:
             raise OvertoneError(f"The adapter in {folder} changes {name}, which is not supported.")
         yield (int(match[1]), match[2]), match[3], tensor.float()
+
+
+def _split_modules(folder: Path, adapter: Adapter) -> None:
+    adapter.fused = any(module in fused_adapter.PARTS for _, module in adapter.a)
+    if adapter.a.keys() != adapter.b.keys():
+        return  # damaged, as will be found
+    try:
+        adapter.a, adapter.b = fused_adapter.split(adapter.a, adapter.b, adapter.rank)
+    except (ValueError, RuntimeError) as error:  # the latter from torch, for sizes that do not fit
+        raise OvertoneError(f"The adapter in {folder} cannot be divided: {error}.") from None
 
 
 def _check_pairs(folder: Path, adapter: Adapter) -> None:

@@ -60,7 +60,7 @@ class LoraWeights:
     """One job's trainable adapter: flat parameters and gradients, and the matrices as views of both."""
 
     def __init__(self, config: DecoderConfig, rank: int, alpha: float, device: torch.device | str = "cpu"):
-        self.rank, self.alpha = rank, alpha
+        self.rank, self.alpha, self._fused = rank, alpha, config.family.fused
         self._sizes, self._num_layers = target_sizes(config), config.num_layers
         num_parameters = config.num_layers * rank * sum(i + o for i, o in self._sizes.values())
         self.flat = torch.zeros(num_parameters, device=device)
@@ -94,7 +94,7 @@ class LoraWeights:
 
     def to_adapter(self) -> Adapter:
         """Return a copy in the form that is saved and served."""
-        adapter = Adapter(self.rank, self.alpha)
+        adapter = Adapter(self.rank, self.alpha, fused=self._fused)
         for place, a_RI, b_OR in self._matrices():
             adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
         return adapter
