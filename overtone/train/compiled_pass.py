@@ -72,7 +72,7 @@ class CompiledPass:
     def __init__(self, decoder: Decoder):
         from overtone.train.kernels import llama, products  # compiles: only where it is used
 
-        self._kernels, self._products, self.decoder = llama, products.ADDRESSES, weakref.proxy(decoder)
+        self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
         self._team = _team(torch.get_num_threads())
         self._tables = _tables(decoder)
         self._base = _describe(decoder, self._tables)
@@ -85,8 +85,7 @@ class CompiledPass:
         rank = max(slot.lora.rank for slot in slots)
         longest = max(len(text.shared) + len(text.own) for texts in packed.texts.values() for text in texts)
         self._make_room(len(packed.ids_T), len(packed.keep_N), rank, longest)
-        embedded_TD = F.embedding(packed.ids_T, self.decoder.embed_VD)
-        self._memory["x"][: embedded_TD.numel()] = embedded_TD.flatten().numpy()
+        self._embed(packed.ids_T)
         run = self._kernels.Pass(
             num_threads=self._team.num_threads,
             num_rows=len(packed.ids_T),
@@ -96,7 +95,7 @@ class CompiledPass:
             rank=rank,
             longest=longest,
             **_addresses(plan | self._memory),
-            **self._products,
+            **self._products.ADDRESSES,
         )
         self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._tables))
         return torch.from_numpy(plan["terms"])
@@ -120,6 +119,13 @@ class CompiledPass:
             ),
         }
 
+    def _embed(self, ids_T: Tensor) -> None:
+        """Put the tokens' embeddings where the first layer looks for its input."""
+        embedded_TD = F.embedding(ids_T, self.decoder.embed_VD).numpy()
+        num_rows, width = embedded_TD.shape
+        row_width = self._products.padded(width)
+        self._memory["x"][: num_rows * row_width].reshape(num_rows, row_width)[:, :width] = embedded_TD
+
     def _make_room(self, *wanted: int) -> None:
         """Make the working memory large enough for T rows, N kept ones, a rank, and texts so long."""
         if all(size <= room for size, room in zip(wanted, self._room, strict=True)):
@@ -135,22 +141,28 @@ def _sizes(
 ) -> dict[str, int]:
     """Return how many numbers each array of working memory holds."""
     from overtone.train.kernels.llama import LOGIT_ROWS, SEGMENTS
-    from overtone.train.kernels.products import DEPTH
+    from overtone.train.kernels.products import DEPTH, padded
 
-    config, layers = decoder.config, decoder.config.num_layers
-    width, qkv, inner = config.width, sum(config.qkv_sizes), config.inner_size
-    mixed, heads = config.qkv_sizes[0], config.num_heads
+    config, layers, heads = decoder.config, decoder.config.num_layers, decoder.config.num_heads
+    widths = (
+        config.width,
+        sum(config.qkv_sizes),
+        config.qkv_sizes[0],
+        config.inner_size,
+        2 * config.inner_size,
+    )
+    width, qkv, mixed, inner, gates = map(padded, widths)
     per_row = {
         "x": (layers + 1) * width, "middle": layers * width, "scale_1": layers + 1, "scale_2": layers,
         "normed_1": (layers + 1) * width, "normed_2": layers * width, "qkv": layers * qkv,
-        "log_sums": layers * heads, "mixed": layers * mixed, "gates": layers * 2 * inner, "acts": layers * inner,
+        "log_sums": layers * heads, "mixed": layers * mixed, "gates": layers * gates, "acts": layers * inner,
         "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
-        "d_gates": 2 * inner, "d_acts": inner, "du": 3 * rank,
+        "d_gates": gates, "d_acts": inner, "du": 3 * rank,
         "attention": heads * longest, "d_attention": heads * longest,
     }  # fmt: skip
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
-        "g_kept": kept * width, "logits": logit_rows * config.vocab_size,
+        "g_kept": kept * width, "logits": logit_rows * padded(config.vocab_size),
         "partial": SEGMENTS * LOGIT_ROWS * width,
         "panels": num_threads * DEPTH * PANEL, "scores": num_threads * longest,
     }  # fmt: skip

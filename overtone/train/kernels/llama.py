@@ -23,6 +23,7 @@ from overtone.train.kernels.products import (
     DEPTH,
     PANEL,
     pack_columns,
+    padded,
 )
 
 CHUNK = 24  # rows of one piece of a narrow product
@@ -31,6 +32,7 @@ LOGIT_ROWS = 64  # kept rows whose logits are held at once
 SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's backward product
 SEGMENT_DEPTH = 128  # of the head's rows: they stay in the second cache while all columns are computed
 QKV, OUT, GATE_UP, DOWN = range(4)
+row_width = compiled(padded)
 PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 4, 8
 
 
@@ -166,9 +168,21 @@ def qkv_width(base: Base) -> int:
 
 
 @compiled
+def row_bytes(width: int) -> int:
+    """Return how far apart rows of activations lie."""
+    return 4 * row_width(width)
+
+
+@compiled
 def in_layer(run: Pass, address: int, layer: int, width: int) -> int:
     """Return where a layer's [T, width] begins."""
-    return address + 4 * layer * run.num_rows * width
+    return address + layer * run.num_rows * row_bytes(width)
+
+
+@compiled
+def numbers_in_layer(run: Pass, address: int, layer: int, count: int) -> int:
+    """Return where a layer's [T, count] begins that no product reads: without padding."""
+    return address + 4 * layer * run.num_rows * count
 
 
 @compiled
@@ -254,12 +268,12 @@ def shrink_piece(run: Pass, matrix: Projection, slot: Slot, column: int, first: 
     """u = scale · x Aᵀ in 16 columns for up to CHUNK rows."""
     last, stride = min(first + CHUNK, slot.end), 12 * run.rank
     if first < last and column < matrix.num_parts * slot.rank:
-        row_bytes = 4 * matrix.num_inputs
-        x, u = matrix.x + first * row_bytes, matrix.u + first * stride + 4 * column
-        a = a_of(matrix, slot.parameters, slot.rank) + column * row_bytes
+        from_row, from_a = row_bytes(matrix.num_inputs), 4 * matrix.num_inputs
+        x, u = matrix.x + first * from_row, matrix.u + first * stride + 4 * column
+        a = a_of(matrix, slot.parameters, slot.rank) + column * from_a
         call(
             run.multiply_by_rows,
-            (x, row_bytes, last - first, a, matrix.num_inputs, row_bytes, u, stride, 0, panel),
+            (x, from_row, last - first, a, matrix.num_inputs, from_a, u, stride, 0, panel),
         )
         enlarge(u, stride, last - first, slot.scale)
 
@@ -276,11 +290,12 @@ def shrink_back_piece(
         depth = (
             part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
         ) - begin
-        g_rows, du = g + 4 * (first * matrix.num_outputs + begin), run.du + first * stride + 4 * column
+        from_row = row_bytes(matrix.num_outputs)
+        g_rows, du = g + first * from_row + 4 * begin, run.du + first * stride + 4 * column
         b = b_of(matrix, slot.parameters, slot.rank, begin) + 4 * (column % slot.rank)
         call(
             run.multiply_panel,
-            (g_rows, 4 * matrix.num_outputs, last - first, b, 4 * slot.rank, du, stride, depth, 0),
+            (g_rows, from_row, last - first, b, 4 * slot.rank, du, stride, depth, 0),
         )
         enlarge(du, stride, last - first, slot.scale)
 
@@ -326,16 +341,20 @@ def project_panel(
     panel: int,
 ) -> None:
     """y = residual or bias + x Wᵀ + u Bᵀ in 16 outputs."""
-    row_bytes, stride = 4 * matrix.num_inputs, 4 * matrix.num_outputs
+    from_row, from_w, stride = (
+        row_bytes(matrix.num_inputs),
+        4 * matrix.num_inputs,
+        row_bytes(matrix.num_outputs),
+    )
     y, adds = matrix.y + 4 * output, 1 if residual or matrix.bias else 0
     if adds:
         at = 4 * output
         residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
         begin_rows(y, stride, num_rows, residual, bias)
-    w = matrix.weight + output * row_bytes
+    w = matrix.weight + output * from_w
     call(
         run.multiply_by_rows,
-        (matrix.x, row_bytes, num_rows, w, matrix.num_inputs, row_bytes, y, stride, adds, panel),
+        (matrix.x, from_row, num_rows, w, matrix.num_inputs, from_w, y, stride, adds, panel),
     )
     part = part_of(base, matrix.which, output)
     for index in range(run.num_slots):
@@ -371,47 +390,42 @@ def project_back_panel(
     run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, d_x: int, column: int, panel: int
 ) -> None:
     """dx = g W + du A in 16 columns."""
-    row_bytes = 4 * matrix.num_inputs
+    from_w, stride, depth = 4 * matrix.num_inputs, row_bytes(matrix.num_inputs), matrix.num_outputs
     w, y = matrix.weight + 4 * column, d_x + 4 * column
-    call(
-        run.multiply_by_columns,
-        (g, 4 * matrix.num_outputs, num_rows, w, matrix.num_outputs, row_bytes, y, row_bytes, 0, panel),
-    )
+    call(run.multiply_by_columns, (g, row_bytes(depth), num_rows, w, depth, from_w, y, stride, 0, panel))
     for index in range(run.num_slots):
         slot = slot_at(run, index, kept)
         a = a_of(matrix, slot.parameters, slot.rank) + 4 * column
         call(run.multiply_by_columns, (
             run.du + 12 * slot.begin * run.rank, 12 * run.rank, slot.end - slot.begin, a,
-            matrix.num_parts * slot.rank, row_bytes, y + slot.begin * row_bytes, row_bytes, 1, panel,
+            matrix.num_parts * slot.rank, from_w, y + slot.begin * stride, stride, 1, panel,
         ))  # fmt: skip
 
 
 @compiled
 def add_a_gradient(run: Pass, matrix: Projection, slot: Slot, column: int, panel: int) -> None:
     """dA += duᵀ x in 16 columns."""
-    row_bytes, first = 4 * matrix.num_inputs, slot.begin
+    from_row, first = row_bytes(matrix.num_inputs), slot.begin
     a_grad = a_of(matrix, slot.gradients, slot.rank) + 4 * column
     while first < slot.end:
         depth = min(DEPTH, slot.end - first)
-        pack_columns(matrix.x + first * row_bytes + 4 * column, row_bytes, panel, depth)
-        du = run.du + 12 * first * run.rank
-        call(
-            run.add_transposed,
-            (du, 12 * run.rank, matrix.num_parts * slot.rank, panel, 4 * PANEL, a_grad, row_bytes, depth),
-        )
+        pack_columns(matrix.x + first * from_row + 4 * column, from_row, panel, depth)
+        du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * slot.rank
+        from_a = 4 * matrix.num_inputs
+        call(run.add_transposed, (du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, from_a, depth))
         first += depth
 
 
 @compiled
 def add_b_gradient(base: Base, run: Pass, matrix: Projection, slot: Slot, output: int, g: int) -> None:
     """dB += gᵀ u in up to TALL rows, those of each target with its own columns of u."""
-    last = min(output + TALL, matrix.num_outputs)
+    last, from_g = min(output + TALL, matrix.num_outputs), row_bytes(matrix.num_outputs)
     while output < last:
         part = part_of(base, matrix.which, output)
         end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
         for column in range(0, slot.rank, PANEL):
             call(run.add_transposed, (
-                g + 4 * (slot.begin * matrix.num_outputs + output), 4 * matrix.num_outputs, end - output,
+                g + slot.begin * from_g + 4 * output, from_g, end - output,
                 matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank + column), 12 * run.rank,
                 b_of(matrix, slot.gradients, slot.rank, output) + 4 * column, 4 * slot.rank, slot.end - slot.begin,
             ))  # fmt: skip
@@ -491,7 +505,7 @@ def normalise_rows(
     while first < num_rows:
         last = min(first + size, num_rows)
         for row in range(first, last):
-            at = 4 * row * width
+            at = row * row_bytes(width)
             factors[row] = normalise(floats(x + at, width), weight, base.eps, floats(normed + at, width))
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
@@ -510,7 +524,7 @@ def normalise_rows_back(
     while first < num_rows:
         last = min(first + size, num_rows)
         for row in range(first, last):
-            at = 4 * row * width
+            at = row * row_bytes(width)
             d_normed = floats(run.d_normed + at, width)
             normalise_back(d_normed, floats(x + at, width), weight, factors[row], floats(g + at, width))
         finish_some(run.counters, phase, last - first)
@@ -548,7 +562,7 @@ def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
         last = min(first + size, total)
         for unit in range(first, last):
             row, at = unit // panels, 4 * (unit % panels) * PANEL
-            at_gate, at_act = 8 * row * inner + at, 4 * row * inner + at
+            at_gate, at_act = row * row_bytes(2 * inner) + at, row * row_bytes(inner) + at
             gate, up = floats(gates + at_gate, PANEL), floats(gates + at_gate + 4 * inner, PANEL)
             if back:
                 d_gate = floats(run.d_gates + at_gate, PANEL)
@@ -584,7 +598,7 @@ def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
         last = min(first + size, run.num_rows)
         for row in range(first, last):
             cos, sin = floats(run.cos + 4 * row * half, half), floats(run.sin + 4 * row * half, half)
-            x = qkv + 4 * row * qkv_width(base)
+            x = qkv + row * row_bytes(qkv_width(base))
             for head in range(base.num_heads + base.num_groups):
                 turn(floats(x + 8 * head * half, 2 * half), cos, sin, sign)
         finish_some(run.counters, phase, last - first)
@@ -596,24 +610,25 @@ def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
 @compiled
 def attend_query(base: Base, run: Pass, layer: int, query: int, head: int, back: int, thread: int) -> None:
     """Attention for one query and head, forward or (its own part of it) backward."""
-    size, stride, heads = base.head_size, 4 * qkv_width(base), base.num_heads
+    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
     row = word(run.query_rows, query + run.num_rows) if is_last(base, layer) else query
     begin, end, own = word(run.shared_begin, row), word(run.shared_end, row), word(run.own_begin, row)
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
     key = qkv + 4 * (heads + head * base.num_groups // heads) * size
     shared, first, num_shared = key + begin * stride, key + own * stride, end - begin
     count, q = num_shared + row + 1 - own, qkv + row * stride + 4 * head * size
-    log_sums = floats(in_layer(run, run.log_sums, layer, heads), run.num_rows * heads)
+    log_sums = floats(numbers_in_layer(run, run.log_sums, layer, heads), run.num_rows * heads)
     unit, to_value = query * heads + head, 4 * base.num_groups * size
+    at_mixed = query * row_bytes(heads * size) + 4 * head * size
     if back:
         at = 4 * (head * run.num_rows + query) * run.longest
         attend_back(
             q, shared, first, to_value, stride, size, base.scale, num_shared, log_sums[unit],
-            run.d_mixed + 4 * unit * size, floats(run.attention + at, count), floats(run.d_attention + at, count),
+            run.d_mixed + at_mixed, floats(run.attention + at, count), floats(run.d_attention + at, count),
             run.d_qkv + row * stride + 4 * head * size,
         )  # fmt: skip
     else:
-        out = in_layer(run, run.mixed, layer, heads * size) + 4 * unit * size
+        out = in_layer(run, run.mixed, layer, heads * size) + at_mixed
         weights = floats(run.scores + 4 * thread * run.longest, count)
         log_sums[unit] = attend(
             q, shared, first, to_value, stride, size, base.scale, num_shared, weights, out
@@ -639,7 +654,7 @@ def attend_queries(base: Base, run: Pass, layer: int, back: int, phase: int, thr
 @compiled
 def gather_key(base: Base, run: Pass, layer: int, row: int, group: int) -> None:
     """Sum the gradients of one key and its value over all queries that see it."""
-    size, stride, heads = base.head_size, 4 * qkv_width(base), base.num_heads
+    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
     last = is_last(base, layer)
     d_key = run.d_qkv + row * stride + 4 * (heads + group) * size
     d_value = d_key + 4 * base.num_groups * size
@@ -653,7 +668,7 @@ def gather_key(base: Base, run: Pass, layer: int, row: int, group: int) -> None:
         place = row - begin if row < end else end - begin + row - own
         for head in range(group * share, (group + 1) * share):
             at = (head * run.num_rows + query) * run.longest + place
-            g = run.d_mixed + 4 * (query * heads + head) * size
+            g = run.d_mixed + query * row_bytes(heads * size) + 4 * head * size
             add_scaled(d_value, g, floats(run.attention + 4 * at, 1)[0], size)
             q = qkv + seer * stride + 4 * head * size
             add_scaled(d_key, q, floats(run.d_attention + 4 * at, 1)[0], size)
@@ -689,9 +704,10 @@ def select_kept(base: Base, run: Pass, phase: int) -> int:
     if take_some(run.counters, phase, 1) == 0:
         width, layer = base.width, base.num_layers - 1
         x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
+        stride = row_bytes(width)
         for n in range(run.num_kept):
             row = word(run.query_rows, run.num_rows + n)
-            copy_row(x + 4 * row * width, middle + 4 * n * width, width)
+            copy_row(x + row * stride, middle + n * stride, width)
         finish_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, 1)
     return phase + 1
@@ -701,14 +717,14 @@ def select_kept(base: Base, run: Pass, phase: int) -> int:
 def spread_kept(base: Base, run: Pass, phase: int) -> int:
     """g, and the queries' gradients, of rows that were not kept are zero: a phase of one piece."""
     if take_some(run.counters, phase, 1) == 0:
-        width, n = base.width, 0
+        width, stride, n = base.width, row_bytes(base.width), 0
         for row in range(run.num_rows):
             kept = n < run.num_kept and word(run.query_rows, run.num_rows + n) == row
-            copy_row(run.g_kept + 4 * n * width if kept else 0, run.g + 4 * row * width, width)
+            copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
             if kept:
                 n += 1
             else:
-                clear(run.d_qkv + 4 * row * qkv_width(base), mixed_width(base))
+                clear(run.d_qkv + row * row_bytes(qkv_width(base)), mixed_width(base))
         finish_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, 1)
     return phase + 1
@@ -740,10 +756,10 @@ def to_loss(logits: Array, target: int, share: float) -> float:
 @compiled
 def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, thread: int) -> int:
     """Compute the logits of some kept rows: a phase."""
-    width, stride = 4 * base.width, 4 * base.vocabulary
+    width, from_row, stride = 4 * base.width, row_bytes(base.width), row_bytes(base.vocabulary)
     total = base.vocabulary // PANEL
     size = piece_size(total, run.num_threads)
-    x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * width
+    x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
     first = take_some(run.counters, phase, size)
     while first < total:
         last = min(first + size, total)
@@ -751,7 +767,7 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, th
             w, y = base.head + output * width, run.logits + 4 * output
             call(
                 run.multiply_by_rows,
-                (x, width, num_rows, w, base.width, width, y, stride, 0, panel_of(run, thread)),
+                (x, from_row, num_rows, w, base.width, width, y, stride, 0, panel_of(run, thread)),
             )
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
@@ -766,7 +782,7 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
     while row < num_rows:
         kept = begin + row
         target, share = word(run.targets, kept), floats(run.shares, kept + 1)[kept]
-        logits = floats(run.logits + 4 * row * base.vocabulary, base.vocabulary)
+        logits = floats(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
         floats(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
         finish_some(run.counters, phase, 1)
         row = take_some(run.counters, phase, 1)
@@ -784,7 +800,7 @@ def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: 
         depth = min(SEGMENT_DEPTH, end - first)
         for column in range(0, width, 4 * PANEL):
             call(run.multiply_by_columns, (
-                run.logits + 4 * first, 4 * base.vocabulary, num_rows, base.head + first * width + column, depth,
+                run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head + first * width + column, depth,
                 width, y + column, width, first - begin, panel,
             ))  # fmt: skip
         first += depth
@@ -808,10 +824,10 @@ def leave_head(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> 
     width, layer = base.width, base.num_layers
     row = take_some(run.counters, phase, 1)
     while row < num_rows:
-        total, at = run.partial + 4 * row * width, 4 * (begin + row) * width
+        total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
         for segment in range(1, SEGMENTS):
             add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
-        factor = floats(in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
+        factor = floats(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
         x = floats(in_layer(run, run.x, layer, width) + at, width)
         g = floats(run.g_kept + at, width)
         clear(run.g_kept + at, width)
@@ -827,7 +843,7 @@ def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
     """From the last layer's output to the loss and back."""
     layer, width, begin = base.num_layers, base.width, 0
     x, normed = in_layer(run, run.x, layer, width), in_layer(run, run.normed_1, layer, width)
-    scales = in_layer(run, run.scale_1, layer, 1)
+    scales = numbers_in_layer(run, run.scale_1, layer, 1)
     phase = normalise_rows(base, run, x, base.final_norm, normed, scales, run.num_kept, phase)
     while begin < run.num_kept:
         num_rows = min(LOGIT_ROWS, run.num_kept - begin)
@@ -848,7 +864,10 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
     width, num_rows = base.width, num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     normed_1, normed_2 = in_layer(run, run.normed_1, layer, width), in_layer(run, run.normed_2, layer, width)
-    scale_1, scale_2 = in_layer(run, run.scale_1, layer, 1), in_layer(run, run.scale_2, layer, 1)
+    scale_1, scale_2 = (
+        numbers_in_layer(run, run.scale_1, layer, 1),
+        numbers_in_layer(run, run.scale_2, layer, 1),
+    )
     norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
     no, forth = plain(0), plain(1)
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
@@ -870,7 +889,10 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
     """One layer backward: g (g_kept in the last layer) becomes the gradient of x[layer]."""
     width, num_rows = base.width, num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
-    scale_1, scale_2 = in_layer(run, run.scale_1, layer, 1), in_layer(run, run.scale_2, layer, 1)
+    scale_1, scale_2 = (
+        numbers_in_layer(run, run.scale_1, layer, 1),
+        numbers_in_layer(run, run.scale_2, layer, 1),
+    )
     norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
     g, back = run.g_kept if is_last(base, layer) else run.g, plain(1)
     phase = project_back(base, run, layer, plain(DOWN), g, run.d_acts, phase, thread)

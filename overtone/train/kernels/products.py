@@ -6,6 +6,8 @@ vectors of sums in registers. Each row's sums run in one fixed order, so its res
 beside it.
 
 Everything takes integer addresses and strides in bytes. Sizes are multiples of 16; numbers of rows are any.
+Rows lie an odd number of cache lines apart (`padded`): at a power of two, as widths like to be, neighbouring rows
+would drive one another out of the cache, and the product would run at half its speed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,11 @@ HALVES = PANEL // LANES
 ROWS = 6  # that are computed together: 12 of the 16 vector registers
 DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
 UNROLL = 4
+
+
+def padded(width: int) -> int:
+    """Return how many numbers lie between the beginnings of two rows of activations."""
+    return PANEL * (width // PANEL | 1)
 
 
 def _make_panel_product(num_rows: int, rows_are_contiguous: bool) -> Any:
