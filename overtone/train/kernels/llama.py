@@ -534,16 +534,16 @@ def normalise_rows_back(
 
 
 @free_order
-def activate_panel(gate: Array, up: Array, act: Array) -> None:
+def activate_row(gate: Array, up: Array, act: Array) -> None:
     """act = silu(gate) · up."""
-    for i in range(PANEL):
+    for i in range(len(act)):
         act[i] = gate[i] / (np.float32(1) + exp(-gate[i])) * up[i]
 
 
 @free_order
-def activate_panel_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_up: Array) -> None:
+def activate_row_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_up: Array) -> None:
     """With s = 1 / (1 + e^-gate): d_up = d s gate, d_gate = d up s (1 + gate (1 - s))."""
-    for i in range(PANEL):
+    for i in range(len(d_act)):
         s = np.float32(1) / (np.float32(1) + exp(-gate[i]))
         d_up[i] = d_act[i] * s * gate[i]
         d_gate[i] = d_act[i] * up[i] * s * (np.float32(1) + gate[i] * (np.float32(1) - s))
@@ -553,26 +553,23 @@ def activate_panel_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_u
 def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
     """Combine gate and up, or turn the result's gradient into theirs: a phase."""
     inner, num_rows = base.inner, num_queries(base, run, layer)
-    panels = inner // PANEL
-    total = num_rows * panels
-    size = piece_size(total, run.num_threads)
+    size, from_gate, from_act = piece_size(num_rows, run.num_threads), row_bytes(2 * inner), row_bytes(inner)
     gates, acts = in_layer(run, run.gates, layer, 2 * inner), in_layer(run, run.acts, layer, inner)
     first = take_some(run.counters, phase, size)
-    while first < total:
-        last = min(first + size, total)
-        for unit in range(first, last):
-            row, at = unit // panels, 4 * (unit % panels) * PANEL
-            at_gate, at_act = row * row_bytes(2 * inner) + at, row * row_bytes(inner) + at
-            gate, up = floats(gates + at_gate, PANEL), floats(gates + at_gate + 4 * inner, PANEL)
+    while first < num_rows:
+        last = min(first + size, num_rows)
+        for row in range(first, last):
+            gate = floats(gates + row * from_gate, inner)
+            up = floats(gates + row * from_gate + 4 * inner, inner)
             if back:
-                d_gate = floats(run.d_gates + at_gate, PANEL)
-                d_up = floats(run.d_gates + at_gate + 4 * inner, PANEL)
-                activate_panel_back(floats(run.d_acts + at_act, PANEL), gate, up, d_gate, d_up)
+                d_gate = floats(run.d_gates + row * from_gate, inner)
+                d_up = floats(run.d_gates + row * from_gate + 4 * inner, inner)
+                activate_row_back(floats(run.d_acts + row * from_act, inner), gate, up, d_gate, d_up)
             else:
-                activate_panel(gate, up, floats(acts + at_act, PANEL))
+                activate_row(gate, up, floats(acts + row * from_act, inner))
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, total)
+    wait_until_done(run.counters, phase, num_rows)
     return phase + 1
 
 
