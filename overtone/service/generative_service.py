@@ -5,15 +5,15 @@ The prompt is rendered and measured here; the engine gets token ids and options,
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from overtone.config import Settings
-from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
+from overtone.engine.protocol import GenerateEvent, GenerateRequest
 from overtone.errors import FailedPrecondition, InvalidArgument
 from overtone.service.access import Caller
 from overtone.service.answers import Answer
@@ -22,6 +22,7 @@ from overtone.service.prompts import Prompt, read_prompt
 from overtone.service.sampling import read_options
 from overtone.service.targets import Target, Targets
 from overtone.wire import messages as m
+from overtone.wire.dispatch import Later
 
 
 class Engine(Protocol):
@@ -50,22 +51,17 @@ class GenerativeService:
         self.engines = engines
         self.timeout_s = settings.request_timeout_s
 
-    async def generate_content(
+    def generate_content(
         self, request: m.GenerateContentRequest, caller: Caller
-    ) -> m.GenerateContentResponse:
+    ) -> Later[m.GenerateContentResponse]:
         """Return the whole answer."""
-        call = await asyncio.to_thread(self._prepare, request, "generateContent", caller)
-        await self.complete(call)
-        return call.answer.whole()
+        return partial(self._whole, self._prepare(request, "generateContent", caller))
 
-    async def stream_generate_content(
+    def stream_generate_content(
         self, request: m.GenerateContentRequest, caller: Caller
     ) -> AsyncGenerator[m.GenerateContentResponse]:
         """Yield the answer as it is made. Closing the stream frees its place in the engine."""
-        call = await asyncio.to_thread(self._prepare, request, "streamGenerateContent", caller)
-        async with aclosing(self._events(call)) as events:
-            async for event in events:
-                yield call.answer.piece(event)
+        return self._pieces(self._prepare(request, "streamGenerateContent", caller))
 
     def count_tokens(self, request: m.CountTokensRequest, caller: Caller) -> m.CountTokensResponse:
         """Return how many tokens a prompt has, its template included, as generateContent counts them."""
@@ -75,11 +71,12 @@ class GenerativeService:
         target = self.targets.get_target(request.model, "countTokens", caller)
         return m.CountTokensResponse(total_tokens=len(self._prompt_ids(target, read_prompt(inner, target))))
 
-    async def complete(self, call: Call) -> None:
-        """Let the engine finish a call's answer."""
-        async with aclosing(self._events(call)) as events:
+    async def complete(self, call: Call) -> Answer:
+        """Let the engine finish a call's answer, and return it."""
+        async with self._events(call) as events:
             async for event in events:
                 call.answer.add(event)
+        return call.answer
 
     def plan(self, target: Target, prompt: Prompt, config: m.GenerationConfig) -> Call:
         """Return the call for a prompt.
@@ -105,14 +102,23 @@ class GenerativeService:
         target = self.targets.get_target(request.model, method, caller)
         return self.plan(target, read_prompt(request, target), request.generation_config)
 
+    async def _whole(self, call: Call) -> m.GenerateContentResponse:
+        return (await self.complete(call)).whole()
+
+    async def _pieces(self, call: Call) -> AsyncGenerator[m.GenerateContentResponse]:
+        async with self._events(call) as events:
+            async for event in events:
+                yield call.answer.piece(event)
+
     def _engine_request(
-        self, target: Target, ids: list[int], options: SamplingOptions, request_id: str
+        self, target: Target, ids: list[int], options: Any, request_id: str
     ) -> GenerateRequest:
-        request = GenerateRequest(request_id=request_id, prompt_ids=ids, options=options)
+        bare = GenerateRequest.pb()(request_id=request_id, prompt_ids=ids, options=options)
         if target.row is not None:
-            request.tuned_model = target.name
-            request.adapter_folder = str(self.targets.store.folder_of(target.row) / "adapter")
-            request.adapter_digest = target.row.adapter_digest or ""
+            bare.tuned_model = target.name
+            bare.adapter_folder = str(self.targets.store.folder_of(target.row) / "adapter")
+            bare.adapter_digest = target.row.adapter_digest or ""
+        request: GenerateRequest = GenerateRequest.wrap(bare)
         return request
 
     def _engine(self, target: Target) -> Engine:
@@ -124,11 +130,10 @@ class GenerativeService:
             )
         return engine
 
-    async def _events(self, call: Call) -> AsyncGenerator[GenerateEvent]:
+    def _events(self, call: Call) -> aclosing[Any]:
+        """Return the engine's events; leaving them early frees the call's place there."""
         events: Any = call.engine.generate(call.request, self.timeout_s)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        return aclosing(events)
 
 
 def _version(target: Target) -> str:

@@ -20,14 +20,14 @@ MAX_PENALTY = 2
 CONFIG = "generation_config"
 
 
-def read_options(config: m.GenerationConfig, target: Target, prompt_tokens: int) -> SamplingOptions:
-    """Return the engine's options.
+def read_options(config: m.GenerationConfig, target: Target, prompt_tokens: int) -> Any:
+    """Return the engine's options, as the plain message inside.
 
     Raises InvalidArgument for values that cannot be, or not with this model.
     """
     bare = m.GenerationConfig.pb(config)
     _check_features(bare, target)
-    options = SamplingOptions(
+    options = SamplingOptions.pb()(
         max_tokens=_max_tokens(bare, target, prompt_tokens),
         stop=_stop_sequences(bare),
         num_candidates=_bounded(bare, "candidate_count", 1, MAX_CANDIDATES, default=1),

@@ -5,13 +5,14 @@ the PaLM-era generateText, kept for the scripts of its time.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from overtone.service.access import Caller
 from overtone.service.generative_service import Call, GenerativeService
 from overtone.service.prompts import Prompt
 from overtone.service.rules import refuse
 from overtone.wire import messages as m
+from overtone.wire.dispatch import Later
 
 SHARED_FIELDS = ("temperature", "top_p", "top_k", "candidate_count", "max_output_tokens")
 
@@ -22,11 +23,13 @@ class TextService:
     def __init__(self, generative: GenerativeService):
         self.generative = generative
 
-    async def generate_text(self, request: m.GenerateTextRequest, caller: Caller) -> m.GenerateTextResponse:
+    def generate_text(self, request: m.GenerateTextRequest, caller: Caller) -> Later[m.GenerateTextResponse]:
         """Answer one text with one or more."""
-        call = await asyncio.to_thread(self._prepare, request, caller)
-        await self.generative.complete(call)
-        texts = ("".join(candidate.text) for _, candidate in sorted(call.answer.candidates.items()))
+        return partial(self._answer, self._prepare(request, caller))
+
+    async def _answer(self, call: Call) -> m.GenerateTextResponse:
+        answer = await self.generative.complete(call)
+        texts = ("".join(candidate.text) for _, candidate in sorted(answer.candidates.items()))
         return m.GenerateTextResponse(candidates=[m.TextCompletion(output=text) for text in texts])
 
     def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> Call:

@@ -1,16 +1,15 @@
-"""From a row of the table to the servicer's method: what both doors call, whatever kind of function it is.
+"""From a row of the table to the servicer's method: what both doors call, and in which thread.
 
-A method takes the request message and the caller. A plain one touches the database and runs in a thread; a
-coroutine or an asynchronous generator (for a row that streams) runs in the event loop.
+A method takes the request message and the caller. It touches the database, so it runs in a thread, after
+authentication and in the same one. Where the answer takes longer, it returns a coroutine function, or for a
+row that streams an asynchronous generator, with which the event loop goes on.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError, Unimplemented
 from overtone.wire.credentials import Credentials
@@ -19,30 +18,21 @@ from overtone.wire.rpcs import Rpc
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Authenticate = Callable[[Credentials], Any]
-Unary = Callable[[Message, Any], Awaitable[Message]]
-Streaming = Callable[[Message, Any], AsyncIterator[Message]]
+Later = Callable[[], Awaitable[T]]
 
 
 def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
-    """Return the servicer's method for this row: a coroutine function or an asynchronous generator's.
+    """Return the servicer's method for this row.
 
     Raises KeyError or AttributeError when the table promises what no servicer has: at start, not at a call.
     """
-    if rpc.instead:
-        return _refusal(rpc)
-    method = getattr(servicers[rpc.service], rpc.attribute)
-    if rpc.streams or inspect.iscoroutinefunction(method):
-        return method
-
-    async def in_thread(request: Message, caller: Any) -> Any:
-        return await asyncio.to_thread(method, request, caller)
-
-    return in_thread
+    return _refusal(rpc) if rpc.instead else getattr(servicers[rpc.service], rpc.attribute)
 
 
 def _refusal(rpc: Rpc) -> Any:
-    async def refuse(request: Message, caller: Any) -> Any:
+    def refuse(request: Message, caller: Any) -> Any:
         raise Unimplemented(rpc.instead)
 
     return refuse

@@ -95,23 +95,28 @@ class _Endpoint:
 
     async def answer(self, request: bytes, context: grpc.aio.ServicerContext) -> Message:
         try:
-            return await self.method(*await self.read(request, context))
+            reply = await self.begin(request, context)
+            return await reply() if callable(reply) else reply
         except Exception as error:
             await _abort(context, dispatch.to_api_error(error))
             raise
 
     async def stream(self, request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
         try:
-            async with aclosing(self.method(*await self.read(request, context))) as replies:
+            async with aclosing(await self.begin(request, context)) as replies:
                 async for reply in replies:
                     yield reply
         except Exception as error:
             await _abort(context, dispatch.to_api_error(error))
 
-    async def read(self, request: bytes, context: grpc.aio.ServicerContext) -> tuple[Message, Any]:
+    async def begin(self, request: bytes, context: grpc.aio.ServicerContext) -> Any:
+        """Return the method's answer, or what the event loop is to go on with (wire.dispatch)."""
         metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
-        caller = await asyncio.to_thread(self.authenticate, credentials.from_headers(metadata))
-        return self.parse(request), caller
+        return await asyncio.to_thread(self.call, request, credentials.from_headers(metadata))
+
+    def call(self, request: bytes, presented: credentials.Credentials) -> Any:
+        caller = self.authenticate(presented)
+        return self.method(self.parse(request), caller)
 
     def parse(self, request: bytes) -> Message:
         if self.rpc.instead:

@@ -106,18 +106,24 @@ class _Endpoint:
         query, key = _read_query(request)
         body = await read_body(request, self.max_body_bytes)
         presented = credentials.from_headers(request.headers, key)
-        caller = await asyncio.to_thread(self.authenticate, presented)
         bound = templates.bind(template, request.path_params)
-        message = await self.read(body, query, bound)
+        reply = await asyncio.to_thread(self.begin, presented, body, query, bound)
         if self.rpc.streams:
-            return await _stream(request, self.method(message, caller), pretty)
-        reply = await _while_connected(request, self.method(message, caller))
+            return await _stream(request, reply, pretty)
+        if callable(reply):
+            reply = await _while_connected(request, reply())
         return json_response(from_message(reply), pretty)
 
-    async def read(self, body: bytes, query: dict[str, str], bound: dict[str, str]) -> Message:
-        if len(body) > 2**16:
-            return await asyncio.to_thread(read_request, self.rpc, body, query, bound)
-        return read_request(self.rpc, body, query, bound)
+    def begin(
+        self,
+        presented: credentials.Credentials,
+        body: bytes,
+        query: Mapping[str, str],
+        bound: Mapping[str, str],
+    ) -> Any:
+        """Return the method's answer, or what the event loop is to go on with (wire.dispatch)."""
+        caller = self.authenticate(presented)
+        return self.method(read_request(self.rpc, body, query, bound), caller)
 
 
 def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Message:
@@ -224,15 +230,15 @@ async def _while_connected(request: Request, call: Awaitable[T]) -> T:
     """Await the call, but abandon it when the client goes away, so that nothing works for nobody."""
     work = asyncio.ensure_future(call)
     gone = asyncio.ensure_future(_disconnected(request))
+    gone.add_done_callback(lambda _: work.cancel())
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise ApiError("The client closed the request.", code=Code.CANCELLED)
-        return work.result()
+        return await work
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise
+        raise ApiError("The client closed the request.", code=Code.CANCELLED) from None
     finally:
-        work.cancel()
         gone.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:
