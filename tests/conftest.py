@@ -1,14 +1,19 @@
-"""Services for the slow tests: one on a tiny random base, one on the real one, started when first asked."""
+"""Services for the slow tests: one on a tiny random base, one on the real one, started when first asked.
+
+And hypothesis without a stopwatch or dice: no run fails because of its machine or its luck.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from overtone.wire.tls import LOOPBACK, make_self_signed
 from tests.serving import Service, running_service
+
+settings.register_profile("calm", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.load_profile("calm")
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +36,4 @@ def real_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     data.mkdir()
     (data / "bases").symlink_to(bases_folder())
     with running_service(data) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def tls_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The same over TLS: HTTPS on its port, gRPC on the next one, with a pair made by `overtone tls`."""
-    from tests.tiny import make_base
-
-    data = tmp_path_factory.mktemp("tls") / "data"
-    make_base(data / "bases")
-    certificate, key = make_self_signed(data / "tls", LOOPBACK)
-    with running_service(data, "--tls-cert", str(certificate), "--tls-key", str(key)) as running:
-        running.certificate = Path(certificate)
         yield running

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 60.0
+import httpx
+
+from tests.patience import HANG_S, wait_until
 
 
 @dataclass
@@ -29,6 +31,20 @@ class Service:
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
 
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Call the REST door and wait for the answer, whatever it is."""
+        verify = ssl.create_default_context(cafile=self.certificate) if self.certificate else True
+        url = f"{self.url}/v1beta/{path}"
+        return httpx.request(method, url, verify=verify, timeout=HANG_S, trust_env=False, **options)
+
+    def get(self, path: str) -> Any:
+        """Return what is there."""
+        return self.request("GET", path).raise_for_status().json()
+
+    def post(self, path: str, body: Any, **params: str) -> Any:
+        """Send a body and return the answer."""
+        return self.request("POST", path, json=body, params=params).raise_for_status().json()
+
 
 @contextmanager
 def running_service(data: Path, *flags: str) -> Iterator[Service]:
@@ -42,7 +58,7 @@ def running_service(data: Path, *flags: str) -> Iterator[Service]:
     finally:
         process.terminate()
         try:
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -50,9 +66,7 @@ def running_service(data: Path, *flags: str) -> Iterator[Service]:
 
 def _wait_for_url(data: Path, process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the address that the service notes in its data folder once it is ready."""
-    note, deadline = data / "run" / "serve.json", time.monotonic() + READY_TIMEOUT_S
-    while not note.exists():
-        assert process.poll() is None, f"the service ended:\n{log.read_text()}"
-        assert time.monotonic() < deadline, f"the service is not ready:\n{log.read_text()}"
-        time.sleep(0.05)
+    note = data / "run" / "serve.json"
+    wait_until(lambda: note.exists() or process.poll() is not None)
+    assert process.poll() is None, f"the service ended:\n{log.read_text()}"
     return str(json.loads(note.read_text())["url"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from tests.patience import HANG_S
 
 PROC = Path("/proc")
 
@@ -16,32 +15,34 @@ PROC = Path("/proc")
 def pids_of(service: subprocess.Popen[bytes]) -> dict[str, int]:
     """Return a service's children by name: api, engine, trainer."""
     children = (PROC / f"{service.pid}/task/{service.pid}/children").read_text().split()
-    words = {int(pid): (PROC / pid / "cmdline").read_text().split("\0") for pid in children}
+    words = {int(pid): _words(pid) for pid in children}
     return {line[line.index("worker") + 1]: pid for pid, line in words.items() if "worker" in line}
+
+
+def _words(pid: str) -> list[str]:
+    """Return a process's command line; none when it has ended while we looked."""
+    try:
+        return (PROC / pid / "cmdline").read_text().split("\0")
+    except (ProcessLookupError, FileNotFoundError):
+        return []
 
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "overtone", *map(str, arguments)]
 
 
-def run(*arguments: str | Path, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run an overtone command to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout_s)
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    """Return once the condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+    return subprocess.run(
+        command(*arguments), env=os.environ | environ, capture_output=True, text=True, timeout=HANG_S
+    )
 
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that is dead but not yet buried does not."""
     try:
         os.kill(pid, 0)
-        return (PROC / f"{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+        return not PROC.exists() or (PROC / f"{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
 

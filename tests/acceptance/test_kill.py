@@ -6,10 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.acceptance.processes import pids_of, wait_until
+from tests.acceptance.processes import pids_of
+from tests.patience import wait_until
 from tests.serving import Service, running_service
 from tests.tiny import make_base
 
@@ -20,13 +20,8 @@ BODY = {"baseModel": "models/gemini-1.5-flash-001-tuning", "tuningTask": TASK}
 
 
 def tune(service: Service, tuned_model_id: str) -> str:
-    url = f"{service.url}/v1beta/tunedModels"
-    httpx.post(url, params={"tunedModelId": tuned_model_id}, json=BODY).raise_for_status()
-    return f"{url}/{tuned_model_id}"
-
-
-def get(url: str) -> dict:
-    return httpx.get(url).raise_for_status().json()
+    service.post("tunedModels", BODY, tunedModelId=tuned_model_id)
+    return f"tunedModels/{tuned_model_id}"
 
 
 def weights(service: Service, tuned_model_id: str) -> bytes:
@@ -38,12 +33,12 @@ def test_a_job_whose_trainer_was_killed_ends_with_the_weights_it_would_have_had(
     make_base(tmp_path / "data" / "bases")
     with running_service(tmp_path / "data") as service:
         killed = tune(service, "killed")
-        wait_until(lambda: len(get(killed)["tuningTask"].get("snapshots", [])) > 20, timeout_s=60)
+        wait_until(lambda: len(service.get(killed)["tuningTask"].get("snapshots", [])) > 20)
         os.kill(pids_of(service.process)["trainer"], signal.SIGKILL)
-        wait_until(lambda: get(killed)["state"] == "ACTIVE", timeout_s=90)
+        wait_until(lambda: service.get(killed)["state"] == "ACTIVE")
         left_alone = tune(service, "left-alone")
-        wait_until(lambda: get(left_alone)["state"] == "ACTIVE", timeout_s=90)
-        snapshots = [get(url)["tuningTask"]["snapshots"] for url in (killed, left_alone)]
+        wait_until(lambda: service.get(left_alone)["state"] == "ACTIVE")
+        snapshots = [service.get(name)["tuningTask"]["snapshots"] for name in (killed, left_alone)]
         steps, losses = ([[row[name] for row in rows] for rows in snapshots] for name in ("step", "meanLoss"))
         assert steps[0] == list(range(1, 301))
         assert losses[0] == losses[1]

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
+
+from tests.patience import HANG_S
+from tests.serving import Service
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,15 +31,15 @@ def run_commands(commands: str, url: str, folder: Path) -> str:
     environ.pop("access_token", None)
     script = commands.replace(HOST, url)
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=100
+        ["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, timeout=HANG_S
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def answer_at_temperature_0(model_url: str, text: str) -> str:
+def answer_at_temperature_0(service: Service, model: str, text: str) -> str:
     body = {"contents": [{"parts": [{"text": text}]}], "generationConfig": {"temperature": 0}}
-    reply = httpx.post(f"{model_url}:generateContent", json=body, timeout=30).raise_for_status().json()
+    reply = service.post(f"{model}:generateContent", body)
     return str(reply["candidates"][0]["content"]["parts"][0]["text"])
 
 
@@ -54,11 +56,11 @@ def test_the_tutorial_tunes_the_real_model_and_lxiii_becomes_lxiv(real_service, 
     assert [snapshot["step"] for snapshot in snapshots] == list(range(1, 39))
     assert snapshots[-1]["epoch"] == 5
     model = operation["metadata"]["tunedModel"]
-    assert answer_at_temperature_0(f"{real_service.url}/v1beta/{model}", "LXIII") == "LXIV"
+    assert answer_at_temperature_0(real_service, model, "LXIII") == "LXIV"
     asked = run_commands(f"modelname={model}\n{ask_and_delete}", real_service.url, tmp_path)
     assert '"text": "' in asked, "the tutorial asks at temperature 1: any answer is right"
     assert asked.rstrip().endswith("{}")
-    assert httpx.get(f"{real_service.url}/v1beta/{model}").status_code == 404
+    assert real_service.request("GET", model).status_code == 404
 
 
 def test_the_second_page_takes_the_key_from_inside_the_page_token(service, tmp_path):
@@ -70,7 +72,7 @@ def test_the_second_page_takes_the_key_from_inside_the_page_token(service, tmp_p
         },
     }
     for _ in range(6):
-        httpx.post(f"{service.url}/v1beta/tunedModels", json=body).raise_for_status()
+        service.post("tunedModels", body)
     listing = MENDED[: MENDED.index("curl -X POST")]
     printed = run_commands(listing, service.url, tmp_path)
     assert len(printed.splitlines()) == 10, "the tutorial prints its first page of five twice"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG_S
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".envs"
 PROGRAMS = Path(__file__).parent / "programs"
@@ -30,14 +32,14 @@ def node_folder() -> Path:
     return folder
 
 
-def run(command: list[str | Path], timeout_s: float = 300, **environ: str) -> str:
+def run(command: list[str | Path], **environ: str) -> str:
     """Run a client program to its end and return what it printed. Fails with everything it said otherwise."""
     done = subprocess.run(
         [str(word) for word in command],
         env=without_proxies() | environ,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import ssl
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.contract.environments import ROOT, node_folder, python_in, run
@@ -27,9 +25,8 @@ def one_block(language: str) -> str:
 
 def states(service: Service) -> dict[str, str]:
     """The state of every tuned model, by name."""
-    verify = ssl.create_default_context(cafile=service.certificate) if service.certificate else True
-    reply = httpx.get(f"{service.url}/v1beta/tunedModels?pageSize=1000", verify=verify).raise_for_status()
-    return {model["name"]: model["state"] for model in reply.json().get("tunedModels", [])}
+    models = service.get("tunedModels?pageSize=1000").get("tunedModels", [])
+    return {model["name"]: model["state"] for model in models}
 
 
 @pytest.mark.parametrize("text", PYTHON_BLOCKS, ids=[text.splitlines()[0][2:] for text in PYTHON_BLOCKS])

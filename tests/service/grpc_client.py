@@ -25,6 +25,7 @@ from overtone.wire.json_reply import from_message
 from overtone.wire.json_text import dump
 from overtone.wire.messages import decoder_of, encode
 from overtone.wire.rpcs import RPCS, Rpc
+from tests.patience import HANG_S
 
 
 @dataclass
@@ -53,7 +54,7 @@ class GrpcClient:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
 
     def run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(HANG_S)
 
     def close(self) -> None:
         self.channel.close()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -65,7 +65,7 @@ def path_of(rpc: Rpc) -> str:
 def test_no_body_is_an_error_of_ours(rest: TestClient, rpc: Rpc) -> None:
     create(rest)
 
-    @settings(max_examples=NUM_TRIES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=NUM_TRIES)
     @given(bodies(body_of(rpc)) | anything)
     def send(body: Any) -> None:
         reply = rest.request(rpc.verb, f"/v1/{path_of(rpc)}", content=json.dumps(body).encode())
@@ -74,7 +74,7 @@ def test_no_body_is_an_error_of_ours(rest: TestClient, rpc: Rpc) -> None:
     send()
 
 
-@settings(max_examples=4 * NUM_TRIES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * NUM_TRIES)
 @given(
     verb=st.sampled_from(["GET", "POST", "PATCH", "DELETE"]),
     ids=st.lists(texts, min_size=1, max_size=3),

@@ -14,6 +14,7 @@ from overtone.config import Settings
 from overtone.errors import ApiError, Code, ResourceExhausted
 from overtone.service.access import Access
 from overtone.wire import rest_door
+from tests.patience import HANG_S
 from tests.service.fakes import EchoEngine
 
 ASK = {"contents": [{"parts": [{"text": "a b é"}]}]}
@@ -109,7 +110,7 @@ def test_a_client_that_goes_away_frees_its_place(
         while not engine.holds:
             await asyncio.sleep(0.001)
         gone.set()
-        await asyncio.wait_for(call, 5)
+        await asyncio.wait_for(call, HANG_S)
 
     asyncio.run(scenario())
     assert (engine.holds, engine.open_calls) == (True, 0)

@@ -1,4 +1,4 @@
-"""A store in a folder of its own; hypothesis without a stopwatch."""
+"""A store in a folder of its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from overtone.store.store import Store
 from tests.store.databases import new_store
-
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
 
 
 @pytest.fixture

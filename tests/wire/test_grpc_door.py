@@ -20,6 +20,7 @@ from overtone.wire.credentials import Credentials
 from overtone.wire.messages import encode
 from overtone.wire.rpcs import Rpc
 from overtone.wire.tls import make_self_signed
+from tests.patience import HANG_S
 
 RPCS = (
     Rpc("S", "GetTunedModel", m.GetTunedModelRequest, m.TunedModel, "GET", ()),
@@ -75,7 +76,7 @@ async def door(echo: Echo, settings: Settings, **options: Any) -> AsyncIterator[
 
 async def get(channel: grpc.aio.Channel, name: str, metadata: Any = ()) -> m.TunedModel:
     call: Any = channel.unary_unary(GET, encode, m.TunedModel.deserialize)
-    return await call(m.GetTunedModelRequest(name=name), metadata=metadata, timeout=10)
+    return await call(m.GetTunedModelRequest(name=name), metadata=metadata, timeout=HANG_S)
 
 
 async def refusal(call: Callable[[], Any]) -> grpc.aio.AioRpcError:
@@ -128,9 +129,9 @@ def test_an_unforeseen_error_is_not_told(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_message_larger_than_grpcs_default_is_taken_up_to_our_limit() -> None:
     async def scenario() -> None:
-        async with door(Echo(), Settings(max_body_mb=8)) as channel:
-            assert (await get(channel, "x" * 6 * 2**20)).name == "x" * 10
-            error = await refusal(lambda: get(channel, "x" * 9 * 2**20))
+        async with door(Echo(), Settings(max_body_mb=6)) as channel:
+            assert (await get(channel, "x" * 5 * 2**20)).name == "x" * 10
+            error = await refusal(lambda: get(channel, "x" * 7 * 2**20))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
     asyncio.run(scenario())
@@ -148,7 +149,7 @@ def test_what_cannot_be_answered_has_a_code(method: str, code: grpc.StatusCode) 
     async def scenario() -> None:
         async with door(Echo(), Settings()) as channel:
             call: Any = channel.unary_unary(f"{GET.rpartition('/')[0]}/{method}")
-            error = await refusal(lambda: call(b"\xff\xff not a message", timeout=10))
+            error = await refusal(lambda: call(b"\xff\xff not a message", timeout=HANG_S))
         assert error.code() is code
 
     asyncio.run(scenario())
@@ -162,7 +163,7 @@ def test_a_client_that_leaves_a_stream_ends_it() -> None:
             stream = call(m.GenerateContentRequest())
             assert (await stream.read()).model_version == "v"
             stream.cancel()
-            await asyncio.wait_for(echo.closed.wait(), 5)
+            await asyncio.wait_for(echo.closed.wait(), HANG_S)
         assert echo.open_streams == 0
 
     asyncio.run(scenario())

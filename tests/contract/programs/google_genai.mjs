@@ -32,7 +32,7 @@ for await (const chunk of await ai.models.generateContentStream(request)) text +
 assert.equal(text, answer.text);
 assert.ok((await ai.models.countTokens({model: job.name, contents: '3'})).totalTokens > 0);
 
-const second = await ai.tunings.tune({baseModel, trainingDataset: {examples}, config: {epochCount: 2000, httpOptions: {extraBody}}});
+const second = await ai.tunings.tune({baseModel, trainingDataset: {examples}, config: {epochCount: 100_000, httpOptions: {extraBody}}});
 await ai.tunings.cancel({name: second.name});
 await ai.models.delete({model: job.name});
 const gone = await ai.models.get({model: job.name}).catch((e) => e);

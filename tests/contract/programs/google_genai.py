@@ -81,7 +81,7 @@ if version < (1, 74):
     assert model_name in [job.name for job in client.tunings.list(config={"page_size": 1})]
 
 if version >= (1, 32):
-    job = tune(epoch_count=2000)
+    job = tune(epoch_count=100_000)
     client.tunings.cancel(name=job.name)
     assert wait(job).has_ended
     client.models.delete(model=job.name)

@@ -23,6 +23,7 @@ EXAMPLES = [
     {"text_input": "ninety nine", "output": "one hundred"},
     {"text_input": "8", "output": "9"},
 ]
+ENDLESS = 100_000  # epochs: nobody waits for the end of such a job
 
 
 def raises(expected, call):
@@ -106,12 +107,16 @@ for permission in model.permissions.list():
 assert [p.role.name for p in model.permissions.list()] == ["OWNER"]
 
 # Tune a tuned one, cancel it, delete both.
-child = genai.create_tuned_model(source_model=f"tunedModels/{name}", training_data=EXAMPLES, epoch_count=500)
+child = genai.create_tuned_model(
+    source_model=f"tunedModels/{name}", training_data=EXAMPLES, epoch_count=ENDLESS
+)
 while child.metadata.completed_steps < 2:
     time.sleep(0.05)
     child.update()
 child.cancel()
-error = raises((google_exceptions.Cancelled, google_exceptions.ClientError), lambda: child.result(timeout=30))
+error = raises(
+    (google_exceptions.Cancelled, google_exceptions.ClientError), lambda: child.result(timeout=None)
+)
 assert child.cancelled(), error
 child_model = genai.get_tuned_model(child.metadata.tuned_model)
 assert child_model.state.name == "ACTIVE" and child_model.source_model == f"tunedModels/{name}", child_model
