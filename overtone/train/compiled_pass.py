@@ -1,6 +1,6 @@
-"""The fast pass: small ones over a Llama-like base in float32 on the processor, through the compiled kernels.
+"""The fast pass: short texts over a Llama-like base in float32 on the processor, through the compiled kernels.
 
-At fifty tokens libraries spend more time around the products than in them. Above a few hundred tokens the
+At fifty tokens libraries spend more time around the products than in them. In texts of many hundred tokens the
 products are all that counts, and the plain pass (loop.py) is as fast; it also knows every family and device.
 """
 
@@ -26,14 +26,15 @@ from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
 
-MAX_ROWS = 512  # of a pass; more are as fast without these kernels
+MAX_ROWS = 1024  # of a pass
+MAX_SEEN = 384  # tokens of a text with its shared beginning; longer ones are as fast without these kernels
 PANEL = 16
 
 
 def can_run(decoder: Decoder, packed: Pack, slots: Sequence[Slot]) -> bool:
-    """Say whether the kernels know this base, these ranks, and are the faster way for so many tokens."""
-    few = len(packed.ids_T) <= MAX_ROWS
-    return few and all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
+    """Say whether the kernels know this base and these ranks, and are the faster way for these texts."""
+    small = len(packed.ids_T) <= MAX_ROWS and _longest(packed) <= MAX_SEEN
+    return small and all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
 
 
 def knows(decoder: Decoder) -> bool:
@@ -83,7 +84,7 @@ class CompiledPass:
         """Add the slots' gradients to theirs; return every output token's weighted loss."""
         plan = self._plan(packed, slots, weight_N)
         rank = max(slot.lora.rank for slot in slots)
-        longest = max(len(text.shared) + len(text.own) for texts in packed.texts.values() for text in texts)
+        longest = _longest(packed)
         self._make_room(len(packed.ids_T), len(packed.keep_N), rank, longest)
         self._embed(packed.ids_T)
         run = self._kernels.Pass(
@@ -134,6 +135,11 @@ class CompiledPass:
         self._room = tuple(max(pair) for pair in zip(wanted, self._room, strict=True))
         sizes = _sizes(self.decoder, self._team.num_threads, *self._room)
         self._memory = {name: np.empty(size, np.float32) for name, size in sizes.items()}
+
+
+def _longest(packed: Pack) -> int:
+    """Return how many tokens a query sees at most."""
+    return max(len(text.shared) + len(text.own) for texts in packed.texts.values() for text in texts)
 
 
 def _sizes(

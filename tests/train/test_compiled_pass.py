@@ -50,7 +50,7 @@ def gradients(
     runs: list[int] = []
     run = CompiledPass.run
     monkeypatch.setattr(CompiledPass, "run", lambda *arguments: runs.append(1) or run(*arguments))
-    monkeypatch.setattr(compiled_pass, "MAX_ROWS", 512 if compiled else 0)
+    monkeypatch.setattr(compiled_pass, "MAX_ROWS", 1024 if compiled else 0)
     taken = [tuning.take(10_000) for tuning in tunings]
     losses = loop.add_gradients(decoder, tunings, taken)
     monkeypatch.undo()
