@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test quick check setup environments clean
+.PHONY: demo test quick check setup environments peers clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -31,6 +31,14 @@ environments: $(CLIENTS:%=.envs/%/.installed) .envs/javascript/.installed
 	cp $< .envs/javascript/
 	if command -v npm >/dev/null; then cd .envs/javascript && npm install --silent --no-audit --no-fund; \
 	else echo "no npm: the tests of Google's JavaScript client will be skipped"; fi
+	touch $@
+
+# The libraries beside which bench/ measures, each group in an environment of its own.
+peers: .envs/peers-train/.installed .envs/peers-engine/.installed
+
+.envs/peers-%/.installed: bench/peers/%.txt
+	$(PYTHON) -m venv .envs/peers-$*
+	.envs/peers-$*/bin/python -m pip install --quiet --no-compile -r $<
 	touch $@
 
 demo: setup

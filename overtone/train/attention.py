@@ -22,8 +22,8 @@ from overtone.model.decoder import Attend
 from overtone.model.decoder_config import DecoderConfig
 
 BLOCK_ROWS = 160  # a job with no more tokens in a pass is one block
-MAX_QUERIES = 512  # of a piece
-MAX_SCORES = 1 << 20  # of a group of pieces, per head
+MAX_QUERIES = 128  # of a piece: with 1,000 keys its scores stay in the cache
+MAX_SCORES = 1 << 18  # of a group of pieces, per head
 SIMILAR = 0.7  # pieces in a group are at least this large, measured by the largest
 SMALL_SCORES = 1 << 12  # groups of pieces smaller than this are never worth splitting
 

@@ -23,7 +23,7 @@ from overtone.train.packing import Pack, pack
 from overtone.train.tuning import Step, Tuning
 
 ACTIVATION_BYTES = (
-    1 << 30
+    3 << 29
 )  # of one pass; larger batches take several, a larger document recomputes its layers
 
 
