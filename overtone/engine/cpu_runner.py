@@ -19,6 +19,7 @@ from overtone.engine.kernels import llama
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
+from overtone.kernels.memory import addresses
 from overtone.kernels.team import Team
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import PROJECTIONS
@@ -98,7 +99,7 @@ class CpuRunner:
             table_width=plan["tables"].shape[1],
             u_width=self._scratch["u"].shape[1],
             context=self.config.context_length,
-            **_addresses(plan | self._scratch),
+            **addresses(plan | self._scratch),
         )
         self._team.run(llama.run_step, self._model, step, memory=plan)
         return _summarise(plan["logits"], plan["best"], plan["log_sums"])
@@ -204,13 +205,8 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
         tile_bytes=arrays["qkv"].shape[-1],
         eps=config.norm_eps,
         scale=config.scale,
-        **_addresses(arrays),
+        **addresses(arrays),
     )
-
-
-def _addresses(arrays: dict[str, Array]) -> dict[str, int]:
-    assert all(array.flags.c_contiguous for array in arrays.values())
-    return {name: array.ctypes.data for name, array in arrays.items()}
 
 
 def flatten(adapter: Adapter, config: DecoderConfig) -> Array:

@@ -6,13 +6,13 @@ integers many times faster than tuples of arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from overtone.kernels.lanes import as_floats, as_words, power_of_two
+from overtone.kernels.lanes import as_floats, as_words
 
 Array = np.ndarray[Any, Any]
 
@@ -45,13 +45,7 @@ def word(address: int, index: int) -> int:
     return words(address, index + 1)[index]
 
 
-@free_order
-def exp(x: float) -> float:
-    """e^x in float32, within two units in the last place (Cephes): a formula that LLVM runs eight wide."""
-    x = min(max(x, np.float32(-87)), np.float32(88))
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
-        p = p * r + np.float32(c)
-    return (p * r * r + r + np.float32(1)) * power_of_two(np.int32(n))
+def addresses(arrays: Mapping[str, Array]) -> dict[str, int]:
+    """Return where arrays lie, by name: what the kernels' tuples are filled with."""
+    assert all(array.flags.c_contiguous for array in arrays.values())
+    return {name: array.ctypes.data for name, array in arrays.items()}

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from llvmlite.binding import get_host_cpu_features
 from torch import Tensor
 
+from overtone.kernels.memory import addresses
 from overtone.kernels.team import Team
 from overtone.model.decoder import PROJECTIONS, Decoder
 from overtone.model.decoder_config import Family
@@ -28,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 MAX_ROWS = 1024  # of a pass
 MAX_SEEN = 384  # tokens of a text with its shared beginning; longer ones are as fast without these kernels
-PANEL = 16
+PANEL = 16  # as in kernels/products.py, which is imported where it is used: that compiles it
 
 
 def can_run(decoder: Decoder, packed: Pack, slots: Sequence[Slot]) -> bool:
@@ -62,11 +63,6 @@ def of(decoder: Decoder) -> CompiledPass:
     return _made[decoder]
 
 
-def forget(decoder: Decoder) -> None:
-    """Give back what was made for a decoder: for another number of threads, or to free memory."""
-    _made.pop(decoder, None)
-
-
 class CompiledPass:
     """The kernels' view of a base, their threads, and their working memory, which grows as needed."""
 
@@ -95,7 +91,7 @@ class CompiledPass:
             most_rows=max(slot.rows.stop - slot.rows.start for slot in slots),
             rank=rank,
             longest=longest,
-            **_addresses(plan | self._memory),
+            **addresses(plan | self._memory),
             **self._products.ADDRESSES,
         )
         self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._tables))
@@ -232,13 +228,8 @@ def _describe(decoder: Decoder, tables: dict[str, Array]) -> Any:
         scale=config.scale,
         final_norm=decoder.final_norm_D.data_ptr(),
         head=decoder.head_VD.data_ptr(),
-        **_addresses(tables),
+        **addresses(tables),
     )
-
-
-def _addresses(arrays: dict[str, Array]) -> dict[str, int]:
-    assert all(array.flags.c_contiguous for array in arrays.values())
-    return {name: array.ctypes.data for name, array in arrays.items()}
 
 
 @cache

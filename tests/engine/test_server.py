@@ -17,6 +17,7 @@ from overtone.engine.server import running_server
 from overtone.errors import ApiError, Code
 from overtone.model.adapter import save_adapter
 from tests.engine.conftest import random_adapter, saved_adapter
+from tests.patience import HANG_S
 
 PROMPT = [5, 6, 7, 8, 9]
 
@@ -32,7 +33,7 @@ async def connected(base: Path, data: Path, **settings: object) -> AsyncIterator
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), HANG_S))
 
 
 async def emptied(client: EngineClient) -> None:
@@ -51,7 +52,7 @@ async def generate(
         adapter_digest=adapter[1],
         options=SamplingOptions(**options),
     )
-    return [event async for event in client.generate(request, 20)]
+    return [event async for event in client.generate(request, HANG_S)]
 
 
 def ids_of(events: list[GenerateEvent], index: int = 0) -> list[int]:

@@ -20,6 +20,7 @@ from overtone.model.gguf_base import GgufBase
 from overtone.model.registry import Card
 from overtone.model.safetensors_file import list_entries, save
 from tests import tiny
+from tests.patience import HANG_S
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -202,7 +203,7 @@ def test_two_pulls_at_once_work_one_after_the_other(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(timeout=1.0)
         assert not (tmp_path / tiny.BASE_ID).exists()
-    assert other.wait(timeout=30) == 0
+    assert other.wait(timeout=HANG_S) == 0
     assert (tmp_path / tiny.BASE_ID / "card.json").exists()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numba import carray, njit
 
 from overtone.engine.kernels.tiles import PRODUCTS
+from overtone.kernels.formulas import exp, normalise, softmax, turn
 from overtone.kernels.lanes import (
     add_half,
     add_panel,
@@ -22,7 +23,7 @@ from overtone.kernels.lanes import (
     half_at,
     to_half,
 )  # fmt: skip
-from overtone.kernels.memory import compiled, exp, floats, free_order, word, words
+from overtone.kernels.memory import compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
 from overtone.model.quant import GROUP, Q4, Q8, TILE
 
@@ -177,17 +178,6 @@ def round_groups(step: Step, x: int, row: int, width: int, first: int, last: int
 
 
 @free_order
-def normalise(x: Array, weight: Array, eps: float, normed: Array) -> None:
-    """RMSNorm (arXiv:1910.07467)."""
-    total = np.float32(0)
-    for i in range(len(x)):
-        total += x[i] * x[i]
-    factor = np.float32(1) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
-    for i in range(len(x)):
-        normed[i] = x[i] * factor * weight[i]
-
-
-@free_order
 def add(x: Array, y: Array) -> None:
     """x += y."""
     for i in range(len(x)):
@@ -202,31 +192,10 @@ def silu_times(gate: Array, up: Array, out: Array) -> None:
 
 
 @compiled
-def turn(x: Array, cos: Array, sin: Array) -> None:
-    """Rotate one head by its position (RoPE, arXiv:2104.09864), in place."""
-    half = len(cos)
-    for i in range(half):
-        a, b = x[i], x[half + i]
-        x[i] = a * cos[i] - b * sin[i]
-        x[half + i] = b * cos[i] + a * sin[i]
-
-
-@compiled
 def enlarge(x: Array, factor: float) -> None:
     """x *= factor."""
     for i in range(len(x)):
         x[i] *= np.float32(factor)
-
-
-@free_order
-def softmax(scores: Array, largest: float) -> None:
-    """scores = softmax(scores), in place."""
-    total = np.float32(0)
-    for n in range(len(scores)):
-        scores[n] = exp(scores[n] - largest)
-        total += scores[n]
-    for n in range(len(scores)):
-        scores[n] /= total
 
 
 @compiled
@@ -323,7 +292,7 @@ def prepare_head(model: Model, step: Step, layer: int, row: int, head: int, star
     values, position = floats(y + 4 * head * size, size), word(step.positions, row)
     if part < 2:
         at = 4 * position * (size // 2)
-        turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2))
+        turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2), 1.0)
     if part == 0:
         enlarge(values, model.scale)
     else:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from overtone.kernels.formulas import exp, softmax
 from overtone.kernels.lanes import add_scaled, clear, dot
-from overtone.kernels.memory import Array, compiled, exp, free_order
+from overtone.kernels.memory import Array, compiled, free_order
 
 
 @free_order
@@ -18,13 +19,7 @@ def to_weights(scores: Array) -> float:
     largest = np.float32(-np.inf)
     for n in range(len(scores)):
         largest = max(largest, scores[n])
-    total = np.float32(0)
-    for n in range(len(scores)):
-        scores[n] = exp(scores[n] - largest)
-        total += scores[n]
-    for n in range(len(scores)):
-        scores[n] /= total
-    return largest + np.log(total)
+    return softmax(scores, largest)
 
 
 @free_order

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from overtone.kernels.formulas import exp, normalise, turn
 from overtone.kernels.lanes import add_scaled, call, clear, plain
-from overtone.kernels.memory import Array, compiled, exp, floats, free_order, word, words
+from overtone.kernels.memory import Array, compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
 from overtone.train.kernels.attention import attend, attend_back
 from overtone.train.kernels.products import (
@@ -471,18 +472,6 @@ def project_back(
 
 
 @free_order
-def normalise(x: Array, weight: Array, eps: float, normed: Array) -> float:
-    """RMSNorm (arXiv:1910.07467); return its factor 1 / sqrt(mean(x²) + eps)."""
-    total = np.float32(0)
-    for i in range(len(x)):
-        total += x[i] * x[i]
-    factor = np.float32(1) / np.sqrt(total / np.float32(len(x)) + np.float32(eps))
-    for i in range(len(x)):
-        normed[i] = x[i] * factor * weight[i]
-    return factor
-
-
-@free_order
 def normalise_back(d_normed: Array, x: Array, weight: Array, factor: float, g: Array) -> None:
     """g += r (d w - n mean(d w n)) with n = x r, the gradient of `normalise`; r is its factor."""
     factor = np.float32(factor)
@@ -574,16 +563,6 @@ def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
 
 
 # Attention
-
-
-@compiled
-def turn(x: Array, cos: Array, sin: Array, sign: float) -> None:
-    """Rotate one head by its position (RoPE, arXiv:2104.09864), or back with sign -1, in place."""
-    half, sign = len(cos), np.float32(sign)
-    for i in range(half):
-        a, b, s = x[i], x[half + i], sign * sin[i]
-        x[i] = a * cos[i] - b * s
-        x[half + i] = b * cos[i] + a * s
 
 
 @compiled
