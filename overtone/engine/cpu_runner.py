@@ -19,7 +19,7 @@ from overtone.engine.kernels import llama
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
-from overtone.kernels.memory import addresses
+from overtone.kernels.memory import addresses, aligned_zeros
 from overtone.kernels.team import Team
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import PROJECTIONS
@@ -98,6 +98,7 @@ class CpuRunner:
             num_kept=num_kept,
             table_width=plan["tables"].shape[1],
             u_width=self._scratch["u"].shape[1],
+            panel_bytes=self._scratch["panels"].nbytes // self._team.num_threads,
             context=self.config.context_length,
             **addresses(plan | self._scratch),
         )
@@ -142,16 +143,17 @@ class CpuRunner:
             "factors": 2 * widest // GROUP,
         }  # fmt: skip
         return {
-            **{name: np.zeros((rows, width), np.float32) for name, width in widths.items()},
-            "ints": np.zeros((rows, widest), np.int16),
-            "scores": np.zeros((self._team.num_threads, config.context_length), np.float32),
+            **{name: aligned_zeros((rows, width), np.float32) for name, width in widths.items()},
+            "ints": aligned_zeros((rows, widest), np.int16),
+            "scores": aligned_zeros((self._team.num_threads, config.context_length), np.float32),
+            "panels": aligned_zeros((self._team.num_threads, TILE * widest), np.int16),
         }
 
     def _make_cache(self) -> dict[str, Array]:
         """Return empty keys and values, as float16 bits; memory is taken as it is written."""
         config = self.config
         shape = (config.num_layers, self.num_blocks * llama.BLOCK, config.num_kv_heads, config.head_size)
-        return {"k": np.zeros(shape, np.int16), "v": np.zeros(shape, np.int16)}
+        return {"k": aligned_zeros(shape, np.int16), "v": aligned_zeros(shape, np.int16)}
 
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:

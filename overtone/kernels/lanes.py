@@ -21,8 +21,10 @@ from overtone.kernels.emit import (
     FLOATS_8,
     HALFS_8,
     I8,
+    I16,
     I32,
     I64,
+    INTS_8,
     LANES,
     fused_add,
     load,
@@ -30,6 +32,8 @@ from overtone.kernels.emit import (
     store,
 )  # fmt: skip
 
+SHORT_MAX = 32767
+SHORTS_8 = ir.VectorType(I16, LANES)
 CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
 
 
@@ -82,10 +86,43 @@ def _emit_dot(
 
 def _sum_lanes(builder: ir.IRBuilder, chains: list[ir.Value]) -> ir.Value:
     total = builder.fadd(builder.fadd(chains[0], chains[1]), builder.fadd(chains[2], chains[3]))
-    result = builder.extract_element(total, I32(0))
-    for lane in range(1, LANES):
-        result = builder.fadd(result, builder.extract_element(total, I32(lane)))
-    return result
+    return _fold(builder, total, builder.fadd)
+
+
+def _fold(
+    builder: ir.IRBuilder, vector: ir.Value, combine: Callable[[ir.Value, ir.Value], ir.Value]
+) -> ir.Value:
+    """Combine a vector's eight lanes: halves, quarters, and the last two."""
+    for distance in (4, 2, 1):
+        lanes = [(lane + distance) % LANES for lane in range(LANES)]
+        moved = builder.shuffle_vector(vector, vector, ir.Constant(INTS_8, lanes))
+        vector = combine(vector, moved)
+    return builder.extract_element(vector, I32(0))
+
+
+def _emit_round_group(builder: ir.IRBuilder, x: ir.Value, ints: ir.Value, factors: ir.Value) -> None:
+    def on_all(name: str, vector: ir.Value) -> ir.Value:
+        function = ir.FunctionType(FLOATS_8, [FLOATS_8])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [vector])
+
+    def larger(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+    steps = F32(SHORT_MAX)
+    values = [_floats(builder, x, lane) for lane in range(0, 4 * LANES, LANES)]
+    sizes = [on_all("llvm.fabs.v8f32", value) for value in values]
+    largest = _fold(builder, larger(larger(sizes[0], sizes[1]), larger(sizes[2], sizes[3])), larger)
+    is_zero = builder.fcmp_ordered("==", largest, F32(0.0))
+    inverse = spread(builder, builder.select(is_zero, F32(0.0), builder.fdiv(steps, largest)))
+    total = ir.Constant(INTS_8, [0] * LANES)
+    for n, value in enumerate(values):
+        half_up = fused_add(builder, value, inverse, ir.Constant(FLOATS_8, [0.5] * LANES))
+        rounded = builder.fptosi(on_all("llvm.floor.v8f32", half_up), INTS_8)
+        total = builder.add(total, rounded)
+        store(builder, builder.trunc(rounded, SHORTS_8), ints, 2 * LANES * n)
+    scale = builder.fdiv(largest, steps)
+    store(builder, scale, factors, 0)
+    store(builder, builder.fmul(scale, builder.sitofp(_fold(builder, total, builder.add), F32)), factors, 4)
 
 
 def _emit_add(
@@ -114,12 +151,11 @@ def _emit_to_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, leng
 
 
 def _emit_add_panel(
-    builder: ir.IRBuilder, floats: ir.Value, panel: ir.Value, u: ir.Value, rank: ir.Value
+    builder: ir.IRBuilder, floats: ir.Value, panel: ir.Value, stride: ir.Value, u: ir.Value, count: ir.Value
 ) -> None:
-    wide = LANES * CHAINS
     chains = _zeros(builder, CHAINS)
-    with cgutils.for_range(builder, rank) as loop:
-        row = _advance(builder, panel, loop.index, 2 * wide)
+    with cgutils.for_range(builder, count) as loop:
+        row = builder.add(panel, builder.mul(loop.index, stride))
         factor = spread(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
         for n, place in enumerate(chains):
             _accumulate(builder, place, _halfs(builder, row, n * LANES), factor)
@@ -153,13 +189,6 @@ def dot(context: Any, left: Any, right: Any, length: Any) -> Any:
 
 
 @intrinsic
-def add_half(context: Any, floats: Any, halfs: Any, factor: Any, length: Any) -> Any:
-    """floats[i] += factor halfs[i]."""
-    signature = types.void(types.int64, types.int64, types.float32, types.int64)
-    return signature, _silent(partial(_emit_add, read=_halfs))
-
-
-@intrinsic
 def add_scaled(context: Any, floats: Any, right: Any, factor: Any, length: Any) -> Any:
     """floats[i] += factor right[i]."""
     signature = types.void(types.int64, types.int64, types.float32, types.int64)
@@ -179,9 +208,15 @@ def to_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
 
 
 @intrinsic
-def add_panel(context: Any, floats: Any, panel: Any, u: Any, rank: Any) -> Any:
-    """floats[0:32] += Σ_r u[r] panel[r, 0:32]: a LoRA's share in 32 outputs."""
-    return types.void(*[types.int64] * 4), _silent(_emit_add_panel)
+def add_panel(context: Any, floats: Any, panel: Any, stride: Any, u: Any, count: Any) -> Any:
+    """floats[0:32] += Σ_n u[n] panel[n, 0:32]; the panel holds float16, its rows `stride` bytes apart."""
+    return types.void(*[types.int64] * 5), _silent(_emit_add_panel)
+
+
+@intrinsic
+def round_group(context: Any, x: Any, ints: Any, factors: Any) -> Any:
+    """Round 32 numbers to 16-bit integers; `factors` are their scale and their scaled sum."""
+    return types.void(*[types.int64] * 3), _silent(_emit_round_group)
 
 
 def _looking_at(kind: types.Type) -> Any:

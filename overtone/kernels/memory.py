@@ -6,6 +6,7 @@ integers many times faster than tuples of arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from numba import carray, cfunc, njit, types
 from overtone.kernels.lanes import as_floats, as_words
 
 Array = np.ndarray[Any, Any]
+
+CACHE_LINE = 64  # bytes
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 compiled = njit(**OPTIONS)
@@ -43,6 +46,14 @@ def words(address: int, length: int) -> Array:
 def word(address: int, index: int) -> int:
     """Return one of a row of int64 numbers."""
     return words(address, index + 1)[index]
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+    """Return zeros that begin with a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def addresses(arrays: Mapping[str, Array]) -> dict[str, int]:

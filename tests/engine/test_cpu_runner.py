@@ -62,6 +62,15 @@ def test_a_row_is_the_same_alone_and_in_company(fast: Runner) -> None:
     assert torch.equal(together, torch.stack(alone))
 
 
+def test_many_rows_take_another_way_to_the_same_logits(fast: Runner) -> None:
+    """From twelve rows on, the layers' and the head's weights are widened first."""
+    texts = [[7 * n + 1, 5, n] for n in range(14)]
+    made = [Sequence(n, "", text, blocks=[n]) for n, text in enumerate(texts)]
+    together = fast.step([Chunk(s, 0, len(s.ids)) for s in made], [n % 3 for n in range(14)]).rows
+    alone = [read(fast, [text], [n % 3])[0] for n, text in enumerate(texts)]
+    assert torch.equal(together, torch.stack(alone))
+
+
 def test_a_text_is_the_same_in_any_chunks(fast: Runner) -> None:
     (whole,) = sequences(TEXTS[:1])
     at_once = fast.step([Chunk(whole, 0, 13)], [1]).rows

@@ -9,18 +9,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray, njit
+from numba import njit
 
-from overtone.engine.kernels.tiles import PRODUCTS
+from overtone.engine.kernels.tiles import PRODUCTS, WIDE_PRODUCTS, WIDE_ROWS, WIDENINGS
 from overtone.kernels.formulas import exp, normalise, softmax, turn
 from overtone.kernels.lanes import (
-    add_half,
     add_panel,
-    as_shorts,
     byte_at,
     clear,
     dot_half,
     half_at,
+    round_group,
     to_half,
 )  # fmt: skip
 from overtone.kernels.memory import compiled, floats, free_order, word, words
@@ -30,13 +29,18 @@ from overtone.model.quant import GROUP, Q4, Q8, TILE
 Array = np.ndarray[Any, Any]
 
 PANEL = 32  # outputs of an adapter's B that are computed together
+SPAN = 8  # panels of the MLP's inner values that are computed together
 BLOCK = 16  # places in a block of the cache
 Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
 PHASES_PER_LAYER = 9
 SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
-_q4_1, _q4_2, _q4_4 = (PRODUCTS["q4", rows] for rows in (1, 2, 4))
-_q8_1, _q8_2, _q8_4 = (PRODUCTS["q8", rows] for rows in (1, 2, 4))
+ENOUGH = 3 * WIDE_ROWS  # rows for which it pays to widen a tile's weights
+
+_q4_1, _q4_2, _q4_4 = (PRODUCTS[Q4, rows] for rows in (1, 2, 4))
+_q8_1, _q8_2, _q8_4 = (PRODUCTS[Q8, rows] for rows in (1, 2, 4))
+_q4_wide, _q8_wide = WIDE_PRODUCTS[Q4], WIDE_PRODUCTS[Q8]
+_q4_widen, _q8_widen = WIDENINGS[Q4], WIDENINGS[Q8]
 
 
 class Model(NamedTuple):
@@ -74,6 +78,7 @@ class Step(NamedTuple):
     num_kept: int
     table_width: int
     u_width: int
+    panel_bytes: int
     context: int
     ids: int  # [T]
     positions: int  # [T]
@@ -94,6 +99,7 @@ class Step(NamedTuple):
     ints: int  # [T, groups, 32] int16: activations as the tiles want them
     factors: int  # [T, groups, 2] their scale and scaled sum
     scores: int  # [thread, context]
+    panels: int  # [thread, panel_bytes] a tile's weights, widened
     counters: int  # [phase, 8] pieces taken and pieces done
     logits: int  # [kept, V]
     best: int  # [kept, segment] int64: the likeliest token of each segment of the vocabulary
@@ -120,52 +126,84 @@ def count_phases(num_layers: int) -> int:
 
 @compiled
 def multiply_rows(
-    kind: int, num_rows: int, tile: int, ints: int, factors: int, y: int, num_groups: int, stride: int
+    kind: int,
+    num_rows: int,
+    tile: int,
+    ints: int,
+    factors: int,
+    y: int,
+    num_groups: int,
+    num_steps: int,
+    stride: int,
 ) -> None:
     """Multiply 4, 2 or 1 rows of activations by one tile."""
     if kind == Q4_BYTES:
         if num_rows == 4:
-            _q4_4(tile, ints, factors, y, num_groups, 8, stride)
+            _q4_4(tile, 0, ints, factors, y, num_groups, num_steps, stride)
         elif num_rows == 2:
-            _q4_2(tile, ints, factors, y, num_groups, 8, stride)
+            _q4_2(tile, 0, ints, factors, y, num_groups, num_steps, stride)
         else:
-            _q4_1(tile, ints, factors, y, num_groups, 8, stride)
+            _q4_1(tile, 0, ints, factors, y, num_groups, num_steps, stride)
     elif num_rows == 4:
-        _q8_4(tile, ints, factors, y, num_groups, 8, stride)
+        _q8_4(tile, 0, ints, factors, y, num_groups, num_steps, stride)
     elif num_rows == 2:
-        _q8_2(tile, ints, factors, y, num_groups, 8, stride)
+        _q8_2(tile, 0, ints, factors, y, num_groups, num_steps, stride)
     else:
-        _q8_1(tile, ints, factors, y, num_groups, 8, stride)
+        _q8_1(tile, 0, ints, factors, y, num_groups, num_steps, stride)
 
 
 @compiled
-def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: int) -> None:
+def widen(kind: int, tile: int, panel: int, num_groups: int, num_steps: int) -> None:
+    """Write a tile's weights into a panel."""
+    if kind == Q4_BYTES:
+        _q4_widen(tile, panel, num_groups, num_steps)
+    else:
+        _q8_widen(tile, panel, num_groups, num_steps)
+
+
+@compiled
+def multiply_wide(
+    kind: int,
+    tile: int,
+    panel: int,
+    ints: int,
+    factors: int,
+    y: int,
+    num_groups: int,
+    num_steps: int,
+    stride: int,
+) -> None:
+    """Multiply WIDE_ROWS rows of activations by one tile, its weights from a panel."""
+    if kind == Q4_BYTES:
+        _q4_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+    else:
+        _q8_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+
+
+@compiled
+def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: int, panel: int) -> None:
     """y[rows, first * 16 : last * 16] = activations · tilesᵀ, for tiles first … last - 1 of a matrix."""
     num_inputs, num_groups = matrix.num_inputs, matrix.num_inputs // GROUP
+    num_steps = num_inputs // num_groups // 4  # 8, but LLVM must not know
     for index in range(first, last):
         tile, row = matrix.tiles + index * num_groups * matrix.kind, 0
+        if num_rows >= ENOUGH:
+            widen(matrix.kind, tile, panel, num_groups, num_steps)
         while row < num_rows:
-            count = 4 if num_rows - row >= 4 else 2 if num_rows - row >= 2 else 1
+            left = num_rows - row
             ints, factors = step.ints + row * num_inputs * 2, step.factors + row * num_groups * 8
             y = matrix.y + 4 * (row * matrix.num_outputs + index * TILE)
-            multiply_rows(matrix.kind, count, tile, ints, factors, y, num_groups, matrix.num_outputs)
+            if num_rows >= ENOUGH and left >= WIDE_ROWS:
+                count = WIDE_ROWS
+                multiply_wide(
+                    matrix.kind, tile, panel, ints, factors, y, num_groups, num_steps, matrix.num_outputs
+                )
+            else:
+                count = 4 if left >= 4 else 2 if left >= 2 else 1
+                multiply_rows(
+                    matrix.kind, count, tile, ints, factors, y, num_groups, num_steps, matrix.num_outputs
+                )
             row += count
-
-
-@free_order
-def to_ints(x: Array, ints: Array, factors: Array) -> None:
-    """Round a group to 16 bits; its factors are the scale and the scaled sum."""
-    largest = np.float32(0)
-    for i in range(GROUP):
-        largest = max(largest, abs(x[i]))
-    inverse = np.float32(32767) / largest if largest > 0 else np.float32(0)
-    total = np.int32(0)
-    for i in range(GROUP):
-        value = np.int32(np.floor(x[i] * inverse + np.float32(0.5)))
-        ints[i] = np.int16(value)
-        total = np.int32(total + value)
-    factors[0] = largest / np.float32(32767)
-    factors[1] = factors[0] * np.float32(total)
 
 
 @compiled
@@ -173,8 +211,7 @@ def round_groups(step: Step, x: int, row: int, width: int, first: int, last: int
     """Round groups first … last - 1 of a row of `width` numbers that begins at x."""
     for group in range(first, last):
         at = row * width + group * GROUP
-        ints = carray(as_shorts(step.ints + 2 * at), (GROUP,))
-        to_ints(floats(x + 4 * group * GROUP, GROUP), ints, floats(step.factors + 8 * (at // GROUP), 2))
+        round_group(x + 4 * group * GROUP, step.ints + 2 * at, step.factors + 8 * (at // GROUP))
 
 
 @free_order
@@ -187,7 +224,7 @@ def add(x: Array, y: Array) -> None:
 @free_order
 def silu_times(gate: Array, up: Array, out: Array) -> None:
     """out = silu(gate) · up."""
-    for i in range(PANEL):
+    for i in range(len(out)):
         out[i] = gate[i] / (np.float32(1) + exp(-gate[i])) * up[i]
 
 
@@ -199,21 +236,24 @@ def enlarge(x: Array, factor: float) -> None:
 
 
 @compiled
-def attend(q: int, k: int, v: int, size: int, stride: int, blocks: Array, scores: Array, out: int) -> None:
-    """out = softmax(q kᵀ) v for one head over as many places as there are scores; q is scaled already.
+def attend(
+    q: int, k: int, v: int, size: int, stride: int, blocks: Array, scores: int, count: int, out: int
+) -> None:
+    """out = softmax(q kᵀ) v for one head over `count` places; q is scaled already.
 
     Addresses: of the query and the result, of `k` and `v` in the layer's first place; `stride` is in bytes.
     """
-    largest = np.float32(-np.inf)
-    for n in range(len(scores)):
+    weights, largest = floats(scores, count), np.float32(-np.inf)
+    for n in range(count):
         place = blocks[n // BLOCK] + n % BLOCK
-        scores[n] = dot_half(k + place * stride, q, size)
-        largest = max(largest, scores[n])
-    softmax(scores, largest)
+        weights[n] = dot_half(k + place * stride, q, size)
+        largest = max(largest, weights[n])
+    softmax(weights, largest)
     clear(out, size)
-    for n in range(len(scores)):
-        place = blocks[n // BLOCK] + n % BLOCK
-        add_half(out, v + place * stride, scores[n], size)
+    for first in range(0, count, BLOCK):
+        here, length = v + blocks[first // BLOCK] * stride, min(BLOCK, count - first)
+        for panel in range(size // PANEL):
+            add_panel(out + 4 * PANEL * panel, here + 2 * PANEL * panel, stride, scores + 4 * first, length)
 
 
 @compiled
@@ -233,7 +273,7 @@ def expand(step: Step, row: int, part: int, start: int, y: int, first: int, last
     if adapter:
         u = step.u + 4 * (row * step.u_width + part * rank)
         for panel in range(first, last):
-            add_panel(y + 4 * panel * PANEL, adapter + 2 * rank * (start + panel * PANEL), u, rank)
+            add_panel(y + 4 * panel * PANEL, adapter + 2 * rank * (start + panel * PANEL), 2 * PANEL, u, rank)
 
 
 @compiled
@@ -263,16 +303,17 @@ def projection_of(model: Model, step: Step, index: int) -> Projection:
 
 
 @compiled
-def project(step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
+def project(step: Step, matrix: Projection, num_rows: int, phase: int, thread: int) -> None:
     """Multiply rows by the tiles and, beside it, u = A x for rows with adapters: a phase."""
     num_tiles = matrix.num_outputs // TILE
     size = piece_size(num_tiles, step.num_threads)
     num_pieces = -(-num_tiles // size)
     total = num_pieces + (num_rows if matrix.num_parts else 0)
+    panel = step.panels + thread * step.panel_bytes
     piece = take_some(step.counters, phase, 1)
     while piece < total:
         if piece < num_pieces:
-            multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles))
+            multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles), panel)
         else:
             row = piece - num_pieces
             x = matrix.x + 4 * row * matrix.num_inputs
@@ -328,9 +369,11 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
         start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
         q = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
         blocks = words(step.tables + 8 * word(step.table_of, row) * step.table_width, step.table_width)
-        scores = floats(step.scores + 4 * thread * step.context, word(step.positions, row) + 1)
+        scores, count = step.scores + 4 * thread * step.context, word(step.positions, row) + 1
         mixed = step.mixed + 4 * row * num_heads * size
-        attend(q, model.k + start, model.v + start, size, stride, blocks, scores, mixed + 4 * head * size)
+        attend(
+            q, model.k + start, model.v + start, size, stride, blocks, scores, count, mixed + 4 * head * size
+        )
         first = head * size // GROUP
         round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
         finish_some(step.counters, phase, 1)
@@ -339,11 +382,11 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
 
 
 @compiled
-def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: int) -> None:
+def add_and_normalise(model: Model, step: Step, num_rows: int, norm: int, start: int, phase: int) -> None:
     """hidden += out + LoRA (not if start < 0), then normed = norm(hidden), also as integers: a phase."""
     width = model.width
     row = take_some(step.counters, phase, 1)
-    while row < step.num_rows:
+    while row < num_rows:
         at = 4 * row * width
         hidden = floats(step.hidden + at, width)
         if start >= 0:
@@ -353,29 +396,27 @@ def add_and_normalise(model: Model, step: Step, norm: int, start: int, phase: in
         round_groups(step, step.normed + at, row, width, 0, width // GROUP)
         finish_some(step.counters, phase, 1)
         row = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, step.num_rows)
+    wait_until_done(step.counters, phase, num_rows)
 
 
 @compiled
-def activate(model: Model, step: Step, start: int, phase: int) -> None:
+def activate(model: Model, step: Step, num_rows: int, start: int, phase: int) -> None:
     """Add LoRA to gate and up, and combine them, also as integers: a phase."""
     inner, panels = model.inner, model.inner // PANEL
-    total = step.num_rows * panels
-    size = piece_size(total, step.num_threads)
-    first = take_some(step.counters, phase, size)
-    while first < total:
-        last = min(first + size, total)
-        for unit in range(first, last):
-            row, panel = unit // panels, unit % panels
-            y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-            for part in range(2):
-                expand(step, row, part, start, y, part * panels + panel, part * panels + panel + 1)
-            at = 4 * panel * PANEL
-            silu_times(floats(y + at, PANEL), floats(y + 4 * inner + at, PANEL), floats(acts + at, PANEL))
-            round_groups(step, acts, row, inner, panel, panel + 1)
-        finish_some(step.counters, phase, last - first)
-        first = take_some(step.counters, phase, size)
-    wait_until_done(step.counters, phase, total)
+    spans = -(-panels // SPAN)
+    unit = take_some(step.counters, phase, 1)
+    while unit < num_rows * spans:
+        row, first = unit // spans, unit % spans * SPAN
+        last = min(first + SPAN, panels)
+        y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
+        for part in range(2):
+            expand(step, row, part, start, y, part * panels + first, part * panels + last)
+        at, count = 4 * first * PANEL, (last - first) * PANEL
+        silu_times(floats(y + at, count), floats(y + 4 * inner + at, count), floats(acts + at, count))
+        round_groups(step, acts, row, inner, first, last)
+        finish_some(step.counters, phase, 1)
+        unit = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, num_rows * spans)
 
 
 @compiled
@@ -397,18 +438,30 @@ def embed_all(model: Model, step: Step, phase: int) -> None:
 
 
 @compiled
+def move_row(start: int, size: int, source: int, target: int) -> None:
+    """Copy row `source` of float32 numbers over row `target`."""
+    here, there = floats(start + 4 * source * size, size), floats(start + 4 * target * size, size)
+    for i in range(size):
+        there[i] = here[i]
+
+
+@compiled
 def gather_kept(model: Model, step: Step, phase: int) -> None:
-    """Move the integers of the rows that want logits to the front, in order: a phase of one piece."""
+    """Move the rows that want logits to the front, in order: a phase of one piece.
+
+    After the last layer's attention nobody needs the others. Two 16-bit integers are moved as one float.
+    """
     if take_some(step.counters, phase, 1) == 0:
-        width, num_factors = model.width, 2 * (model.width // GROUP)
-        ints = carray(as_shorts(step.ints), (step.num_rows * width,))
-        factors = floats(step.factors, step.num_rows * num_factors)
+        mixed = model.num_heads * model.head_size
+        adapters, ranks = words(step.adapters, step.num_rows), words(step.ranks, step.num_rows)
         for n in range(step.num_kept):
             row = word(step.keep, n)
-            for i in range(width):
-                ints[n * width + i] = ints[row * width + i]
-            for i in range(num_factors):
-                factors[n * num_factors + i] = factors[row * num_factors + i]
+            if row > n:
+                move_row(step.hidden, model.width, row, n)
+                move_row(step.mixed, mixed, row, n)
+                move_row(step.ints, mixed // 2, row, n)
+                move_row(step.factors, 2 * (mixed // GROUP), row, n)
+                adapters[n], ranks[n] = adapters[row], ranks[row]
         finish_some(step.counters, phase, 1)
     wait_until_done(step.counters, phase, 1)
 
@@ -444,18 +497,20 @@ def sum_up_all(model: Model, step: Step, phase: int) -> None:
 
 
 @compiled
-def follow(model: Model, step: Step, layer: int, which: int, start: int, phase: int, thread: int) -> int:
+def follow(
+    model: Model, step: Step, num_rows: int, layer: int, which: int, start: int, phase: int, thread: int
+) -> int:
     """Do what comes after a layer's projection `which`, B at `start`; return the next phase's number."""
     if which == 0:
         prepare_heads(model, step, layer, start, phase)
         attend_all(model, step, layer, phase + 1, thread)
         return phase + 2
     if which == 2:
-        activate(model, step, start, phase)
+        activate(model, step, num_rows, start, phase)
         return phase + 1
     number = 2 * layer + 1 if which == 1 else 2 * layer + 2
     norm = model.norms + 4 * number * model.width if number < 2 * model.num_layers else model.final_norm
-    add_and_normalise(model, step, norm, start, phase)
+    add_and_normalise(model, step, num_rows, norm, start, phase)
     return phase + 1
 
 
@@ -467,14 +522,16 @@ def run_step(thread: int, model: Model, step: Step) -> None:
     projections and no constant arguments, because numba compiles a function for every constant anew.
     """
     embed_all(model, step, 0)
-    phase, start = 1, -1
+    phase, start, num_rows = 1, -1, step.num_rows
     for index in range(-1, 4 * model.num_layers):  # at -1 only the first layer's norm
         layer, which = index // 4, index % 4
         if index >= 0:
             matrix = projection_of(model, step, index)
-            project(step, matrix, step.num_rows, phase)
+            project(step, matrix, num_rows, phase, thread)
             start, phase = matrix.start + matrix.num_parts * matrix.num_inputs, phase + 1
-        phase = follow(model, step, layer, which, start, phase, thread)
-    gather_kept(model, step, phase)
-    project(step, projection_of(model, step, 4 * model.num_layers), step.num_kept, phase + 1)
-    sum_up_all(model, step, phase + 2)
+        phase = follow(model, step, num_rows, layer, which, start, phase, thread)
+        if index == 4 * (model.num_layers - 1):
+            gather_kept(model, step, phase)
+            phase, num_rows = phase + 1, step.num_kept
+    project(step, projection_of(model, step, 4 * model.num_layers), num_rows, phase, thread)
+    sum_up_all(model, step, phase + 1)

@@ -6,7 +6,8 @@ depends on nothing but that row: neither on the batch it is in nor on the number
 
     y_o = Σ_g  d_og · s_g · (Σ_i q_oi x_i)  +  m_og · (s_g Σ_i x_i)          w = d q + m,  activation = s x
 
-The layout of the tiles is model/quant.py's.
+The layout of the tiles is model/quant.py's. Many rows (a prompt) meet a tile whose weights have been widened to 16
+bits once for all of them: a panel.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
 
 HAS_AVX2 = get_host_cpu_features().get("avx2", False)
 HALVES = TILE // LANES
+STEPS = GROUP // 4  # of a group: four inputs each
+WIDE_ROWS = 4  # that meet a panel together: eight vectors of sums in registers
+PANEL_BYTES = 2 * TILE * GROUP  # of a group's widened weights
 BYTES_16, WORDS_16 = ir.VectorType(I8, 16), ir.VectorType(I16, 16)
 
 
@@ -67,20 +71,30 @@ def weights_of_step(builder: ir.IRBuilder, kind: Kind, address: ir.Value) -> lis
     return [words[:HALVES], words[HALVES:]]
 
 
+def widened_weights(builder: ir.IRBuilder, address: ir.Value) -> list[list[ir.Value]]:
+    """Return what `weights_of_step` returns, from a panel."""
+    return [
+        [load(builder, address, 64 * pair + 32 * half, WORDS_16) for half in range(HALVES)] for pair in (0, 1)
+    ]
+
+
 def add_group(
-    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, num_steps: ir.Value,
+    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, panel: ir.Value | None, num_steps: ir.Value,
     rows: list[tuple[ir.Value, ir.Value]], sums: list[ir.Value],
 ) -> list[ir.Value]:  # fmt: skip
     """Return the rows' sums with one more group: `rows` are the addresses of its activations and their scale.
 
-    A loop whose length LLVM does not know: unrolled, it keeps all weights in registers: too few.
+    The weights are read from the panel where there is one. A loop whose length LLVM does not know: unrolled, it
+    keeps all weights in registers: too few.
     """
     totals = [cgutils.alloca_once(builder, INTS_8) for _ in sums]
     for place in totals:
         builder.store(ir.Constant(INTS_8, [0] * LANES), place)
     with cgutils.for_range(builder, num_steps) as loop:
-        step_bytes = I64(kind.weight_bytes // (GROUP // 4))
-        weights = weights_of_step(builder, kind, builder.add(tile, builder.mul(loop.index, step_bytes)))
+        if panel is None:
+            weights = weights_of_step(builder, kind, _step(builder, tile, loop.index, kind.weight_bytes))
+        else:
+            weights = widened_weights(builder, _step(builder, panel, loop.index, PANEL_BYTES))
         for row, (inputs, _) in enumerate(rows):
             here = builder.add(inputs, builder.mul(loop.index, I64(8)))
             for pair in (0, 1):
@@ -91,6 +105,10 @@ def add_group(
                         add_pair_products(builder, builder.load(place), weights[pair][half], two), place
                     )
     return _scaled(builder, kind, tile, rows, sums, [builder.load(place) for place in totals])
+
+
+def _step(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, group_bytes: int) -> ir.Value:
+    return builder.add(address, builder.mul(index, I64(group_bytes // STEPS)))
 
 
 def _scaled(
@@ -115,17 +133,19 @@ def _scaled(
     return done
 
 
-def make_product(kind: Kind, num_rows: int) -> Any:
+def make_product(kind: Kind, num_rows: int, is_wide: bool = False) -> Any:
     """Return an intrinsic: one tile times `num_rows` rows of activations.
 
-    product(tile, inputs, factors, outputs, num_groups, output_stride): addresses of the tile, of int16
-    activations [row, group, 32], of their float32 (scale, scaled sum) [row, group, 2], of float32 outputs.
+    product(tile, panel, inputs, factors, outputs, num_groups, num_steps, output_stride): addresses of the tile, of
+    its widened weights (read if `is_wide`), of int16 activations [row, group, 32], of their float32 (scale, scaled
+    sum) [row, group, 2], of float32 outputs. `num_steps` is STEPS, hidden from LLVM.
     """
 
     @intrinsic
     def product(
         context: Any,
         tile: Any,
+        panel: Any,
         inputs: Any,
         factors: Any,
         outputs: Any,
@@ -134,17 +154,19 @@ def make_product(kind: Kind, num_rows: int) -> Any:
         stride: Any,
     ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            _emit_product(builder, kind, num_rows, *arguments)
+            tile, panel, *rest = arguments
+            _emit_product(builder, kind, num_rows, tile, panel if is_wide else None, *rest)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 7), codegen
+        return types.void(*[types.int64] * 8), codegen
 
     return product
 
 
 def _emit_product(
-    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, inputs: ir.Value, factors: ir.Value,
-    outputs: ir.Value, num_groups: ir.Value, num_steps: ir.Value, stride: ir.Value,
+    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, panel: ir.Value | None,
+    inputs: ir.Value, factors: ir.Value, outputs: ir.Value,
+    num_groups: ir.Value, num_steps: ir.Value, stride: ir.Value,
 ) -> None:  # fmt: skip
     zero = ir.Constant(FLOATS_8, [0.0] * LANES)
     sums = [cgutils.alloca_once(builder, FLOATS_8) for _ in range(num_rows * HALVES)]
@@ -153,6 +175,7 @@ def _emit_product(
     with cgutils.for_range(builder, num_groups) as loop:
         group = loop.index
         here = builder.add(tile, builder.mul(group, I64(kind.group_bytes)))
+        wide = None if panel is None else builder.add(panel, builder.mul(group, I64(PANEL_BYTES)))
         rows = []
         for row in range(num_rows):
             index = builder.add(builder.mul(num_groups, I64(row)), group)
@@ -162,7 +185,8 @@ def _emit_product(
                     builder.add(factors, builder.mul(index, I64(8))),
                 )
             )
-        values = add_group(builder, kind, here, num_steps, rows, [builder.load(place) for place in sums])
+        before = [builder.load(place) for place in sums]
+        values = add_group(builder, kind, here, wide, num_steps, rows, before)
         for place, value in zip(sums, values, strict=True):
             builder.store(value, place)
     for row in range(num_rows):
@@ -171,6 +195,34 @@ def _emit_product(
             store(builder, builder.load(sums[row * HALVES + half]), there, half * LANES * 4)
 
 
-PRODUCTS = {
-    (kind.name, num_rows): make_product(kind, num_rows) for kind in (Q4, Q8) for num_rows in (1, 2, 4)
-}
+def make_widening(kind: Kind) -> Any:
+    """Return an intrinsic, widen(tile, panel, num_groups, num_steps): write a tile's weights into a panel."""
+
+    @intrinsic
+    def widen(context: Any, tile: Any, panel: Any, num_groups: Any, num_steps: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            _emit_widening(builder, kind, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return widen
+
+
+def _emit_widening(
+    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, panel: ir.Value,
+    num_groups: ir.Value, num_steps: ir.Value,
+) -> None:  # fmt: skip
+    with cgutils.for_range(builder, num_groups) as groups:
+        here = builder.add(tile, builder.mul(groups.index, I64(kind.group_bytes)))
+        there = builder.add(panel, builder.mul(groups.index, I64(PANEL_BYTES)))
+        with cgutils.for_range(builder, num_steps) as steps:
+            weights = weights_of_step(builder, kind, _step(builder, here, steps.index, kind.weight_bytes))
+            target = _step(builder, there, steps.index, PANEL_BYTES)
+            for n, vector in enumerate(half for pair in weights for half in pair):
+                store(builder, vector, target, 32 * n)
+
+
+PRODUCTS = {(kind, num_rows): make_product(kind, num_rows) for kind in (Q4, Q8) for num_rows in (1, 2, 4)}
+WIDE_PRODUCTS = {kind: make_product(kind, WIDE_ROWS, is_wide=True) for kind in (Q4, Q8)}
+WIDENINGS = {kind: make_widening(kind) for kind in (Q4, Q8)}
