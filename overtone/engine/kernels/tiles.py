@@ -88,22 +88,26 @@ def add_group(
     keeps all weights in registers: too few.
     """
     totals = [cgutils.alloca_once(builder, INTS_8) for _ in sums]
-    for place in totals:
-        builder.store(ir.Constant(INTS_8, [0] * LANES), place)
-    with cgutils.for_range(builder, num_steps) as loop:
+
+    def add_step(index: ir.Value, is_first: bool) -> None:
         if panel is None:
-            weights = weights_of_step(builder, kind, _step(builder, tile, loop.index, kind.weight_bytes))
+            weights = weights_of_step(builder, kind, _step(builder, tile, index, kind.weight_bytes))
         else:
-            weights = widened_weights(builder, _step(builder, panel, loop.index, PANEL_BYTES))
+            weights = widened_weights(builder, _step(builder, panel, index, PANEL_BYTES))
         for row, (inputs, _) in enumerate(rows):
-            here = builder.add(inputs, builder.mul(loop.index, I64(8)))
+            here = builder.add(inputs, builder.mul(index, I64(8)))
             for pair in (0, 1):
                 two = builder.bitcast(spread(builder, load(builder, here, 4 * pair, I32)), WORDS_16)
                 for half in range(HALVES):
                     place = totals[row * HALVES + half]
-                    builder.store(
-                        add_pair_products(builder, builder.load(place), weights[pair][half], two), place
+                    before = (
+                        ir.Constant(INTS_8, [0] * LANES) if is_first and not pair else builder.load(place)
                     )
+                    builder.store(add_pair_products(builder, before, weights[pair][half], two), place)
+
+    add_step(I64(0), True)
+    with cgutils.for_range_slice(builder, I64(1), num_steps, I64(1)) as (index, _):
+        add_step(index, False)
     return _scaled(builder, kind, tile, rows, sums, [builder.load(place) for place in totals])
 
 
