@@ -1,7 +1,7 @@
-"""The fast pass: short texts over a Llama-like base in float32 on the processor, through the compiled kernels.
+"""The fast pass: a Llama-like base in float32 on the processor, through the compiled kernels.
 
-At fifty tokens libraries spend more time around the products than in them. In texts of many hundred tokens the
-products are all that counts, and the plain pass (loop.py) is as fast; it also knows every family and device.
+It keeps what every layer computed, so it is for passes of up to MAX_ROWS rows. The plain pass (loop.py) knows every
+family, device and length.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from overtone.train.packing import Pack
 Array = np.ndarray[Any, Any]
 
 MAX_ROWS = 1024  # of a pass
-MAX_SEEN = 384  # tokens of a text with its shared beginning; longer ones are as fast without these kernels
 PANEL = 16  # as in kernels/products.py, which is imported where it is used: that compiles it
 
 
 def can_run(decoder: Decoder, packed: Pack, slots: Sequence[Slot]) -> bool:
-    """Say whether the kernels know this base and these ranks, and are the faster way for these texts."""
-    small = len(packed.ids_T) <= MAX_ROWS and _longest(packed) <= MAX_SEEN
+    """Say whether the kernels know this base and these ranks, and have room for these texts."""
+    small = len(packed.ids_T) <= MAX_ROWS
     return small and all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
 
 
@@ -78,7 +77,8 @@ class CompiledPass:
 
     def run(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> Tensor:
         """Add the slots' gradients to theirs; return every output token's weighted loss."""
-        plan = self._plan(packed, slots, weight_N)
+        strips, kept_strips = _strips(packed)
+        plan = self._plan(packed, slots, weight_N) | {"strips": np.array(strips + kept_strips, np.int64)}
         rank = max(slot.lora.rank for slot in slots)
         longest = _longest(packed)
         self._make_room(len(packed.ids_T), len(packed.keep_N), rank, longest)
@@ -88,9 +88,11 @@ class CompiledPass:
             num_rows=len(packed.ids_T),
             num_kept=len(packed.keep_N),
             num_slots=len(slots),
+            num_strips=len(strips),
+            num_kept_strips=len(kept_strips),
             most_rows=max(slot.rows.stop - slot.rows.start for slot in slots),
             rank=rank,
-            longest=longest,
+            score_bytes=4 * _score_width(longest),
             **addresses(plan | self._memory),
             **self._products.ADDRESSES,
         )
@@ -99,21 +101,19 @@ class CompiledPass:
 
     def _plan(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> dict[str, Any]:
         """Return what is particular to one pass, by the names of the kernels' `Pass`."""
-        rope, keep_N = self.decoder.config.ropes[0], packed.keep_N.numpy()
+        rope, num_kept = self.decoder.config.ropes[0], len(packed.keep_N)
         cos_T1R, sin_T1R = rope.tables(packed.positions_T, torch.float32)
         half = self.decoder.config.head_size // 2
-        return _who_sees_whom(packed) | {
+        return {
             "cos": np.ascontiguousarray(cos_T1R[:, 0, :half].numpy()),
             "sin": np.ascontiguousarray(sin_T1R[:, 0, half:].numpy()),
-            "query_rows": np.concatenate([np.arange(len(packed.ids_T)), keep_N]),
+            "keep": packed.keep_N.numpy(),
             "slots": np.array([_describe_slot(slot) for slot in slots], np.int64),
             "scales": np.array([slot.lora.scale for slot in slots], np.float32),
             "targets": packed.targets_N.numpy(),
             "shares": weight_N.numpy(),
-            "terms": np.empty(len(keep_N), np.float32),
-            "counters": np.zeros(
-                (self._kernels.count_phases(self._base.num_layers, len(keep_N)), 8), np.int64
-            ),
+            "terms": np.empty(num_kept, np.float32),
+            "counters": np.zeros((self._kernels.count_phases(self._base.num_layers, num_kept), 8), np.int64),
         }
 
     def _embed(self, ids_T: Tensor) -> None:
@@ -138,10 +138,18 @@ def _longest(packed: Pack) -> int:
     return max(len(text.shared) + len(text.own) for texts in packed.texts.values() for text in texts)
 
 
+def _score_width(longest: int) -> int:
+    """Return how many numbers a query's attention weights take, with room for a panel that begins among the last."""
+    from overtone.train.kernels.products import padded
+
+    return padded(-(-longest // PANEL) * PANEL + PANEL)
+
+
 def _sizes(
     decoder: Decoder, num_threads: int, rows: int, kept: int, rank: int, longest: int
 ) -> dict[str, int]:
     """Return how many numbers each array of working memory holds."""
+    from overtone.train.kernels.attention import STRIP
     from overtone.train.kernels.llama import LOGIT_ROWS, SEGMENTS
     from overtone.train.kernels.products import DEPTH, padded
 
@@ -154,40 +162,52 @@ def _sizes(
         2 * config.inner_size,
     )
     width, qkv, mixed, inner, gates = map(padded, widths)
+    scores = _score_width(longest)
     per_row = {
         "x": (layers + 1) * width, "middle": layers * width, "scale_1": layers + 1, "scale_2": layers,
         "normed_1": (layers + 1) * width, "normed_2": layers * width, "qkv": layers * qkv,
         "log_sums": layers * heads, "mixed": layers * mixed, "gates": layers * gates, "acts": layers * inner,
         "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
         "d_gates": gates, "d_acts": inner, "du": 3 * rank,
-        "attention": heads * longest, "d_attention": heads * longest,
+        "attention": heads * scores, "d_attention": heads * scores,
     }  # fmt: skip
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
+        "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last one
         "g_kept": kept * width, "logits": logit_rows * padded(config.vocab_size),
         "partial": SEGMENTS * LOGIT_ROWS * width,
-        "panels": num_threads * DEPTH * PANEL, "scores": num_threads * longest,
+        "panels": num_threads * DEPTH * PANEL, "scores": num_threads * STRIP * scores,
     }  # fmt: skip
 
 
-def _who_sees_whom(packed: Pack) -> dict[str, Array]:
-    """Return, for each row, the rows that it sees and the queries that may see it."""
-    num_rows, keep_N = len(packed.ids_T), packed.keep_N.numpy()
-    shared_begin, shared_end, own_begin, last = (np.zeros(num_rows, np.int64) for _ in range(4))
-    for slot, texts in packed.texts.items():
+def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the strips of all rows and those of the kept ones, as the kernels' `Strip` has them."""
+    from overtone.train.kernels.attention import STRIP
+
+    keep_N = packed.keep_N.numpy()
+    strips: list[list[int]] = []
+    kept: list[list[int]] = []
+    for texts in packed.texts.values():
+        bounds = [(len(strips), len(kept))]
         for text in texts:
-            own = slice(text.own.start, text.own.stop)
-            shared_begin[own], shared_end[own] = text.shared.start, text.shared.stop
-            own_begin[own], last[own] = text.own.start, text.own.stop
-            last[text.shared.start : text.shared.stop] = packed.rows[slot].stop
-    first = np.arange(num_rows)
-    return {
-        "shared_begin": shared_begin,
-        "shared_end": shared_end,
-        "own_begin": own_begin,
-        "seers_begin": np.stack([first, np.searchsorted(keep_N, first)]),
-        "seers_end": np.stack([last, np.searchsorted(keep_N, last)]),
-    }
+            own, stretch = text.own, [text.shared.start, len(text.shared), text.own.start]
+            for row in range(own.start, own.stop, STRIP):
+                count = min(STRIP, own.stop - row)
+                strips.append([row, count, row, *stretch, row + count - own.start])
+            low, high = np.searchsorted(keep_N, (own.start, own.stop)).tolist()
+            for n in range(low, high, STRIP):
+                row, count = int(keep_N[n]), min(STRIP, high - n)
+                span = -(-(row + count - own.start) // STRIP) * STRIP
+                kept.append([row, count, n, *stretch, min(span, len(own)), 0, 0, 0, 0])
+            bounds.append((len(strips), len(kept)))
+        for number, text in enumerate(texts):
+            (first, kept_first), (end, kept_end) = bounds[number], bounds[number + 1]
+            last, kept_last = bounds[-1] if text.own == texts[-1].shared else (end, kept_end)
+            for index in range(first, end):
+                while kept_first < kept_last and sum(kept[kept_first][:2]) <= strips[index][0]:
+                    kept_first += 1
+                strips[index] += [index, last, kept_first, kept_last]
+    return strips, kept
 
 
 def _describe_slot(slot: Slot) -> tuple[int, ...]:

@@ -94,23 +94,29 @@ def test_the_loss_is_that_of_transformers(tmp_path: Path, monkeypatch: pytest.Mo
     assert loss == pytest.approx(plain_loss(oracle, documents()).item(), rel=1e-5)
 
 
-def test_many_outputs_and_long_texts_cross_every_border(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+LONG = torch.randint(3, 80, (300,), generator=torch.Generator().manual_seed(5)).tolist()
+BORDERS = {  # of a panel's depth, a chunk of logits, a strip of queries
+    "many outputs": [Document((*LONG,), 10), Document((*LONG[:40],), 35)],
+    "a long beginning": [
+        Document((*LONG[:200],), 170), Document((*LONG[:90], 7, 8, 9), 91), Document((*LONG[:250], 4, 5), 80),
+    ],
+    "one text": [Document((*LONG,), 145)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", BORDERS.values(), ids=BORDERS)
+def test_long_texts_cross_every_border(
+    data: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = make_decoder(tmp_path)
-    generator = torch.Generator().manual_seed(5)
-    ids = torch.randint(3, 80, (300,), generator=generator).tolist()
-    data = [
-        Document(tuple(ids), 10),
-        Document(tuple(ids[:40]), 35),
-    ]  # several chunks of logits, one panel's depth
-    tuning = make_tuning(decoder, data, batch_size=2)
+    tunings = [make_tuning(decoder, documents()), make_tuning(decoder, data)]
 
-    plain_loss, (plain,) = gradients(decoder, [tuning], False, monkeypatch)
-    loss, (compiled,) = gradients(decoder, [tuning], True, monkeypatch)
+    plain_losses, plain = gradients(decoder, tunings, False, monkeypatch)
+    losses, compiled = gradients(decoder, tunings, True, monkeypatch)
 
-    assert loss == pytest.approx(plain_loss, rel=1e-5)
-    assert float((compiled - plain).norm() / plain.norm()) < 2e-5
+    assert losses == pytest.approx(plain_losses, rel=1e-5)
+    for ours, theirs in zip(compiled, plain, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 2e-5
 
 
 def test_a_job_has_the_same_bits_in_company_and_with_other_threads(

@@ -1,32 +1,60 @@
-"""Attention over packed documents, row by row: a query sees the shared beginning and its own text up to itself.
+"""Attention over packed documents, a strip of queries and a head at a time, as products of panels.
 
-Made for passes of a few hundred tokens, where a batched product would mostly compute what is masked. Only the
+A query sees the shared beginning and its own text up to itself: two stretches of neighbouring keys. A strip is
+up to STRIP neighbouring queries of one text, so what it computes does not depend on the texts beside it. Only the
 logarithm of each softmax's sum is kept; the backward pass computes the weights again (arXiv:2205.14135).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from overtone.kernels.formulas import exp, softmax
-from overtone.kernels.lanes import add_scaled, clear, dot
-from overtone.kernels.memory import Array, compiled, free_order
+from overtone.kernels.lanes import call
+from overtone.kernels.memory import Array, compiled, floats, free_order
+from overtone.train.kernels.products import PANEL
+
+STRIP = 72  # queries: twelve blocks of rows in a product
+
+
+class Seen(NamedTuple):
+    """What a strip's queries see of one head. The last of `num_own` keys is the last query's own."""
+
+    num_queries: int
+    shared: int  # address of the first shared key
+    num_shared: int
+    own: int  # address of the text's first key
+    num_own: int
+    span: int  # of the text's keys for which weights are written, zeros past a query's own
+    stride: int  # bytes from a key to the next
+    size: int  # of a head
+
+
+class Tools(NamedTuple):
+    """Addresses: of products.py's functions and of a thread's panel."""
+
+    by_rows: int
+    by_columns: int
+    panel: int
 
 
 @free_order
-def to_weights(scores: Array) -> float:
-    """scores = softmax(scores), in place; return the logarithm of the sum of exponentials."""
+def to_weights(scores: Array, scale: float) -> float:
+    """scores = softmax(scale · scores), in place; return the logarithm of the sum of exponentials."""
     largest = np.float32(-np.inf)
     for n in range(len(scores)):
+        scores[n] *= np.float32(scale)
         largest = max(largest, scores[n])
     return softmax(scores, largest)
 
 
 @free_order
-def again(scores: Array, log_sum: float) -> None:
+def again(scores: Array, scale: float, log_sum: float) -> None:
     """scores = the weights that `to_weights` made of them."""
     for n in range(len(scores)):
-        scores[n] = exp(scores[n] - log_sum)
+        scores[n] = exp(np.float32(scale) * scores[n] - np.float32(log_sum))
 
 
 @free_order
@@ -40,69 +68,97 @@ def to_score_grads(grads: Array, weights: Array, scale: float) -> None:
 
 
 @compiled
-def products_with(rows: int, stride: int, x: int, size: int, factor: float, out: Array) -> None:
-    """out[n] = factor · x rows[n], for neighbouring rows."""
-    for n in range(len(out)):
-        out[n] = dot(rows + n * stride, x, size) * np.float32(factor)
+def multiply_keys(
+    tools: Tools, x: int, from_x: int, seen: Seen, to_key: int, out: int, from_out: int
+) -> None:
+    """out[q, n] = x_q · key n for every key that query q sees, and rubbish up to a panel further.
+
+    `to_key` leads from a key to what is meant by it: 0, or to its value.
+    """
+    for first in range(0, seen.num_shared, PANEL):
+        key = seen.shared + to_key + first * seen.stride
+        call(tools.by_rows, (
+            x, from_x, seen.num_queries, key, seen.size, seen.stride, out + 4 * first, from_out, 0, tools.panel,
+        ))  # fmt: skip
+    for first in range(0, seen.num_own, PANEL):
+        key, column = seen.own + to_key + first * seen.stride, seen.num_shared + first
+        blind = max(0, first - (seen.num_own - seen.num_queries))  # queries before the panel's first key
+        call(tools.by_rows, (
+            x + blind * from_x, from_x, seen.num_queries - blind, key, seen.size, seen.stride,
+            out + blind * from_out + 4 * column, from_out, 0, tools.panel,
+        ))  # fmt: skip
 
 
 @compiled
-def add_rows(rows: int, stride: int, factors: Array, size: int, out: int) -> None:
-    """out += Σ_n factors[n] rows[n]."""
-    for n in range(len(factors)):
-        add_scaled(out, rows + n * stride, factors[n], size)
+def mix_keys(
+    tools: Tools, weights: int, from_weights: int, seen: Seen, to_key: int, y: int, from_y: int
+) -> None:
+    """y_q = Σ_n weights[q, n] · key n; `to_key` as above."""
+    own_weights = weights + 4 * seen.num_shared
+    for column in range(0, seen.size, PANEL):
+        at, adds = to_key + 4 * column, 0
+        if seen.num_shared:
+            adds = 1
+            call(tools.by_columns, (
+                weights, from_weights, seen.num_queries, seen.shared + at, seen.num_shared, seen.stride,
+                y + 4 * column, from_y, 0, tools.panel,
+            ))  # fmt: skip
+        call(tools.by_columns, (
+            own_weights, from_weights, seen.num_queries, seen.own + at, seen.num_own, seen.stride,
+            y + 4 * column, from_y, adds, tools.panel,
+        ))  # fmt: skip
+
+
+@compiled
+def num_seen(seen: Seen, query: int) -> int:
+    """Return how many keys the strip's n-th query sees."""
+    return seen.num_shared + seen.num_own - seen.num_queries + query + 1
+
+
+@compiled
+def clear_unseen(row: int, seen: Seen, query: int) -> None:
+    """Put zeros where a query's row has rubbish."""
+    count = num_seen(seen, query)
+    zeros = floats(row + 4 * count, seen.num_shared + seen.span - count)
+    for n in range(len(zeros)):
+        zeros[n] = np.float32(0)
 
 
 @compiled
 def attend(
-    q: int,
-    shared: int,
-    own: int,
-    to_value: int,
-    stride: int,
-    size: int,
-    scale: float,
-    num_shared: int,
-    weights: Array,
-    out: int,
-) -> float:
-    """out = softmax(q kᵀ scale) v for one query and head; return the logarithm of the softmax's sum.
+    tools: Tools, q: int, from_q: int, seen: Seen, to_value: int, scale: float,
+    weights: int, from_weights: int, out: int, from_out: int, log_sums: int, from_log_sum: int,
+) -> None:  # fmt: skip
+    """out = softmax(q kᵀ scale) v for a strip; note the logarithms of the softmaxes' sums.
 
-    `shared` and `own` are the addresses of the first key of each stretch, `to_value` leads from a key to its
-    value, `stride` from a key to the next; in bytes. `weights` is as long as the query sees.
+    Addresses, and bytes from row to row. `weights` is working memory: as long as a query sees and a panel.
     """
-    products_with(shared, stride, q, size, scale, weights[:num_shared])
-    products_with(own, stride, q, size, scale, weights[num_shared:])
-    log_sum = to_weights(weights)
-    clear(out, size)
-    add_rows(shared + to_value, stride, weights[:num_shared], size, out)
-    add_rows(own + to_value, stride, weights[num_shared:], size, out)
-    return log_sum
+    multiply_keys(tools, q, from_q, seen, 0, weights, from_weights)
+    for query in range(seen.num_queries):
+        row = weights + query * from_weights
+        log_sum = to_weights(floats(row, num_seen(seen, query)), scale)
+        floats(log_sums + query * from_log_sum, 1)[0] = log_sum
+        clear_unseen(row, seen, query)
+    mix_keys(tools, weights, from_weights, seen, to_value, out, from_out)
 
 
 @compiled
 def attend_back(
-    q: int,
-    shared: int,
-    own: int,
-    to_value: int,
-    stride: int,
-    size: int,
-    scale: float,
-    num_shared: int,
-    log_sum: float,
-    g: int,
-    weights: Array,
-    grads: Array,
-    d_q: int,
-) -> None:
-    """Compute `attend`'s weights again, the gradients of its scores and, from the output's g, of its query."""
-    products_with(shared, stride, q, size, scale, weights[:num_shared])
-    products_with(own, stride, q, size, scale, weights[num_shared:])
-    again(weights, log_sum)
-    products_with(shared + to_value, stride, g, size, 1.0, grads[:num_shared])
-    products_with(own + to_value, stride, g, size, 1.0, grads[num_shared:])
-    to_score_grads(grads, weights, scale)
-    clear(d_q, size)
-    add_rows(shared, stride, grads[:num_shared], size, d_q)
-    add_rows(own, stride, grads[num_shared:], size, d_q)
+    tools: Tools, q: int, from_q: int, seen: Seen, to_value: int, scale: float,
+    weights: int, grads: int, from_weights: int, g: int, from_g: int,
+    log_sums: int, from_log_sum: int, d_q: int,
+) -> None:  # fmt: skip
+    """Compute `attend`'s weights again, the gradients of its scores and, from the output's g, of its queries."""
+    multiply_keys(tools, q, from_q, seen, 0, weights, from_weights)
+    multiply_keys(tools, g, from_g, seen, to_value, grads, from_weights)
+    for query in range(seen.num_queries):
+        row, d_row, count = (
+            weights + query * from_weights,
+            grads + query * from_weights,
+            num_seen(seen, query),
+        )
+        again(floats(row, count), scale, floats(log_sums + query * from_log_sum, 1)[0])
+        to_score_grads(floats(d_row, count), floats(row, count), scale)
+        clear_unseen(row, seen, query)
+        clear_unseen(d_row, seen, query)
+    mix_keys(tools, grads, from_weights, seen, 0, d_q, from_q)

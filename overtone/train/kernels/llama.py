@@ -19,7 +19,7 @@ from overtone.kernels.formulas import exp, normalise, turn
 from overtone.kernels.lanes import add_scaled, call, clear, plain
 from overtone.kernels.memory import Array, compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
-from overtone.train.kernels.attention import attend, attend_back
+from overtone.train.kernels.attention import STRIP, Seen, Tools, attend, attend_back
 from overtone.train.kernels.products import (
     DEPTH,
     PANEL,
@@ -63,17 +63,15 @@ class Pass(NamedTuple):
     num_rows: int
     num_kept: int
     num_slots: int
+    num_strips: int  # of all rows
+    num_kept_strips: int
     most_rows: int  # of a slot
     rank: int  # the largest
-    longest: int  # what a query sees, at most
+    score_bytes: int  # of a query's attention weights, with room for a panel more than it sees
     cos: int  # [T, K / 2]
     sin: int
-    shared_begin: int  # [T] the shared rows that a query sees
-    shared_end: int
-    own_begin: int  # [T] and its own, up to itself
-    query_rows: int  # [T + N] each query's row: all rows, then the kept ones
-    seers_begin: int  # [2, T] the queries that may see a key: among all, among the kept ones
-    seers_end: int
+    keep: int  # [N] the kept rows
+    strips: int  # [strip, 11] see Strip; those of all rows, then those of the kept ones
     slots: int  # [slot, 7] see Slot
     scales: int  # [slot] alpha / rank
     targets: int  # [N]
@@ -99,12 +97,12 @@ class Pass(NamedTuple):
     d_gates: int  # [T, 2 I]
     d_acts: int  # [T, I]
     du: int  # [T, 3 R] scale · g B
-    attention: int  # [H, T, longest] softmax's weights
-    d_attention: int  # [H, T, longest] the scores' gradients
+    attention: int  # [H, T, score_bytes] softmax's weights
+    d_attention: int  # [H, T, score_bytes] the scores' gradients
     logits: int  # [LOGIT_ROWS, V]
     partial: int  # [SEGMENTS, LOGIT_ROWS, D]
     panels: int  # [thread, DEPTH, PANEL]
-    scores: int  # [thread, longest]
+    scores: int  # [thread, STRIP, score_bytes]
     counters: int  # [phase, 8]
     multiply_by_rows: int  # addresses of products.py's functions
     multiply_by_columns: int
@@ -121,6 +119,22 @@ class Slot(NamedTuple):
     parameters: int
     gradients: int
     scale: float
+
+
+class Strip(NamedTuple):
+    """Neighbouring rows of one text that attend together, and those who see their keys."""
+
+    row: int  # the first
+    count: int
+    query: int  # the first row's number among those computed: the kept ones in the last layer
+    shared: int  # the first row of the shared beginning
+    num_shared: int
+    own: int  # the first row of the text
+    span: int  # of the text's rows: whole strips up to this one's last row
+    first_seer: int  # the strips that may see these rows
+    last_seer: int
+    first_kept_seer: int  # and those of the kept rows
+    last_kept_seer: int
 
 
 class Projection(NamedTuple):
@@ -584,84 +598,101 @@ def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
 
 
 @compiled
-def attend_query(base: Base, run: Pass, layer: int, query: int, head: int, back: int, thread: int) -> None:
-    """Attention for one query and head, forward or (its own part of it) backward."""
-    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    row = word(run.query_rows, query + run.num_rows) if is_last(base, layer) else query
-    begin, end, own = word(run.shared_begin, row), word(run.shared_end, row), word(run.own_begin, row)
-    qkv = in_layer(run, run.qkv, layer, qkv_width(base))
-    key = qkv + 4 * (heads + head * base.num_groups // heads) * size
-    shared, first, num_shared = key + begin * stride, key + own * stride, end - begin
-    count, q = num_shared + row + 1 - own, qkv + row * stride + 4 * head * size
-    log_sums = floats(numbers_in_layer(run, run.log_sums, layer, heads), run.num_rows * heads)
-    unit, to_value = query * heads + head, 4 * base.num_groups * size
-    at_mixed = query * row_bytes(heads * size) + 4 * head * size
-    if back:
-        at = 4 * (head * run.num_rows + query) * run.longest
-        attend_back(
-            q, shared, first, to_value, stride, size, base.scale, num_shared, log_sums[unit],
-            run.d_mixed + at_mixed, floats(run.attention + at, count), floats(run.d_attention + at, count),
-            run.d_qkv + row * stride + 4 * head * size,
-        )  # fmt: skip
-    else:
-        out = in_layer(run, run.mixed, layer, heads * size) + at_mixed
-        weights = floats(run.scores + 4 * thread * run.longest, count)
-        log_sums[unit] = attend(
-            q, shared, first, to_value, stride, size, base.scale, num_shared, weights, out
-        )
+def strip_at(run: Pass, index: int) -> Strip:
+    f = words(run.strips + 88 * index, 11)
+    return Strip(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9], f[10])
 
 
 @compiled
-def attend_queries(base: Base, run: Pass, layer: int, back: int, phase: int, thread: int) -> int:
-    """`attend_query` for all: a phase."""
-    total = num_queries(base, run, layer) * base.num_heads
-    size = piece_size(total, run.num_threads)
-    first = take_some(run.counters, phase, size)
-    while first < total:
-        last = min(first + size, total)
-        for unit in range(first, last):
-            attend_query(base, run, layer, unit // base.num_heads, unit % base.num_heads, back, thread)
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
+def scores_of(run: Pass, scores: int, head: int, query: int) -> int:
+    """Return where a query's weights, or their gradients, lie for a head."""
+    return scores + (head * run.num_rows + query) * run.score_bytes
+
+
+@compiled
+def attend_strip(base: Base, run: Pass, layer: int, strip: Strip, head: int, back: int, thread: int) -> None:
+    """Attention for one strip and head, forward or (the queries' part of it) backward."""
+    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
+    qkv, from_g = in_layer(run, run.qkv, layer, qkv_width(base)), row_bytes(heads * size)
+    key = qkv + 4 * (heads + head * base.num_groups // heads) * size
+    num_own = strip.row + strip.count - strip.own
+    seen = Seen(
+        strip.count, key + strip.shared * stride, strip.num_shared, key + strip.own * stride, num_own,
+        strip.span, stride, size,
+    )  # fmt: skip
+    tools = Tools(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
+    log_sums = numbers_in_layer(run, run.log_sums, layer, heads) + 4 * (strip.query * heads + head)
+    to_head, to_value = 4 * head * size, 4 * base.num_groups * size
+    q, at_mixed = strip.row * stride + to_head, strip.query * from_g + to_head
+    if back:
+        attend_back(
+            tools, qkv + q, stride, seen, to_value, base.scale,
+            scores_of(run, run.attention, head, strip.query), scores_of(run, run.d_attention, head, strip.query),
+            run.score_bytes, run.d_mixed + at_mixed, from_g, log_sums, 4 * heads, run.d_qkv + q,
+        )  # fmt: skip
+    else:
+        weights = run.scores + thread * STRIP * run.score_bytes
+        out = in_layer(run, run.mixed, layer, heads * size) + at_mixed
+        attend(
+            tools, qkv + q, stride, seen, to_value, base.scale, weights, run.score_bytes, out, from_g,
+            log_sums, 4 * heads,
+        )  # fmt: skip
+
+
+@compiled
+def attend_strips(base: Base, run: Pass, layer: int, back: int, phase: int, thread: int) -> int:
+    """`attend_strip` for all, the last ones of a text, which see the most, first: a phase."""
+    first, count = (run.num_strips, run.num_kept_strips) if is_last(base, layer) else (0, run.num_strips)
+    total = count * base.num_heads
+    unit = take_some(run.counters, phase, 1)
+    while unit < total:
+        strip = strip_at(run, first + count - 1 - unit // base.num_heads)
+        attend_strip(base, run, layer, strip, unit % base.num_heads, back, thread)
+        finish_some(run.counters, phase, 1)
+        unit = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, total)
     return phase + 1
 
 
 @compiled
-def gather_key(base: Base, run: Pass, layer: int, row: int, group: int) -> None:
-    """Sum the gradients of one key and its value over all queries that see it."""
+def gather_strip(base: Base, run: Pass, layer: int, strip: Strip, group: int) -> None:
+    """Sum the gradients of a strip's keys and values over all queries that see them."""
     size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    last = is_last(base, layer)
-    d_key = run.d_qkv + row * stride + 4 * (heads + group) * size
-    d_value = d_key + 4 * base.num_groups * size
-    clear(d_key, size)
-    clear(d_value, size)
+    from_g, share = row_bytes(heads * size), heads // base.num_groups
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
-    share, which = heads // base.num_groups, run.num_rows * (1 if last else 0)
-    for query in range(word(run.seers_begin, which + row), word(run.seers_end, which + row)):
-        seer = word(run.query_rows, which + query)
-        begin, end, own = word(run.shared_begin, seer), word(run.shared_end, seer), word(run.own_begin, seer)
-        place = row - begin if row < end else end - begin + row - own
+    d_key = run.d_qkv + strip.row * stride + 4 * (heads + group) * size
+    d_value = d_key + 4 * base.num_groups * size
+    for n in range(strip.count):
+        clear(d_key + n * stride, size)
+        clear(d_value + n * stride, size)
+    first, last, place = strip.first_seer, strip.last_seer, strip.num_shared + strip.row - strip.own
+    if is_last(base, layer):
+        first, last = run.num_strips + strip.first_kept_seer, run.num_strips + strip.last_kept_seer
+    for index in range(first, last):
+        seer = strip_at(run, index)
         for head in range(group * share, (group + 1) * share):
-            at = (head * run.num_rows + query) * run.longest + place
-            g = run.d_mixed + query * row_bytes(heads * size) + 4 * head * size
-            add_scaled(d_value, g, floats(run.attention + 4 * at, 1)[0], size)
-            q = qkv + seer * stride + 4 * head * size
-            add_scaled(d_key, q, floats(run.d_attention + 4 * at, 1)[0], size)
+            weights = scores_of(run, run.attention, head, seer.query) + 4 * place
+            grads = scores_of(run, run.d_attention, head, seer.query) + 4 * place
+            g, q = run.d_mixed + seer.query * from_g, qkv + seer.row * stride
+            for column in range(head * size, (head + 1) * size, PANEL):
+                to = 4 * (column - head * size)
+                call(run.add_transposed, (
+                    weights, run.score_bytes, strip.count, g + 4 * column, from_g, d_value + to, stride, seer.count,
+                ))  # fmt: skip
+                call(run.add_transposed, (
+                    grads, run.score_bytes, strip.count, q + 4 * column, stride, d_key + to, stride, seer.count,
+                ))  # fmt: skip
 
 
 @compiled
 def gather_keys(base: Base, run: Pass, layer: int, phase: int) -> int:
-    """`gather_key` for all: a phase."""
-    total = run.num_rows * base.num_groups
-    size = piece_size(total, run.num_threads)
-    first = take_some(run.counters, phase, size)
-    while first < total:
-        last = min(first + size, total)
-        for unit in range(first, last):
-            gather_key(base, run, layer, unit // base.num_groups, unit % base.num_groups)
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
+    """`gather_strip` for all: a phase."""
+    total = run.num_strips * base.num_groups
+    unit = take_some(run.counters, phase, 1)
+    while unit < total:
+        gather_strip(base, run, layer, strip_at(run, unit // base.num_groups), unit % base.num_groups)
+        finish_some(run.counters, phase, 1)
+        unit = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, total)
     return phase + 1
 
@@ -682,7 +713,7 @@ def select_kept(base: Base, run: Pass, phase: int) -> int:
         x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
         stride = row_bytes(width)
         for n in range(run.num_kept):
-            row = word(run.query_rows, run.num_rows + n)
+            row = word(run.keep, n)
             copy_row(x + row * stride, middle + n * stride, width)
         finish_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, 1)
@@ -695,7 +726,7 @@ def spread_kept(base: Base, run: Pass, phase: int) -> int:
     if take_some(run.counters, phase, 1) == 0:
         width, stride, n = base.width, row_bytes(base.width), 0
         for row in range(run.num_rows):
-            kept = n < run.num_kept and word(run.query_rows, run.num_rows + n) == row
+            kept = n < run.num_kept and word(run.keep, n) == row
             copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
             if kept:
                 n += 1
@@ -849,7 +880,7 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
     phase = project(base, run, layer, plain(QKV), no, phase, thread)
     phase = turn_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
-    phase = attend_queries(base, run, layer, no, phase, thread)
+    phase = attend_strips(base, run, layer, no, phase, thread)
     if is_last(base, layer):
         phase = select_kept(base, run, phase)
         x = middle
@@ -876,7 +907,7 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
     phase = project_back(base, run, layer, plain(GATE_UP), run.d_gates, run.d_normed, phase, thread)
     phase = normalise_rows_back(base, run, middle, norm_2, scale_2, g, num_rows, phase)
     phase = project_back(base, run, layer, plain(OUT), g, run.d_mixed, phase, thread)
-    phase = attend_queries(base, run, layer, back, phase, thread)
+    phase = attend_strips(base, run, layer, back, phase, thread)
     phase = gather_keys(base, run, layer, phase)
     if is_last(base, layer):
         phase = spread_kept(base, run, phase)
