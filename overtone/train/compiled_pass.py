@@ -1,7 +1,7 @@
 """The fast pass: a Llama-like base in float32 on the processor, through the compiled kernels.
 
-It keeps what every layer computed, so it is for passes of up to MAX_ROWS rows. The plain pass (loop.py) knows every
-family, device and length.
+It keeps what every layer computed; what is too large for that goes through the plain pass (loop.py), which knows
+every family, device and length.
 """
 
 from __future__ import annotations
@@ -27,14 +27,12 @@ from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
 
-MAX_ROWS = 1024  # of a pass
 PANEL = 16  # as in kernels/products.py, which is imported where it is used: that compiles it
 
 
-def can_run(decoder: Decoder, packed: Pack, slots: Sequence[Slot]) -> bool:
-    """Say whether the kernels know this base and these ranks, and have room for these texts."""
-    small = len(packed.ids_T) <= MAX_ROWS
-    return small and all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
+def can_run(decoder: Decoder, slots: Sequence[Slot]) -> bool:
+    """Say whether the kernels know this base and these ranks."""
+    return all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
 
 
 def knows(decoder: Decoder) -> bool:

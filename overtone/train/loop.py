@@ -22,9 +22,8 @@ from overtone.train.loss import output_loss
 from overtone.train.packing import Pack, pack
 from overtone.train.tuning import Step, Tuning
 
-ACTIVATION_BYTES = (
-    3 << 29
-)  # of one pass; larger batches take several, a larger document recomputes its layers
+ACTIVATION_BYTES = 3 << 29
+"""Of one pass: larger batches take several, a larger document recomputes its layers."""
 
 
 def tune(decoder: Decoder, tuning: Tuning, on_step: Callable[[Step], None]) -> None:
@@ -77,10 +76,15 @@ def token_bytes(decoder: Decoder) -> int:
     return config.num_layers * numbers * decoder.embed_VD.element_size()
 
 
+def _fits(decoder: Decoder, packed: Pack) -> bool:
+    """Say whether all layers' activations may be kept; if not, a document is larger than a pass should be."""
+    return len(packed.ids_T) <= max_tokens(decoder)
+
+
 def _backward(decoder: Decoder, tunings: Sequence[Tuning], packed: Pack, weight_N: Tensor) -> Tensor:
     """Run one pass forward and backward; return every output token's share of its batch's loss."""
     slots = [Slot(tunings[slot].lora, rows, packed.kept_rows[slot]) for slot, rows in packed.rows.items()]
-    if compiled_pass.can_run(decoder, packed, slots):
+    if _fits(decoder, packed) and compiled_pass.can_run(decoder, slots):
         return compiled_pass.of(decoder).run(packed, slots, weight_N)
     project = project_with(decoder, slots)
     hidden_ND = _forward(decoder, packed, project)
@@ -91,7 +95,7 @@ def _backward(decoder: Decoder, tunings: Sequence[Tuning], packed: Pack, weight_
 
 def _forward(decoder: Decoder, packed: Pack, project: Project) -> Tensor:
     attend = attend_packed(decoder.config, packed.groups)
-    if len(packed.ids_T) <= max_tokens(decoder):
+    if _fits(decoder, packed):
         return decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     x_TD, tables = decoder.embed(packed.ids_T).requires_grad_(), decoder.tables(packed.positions_T)
     for index in range(decoder.config.num_layers):
