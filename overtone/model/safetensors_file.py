@@ -10,15 +10,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
 DTYPES = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}
 COPY_BYTES = 16 << 20
+
+
+class Writer(Protocol):
+    """What tensors are written to: a file, or something that looks at the bytes on their way."""
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes, or what shows them without a copy."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Entry:
     dtype: str
     shape: tuple[int, ...]
     num_bytes: int
-    write: Callable[[BinaryIO], None]
+    write: Callable[[Writer], None]
 
     @property
     def num_elements(self) -> int:
@@ -68,18 +75,28 @@ def save(
     path: Path, entries: Sequence[Entry], report: Callable[[int], None] = lambda num_bytes: None
 ) -> None:
     """Write the entries and fsync the file; `report` hears how many bytes each finished tensor has."""
-    header = _header(entries)
     with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for entry in entries:
-            entry.write(file)
-            report(entry.num_bytes)
+        write(file, entries, {"format": "pt"}, report)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _header(entries: Iterable[Entry]) -> bytes:
-    specs: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def write(
+    file: Writer,
+    entries: Sequence[Entry],
+    metadata: Mapping[str, str],
+    report: Callable[[int], None] = lambda num_bytes: None,
+) -> None:
+    """Write header and entries."""
+    header = _header(entries, metadata)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for entry in entries:
+        entry.write(file)
+        report(entry.num_bytes)
+
+
+def _header(entries: Iterable[Entry], metadata: Mapping[str, str]) -> bytes:
+    specs: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
     for entry in entries:
         end = offset + entry.num_bytes
@@ -89,7 +106,7 @@ def _header(entries: Iterable[Entry]) -> bytes:
     return text + b" " * (-len(text) % 8)  # readers want the bytes aligned
 
 
-def _write_array(file: BinaryIO, array: np.ndarray, dtype: np.dtype) -> None:
+def _write_array(file: Writer, array: np.ndarray, dtype: np.dtype) -> None:
     file.write(np.ascontiguousarray(array, dtype=dtype).data)
 
 
@@ -104,7 +121,7 @@ def _file_entry(path: Path, start: int, name: str, spec: dict[str, Any]) -> Entr
     )
 
 
-def _copy(path: Path, target: BinaryIO, offset: int, num_bytes: int) -> None:
+def _copy(path: Path, target: Writer, offset: int, num_bytes: int) -> None:
     with path.open("rb") as source:
         source.seek(offset)
         while num_bytes and (chunk := source.read(min(COPY_BYTES, num_bytes))):
