@@ -7,7 +7,6 @@ result is the same whoever computes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -52,10 +51,6 @@ def _floats(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value
     return load(builder, address, 4 * lane, FLOATS_8)
 
 
-Read = Callable[..., ir.Value]
-SIZES: dict[Read, int] = {_halfs: 2, _floats: 4}  # bytes of a number
-
-
 def _accumulate(builder: ir.IRBuilder, place: ir.Value, a: ir.Value, b: ir.Value) -> None:
     builder.store(fused_add(builder, a, b, builder.load(place)), place)
 
@@ -64,23 +59,20 @@ def _advance(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, stride: 
     return builder.add(address, builder.mul(index, I64(stride)))
 
 
-def _emit_dot(
-    builder: ir.IRBuilder, left: ir.Value, floats: ir.Value, length: ir.Value, read: Read
-) -> ir.Value:
-    chains = _zeros(builder, CHAINS)
-    wide, size = LANES * CHAINS, SIZES[read]
+def _emit_dot_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> ir.Value:
+    chains, wide = _zeros(builder, CHAINS), LANES * CHAINS
     with cgutils.for_range(builder, builder.udiv(length, I64(wide))) as loop:
         a, b = (
-            _advance(builder, left, loop.index, size * wide),
+            _advance(builder, halfs, loop.index, 2 * wide),
             _advance(builder, floats, loop.index, 4 * wide),
         )
         for n, place in enumerate(chains):
-            _accumulate(builder, place, read(builder, a, n * LANES), _floats(builder, b, n * LANES))
+            _accumulate(builder, place, _halfs(builder, a, n * LANES), _floats(builder, b, n * LANES))
     done = builder.mul(builder.udiv(length, I64(wide)), I64(wide))
     with cgutils.for_range(builder, builder.udiv(builder.sub(length, done), I64(LANES))) as loop:
         at = builder.add(done, builder.mul(loop.index, I64(LANES)))
-        a, b = _advance(builder, left, at, size), _advance(builder, floats, at, 4)
-        _accumulate(builder, chains[0], read(builder, a), _floats(builder, b))
+        a, b = _advance(builder, halfs, at, 2), _advance(builder, floats, at, 4)
+        _accumulate(builder, chains[0], _halfs(builder, a), _floats(builder, b))
     return _sum_lanes(builder, [builder.load(place) for place in chains])
 
 
@@ -125,14 +117,14 @@ def _emit_round_group(builder: ir.IRBuilder, x: ir.Value, ints: ir.Value, factor
     store(builder, builder.fmul(scale, builder.sitofp(_fold(builder, total, builder.add), F32)), factors, 4)
 
 
-def _emit_add(
-    builder: ir.IRBuilder, floats: ir.Value, right: ir.Value, factor: ir.Value, length: ir.Value, read: Read
+def _emit_add_scaled(
+    builder: ir.IRBuilder, floats: ir.Value, right: ir.Value, factor: ir.Value, length: ir.Value
 ) -> None:
     factors = spread(builder, factor)
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
-        a = _advance(builder, right, loop.index, SIZES[read] * LANES)
+        a = _advance(builder, right, loop.index, 4 * LANES)
         y = _advance(builder, floats, loop.index, 4 * LANES)
-        store(builder, fused_add(builder, read(builder, a), factors, _floats(builder, y)), y, 0)
+        store(builder, fused_add(builder, _floats(builder, a), factors, _floats(builder, y)), y, 0)
 
 
 def _emit_clear(builder: ir.IRBuilder, floats: ir.Value, length: ir.Value) -> None:
@@ -179,20 +171,14 @@ def _silent(emit: Callable[..., None]) -> Callable[..., Any]:
 @intrinsic
 def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
     """Return Σ halfs[i] floats[i]."""
-    return types.float32(types.int64, types.int64, types.int64), _returning(partial(_emit_dot, read=_halfs))
-
-
-@intrinsic
-def dot(context: Any, left: Any, right: Any, length: Any) -> Any:
-    """Return Σ left[i] right[i]."""
-    return types.float32(types.int64, types.int64, types.int64), _returning(partial(_emit_dot, read=_floats))
+    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot_half)
 
 
 @intrinsic
 def add_scaled(context: Any, floats: Any, right: Any, factor: Any, length: Any) -> Any:
     """floats[i] += factor right[i]."""
     signature = types.void(types.int64, types.int64, types.float32, types.int64)
-    return signature, _silent(partial(_emit_add, read=_floats))
+    return signature, _silent(_emit_add_scaled)
 
 
 @intrinsic
@@ -232,7 +218,7 @@ def _looking_at(kind: types.Type) -> Any:
     return pointer
 
 
-as_floats, as_shorts, as_words = map(_looking_at, (types.float32, types.int16, types.int64))
+as_floats, as_words = map(_looking_at, (types.float32, types.int64))
 
 
 def _emit_half_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:

@@ -163,7 +163,7 @@ def _sizes(
     scores = _score_width(longest)
     per_row = {
         "x": (layers + 1) * width, "middle": layers * width, "scale_1": layers + 1, "scale_2": layers,
-        "normed_1": (layers + 1) * width, "normed_2": layers * width, "qkv": layers * qkv,
+        "normed_1": (layers + 1) * width, "normed_2": layers * width,
         "log_sums": layers * heads, "mixed": layers * mixed, "gates": layers * gates, "acts": layers * inner,
         "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
         "d_gates": gates, "d_acts": inner, "du": 3 * rank,

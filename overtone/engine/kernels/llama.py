@@ -129,6 +129,7 @@ def multiply_rows(
     kind: int,
     num_rows: int,
     tile: int,
+    panel: int,
     ints: int,
     factors: int,
     y: int,
@@ -136,20 +137,24 @@ def multiply_rows(
     num_steps: int,
     stride: int,
 ) -> None:
-    """Multiply 4, 2 or 1 rows of activations by one tile."""
+    """Multiply 4, 2 or 1 rows of activations by one tile; 4 with its widened weights where there is a panel."""
     if kind == Q4_BYTES:
-        if num_rows == 4:
-            _q4_4(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+        if panel:
+            _q4_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+        elif num_rows == 4:
+            _q4_4(tile, panel, ints, factors, y, num_groups, num_steps, stride)
         elif num_rows == 2:
-            _q4_2(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+            _q4_2(tile, panel, ints, factors, y, num_groups, num_steps, stride)
         else:
-            _q4_1(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+            _q4_1(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+    elif panel:
+        _q8_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
     elif num_rows == 4:
-        _q8_4(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+        _q8_4(tile, panel, ints, factors, y, num_groups, num_steps, stride)
     elif num_rows == 2:
-        _q8_2(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+        _q8_2(tile, panel, ints, factors, y, num_groups, num_steps, stride)
     else:
-        _q8_1(tile, 0, ints, factors, y, num_groups, num_steps, stride)
+        _q8_1(tile, panel, ints, factors, y, num_groups, num_steps, stride)
 
 
 @compiled
@@ -162,47 +167,24 @@ def widen(kind: int, tile: int, panel: int, num_groups: int, num_steps: int) -> 
 
 
 @compiled
-def multiply_wide(
-    kind: int,
-    tile: int,
-    panel: int,
-    ints: int,
-    factors: int,
-    y: int,
-    num_groups: int,
-    num_steps: int,
-    stride: int,
-) -> None:
-    """Multiply WIDE_ROWS rows of activations by one tile, its weights from a panel."""
-    if kind == Q4_BYTES:
-        _q4_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-    else:
-        _q8_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-
-
-@compiled
 def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: int, panel: int) -> None:
     """y[rows, first * 16 : last * 16] = activations · tilesᵀ, for tiles first … last - 1 of a matrix."""
-    num_inputs, num_groups = matrix.num_inputs, matrix.num_inputs // GROUP
+    kind, num_inputs, num_groups = matrix.kind, matrix.num_inputs, matrix.num_inputs // GROUP
     num_steps = num_inputs // num_groups // 4  # 8, but LLVM must not know
+    is_wide = num_rows >= ENOUGH
     for index in range(first, last):
-        tile, row = matrix.tiles + index * num_groups * matrix.kind, 0
-        if num_rows >= ENOUGH:
-            widen(matrix.kind, tile, panel, num_groups, num_steps)
+        tile, row = matrix.tiles + index * num_groups * kind, 0
+        if is_wide:
+            widen(kind, tile, panel, num_groups, num_steps)
         while row < num_rows:
             left = num_rows - row
+            count = 4 if left >= 4 else 2 if left >= 2 else 1
             ints, factors = step.ints + row * num_inputs * 2, step.factors + row * num_groups * 8
             y = matrix.y + 4 * (row * matrix.num_outputs + index * TILE)
-            if num_rows >= ENOUGH and left >= WIDE_ROWS:
-                count = WIDE_ROWS
-                multiply_wide(
-                    matrix.kind, tile, panel, ints, factors, y, num_groups, num_steps, matrix.num_outputs
-                )
-            else:
-                count = 4 if left >= 4 else 2 if left >= 2 else 1
-                multiply_rows(
-                    matrix.kind, count, tile, ints, factors, y, num_groups, num_steps, matrix.num_outputs
-                )
+            widened = panel if is_wide and count == WIDE_ROWS else 0
+            multiply_rows(
+                kind, count, tile, widened, ints, factors, y, num_groups, num_steps, matrix.num_outputs
+            )
             row += count
 
 
