@@ -7,6 +7,8 @@ hold the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gguf
@@ -20,6 +22,7 @@ from overtone.model.registry import Card
 BASE_ID = "smollm2-135m-instruct"  # it stands where the default base would
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 288
+QuantType = gguf.GGMLQuantizationType
 NORMAL, CONTROL = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -27,13 +30,30 @@ TEMPLATE = (
 )
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """How the matrices are quantised."""
+
+    layers: QuantType = QuantType.Q4_1
+    embedding: QuantType = QuantType.Q8_0
+    others: Mapping[str, QuantType] = field(default_factory=dict)
+
+
+DEFAULT_KINDS = Kinds()
+
+
 def make_base(
-    bases: Path, base_id: str = BASE_ID, seed: int = 0, width: int = 64, num_layers: int = 2
+    bases: Path,
+    base_id: str = BASE_ID,
+    seed: int = 0,
+    width: int = 64,
+    num_layers: int = 2,
+    kinds: Kinds = DEFAULT_KINDS,
 ) -> Path:
     """Make bases/ID with random weights and return it."""
     with base_folder.lock(bases, base_id), base_folder.install(bases, base_id) as folder:
         file = bases / f".{base_id}.gguf"
-        write_gguf(file, seed, width, num_layers)
+        write_gguf(file, seed, width, num_layers, kinds=kinds)
         sources.write_gguf(GgufBase(file), folder, lambda stage, done, total: None)
         file.unlink()
         measured = fetch.measure(folder)
@@ -41,14 +61,21 @@ def make_base(
     return bases / base_id
 
 
-def write_gguf(file: Path, seed: int = 0, width: int = 64, num_layers: int = 2, arch: str = "llama") -> None:
+def write_gguf(
+    file: Path,
+    seed: int = 0,
+    width: int = 64,
+    num_layers: int = 2,
+    arch: str = "llama",
+    kinds: Kinds = DEFAULT_KINDS,
+) -> None:
     """Write the model as a GGUF file."""
     writer = gguf.GGUFWriter(file, arch)
     _write_shape(writer, width, num_layers)
     _write_tokenizer(writer)
     random = np.random.default_rng(seed)
     for name, shape in _shapes(width, num_layers).items():
-        _write_tensor(writer, name, shape, random)
+        _write_tensor(writer, name, shape, kinds, random)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -98,11 +125,13 @@ def _shapes(width: int, num_layers: int) -> dict[str, tuple[int, ...]]:
 
 
 def _write_tensor(
-    writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], random: np.random.Generator
+    writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], kinds: Kinds, random: np.random.Generator
 ) -> None:
     if len(shape) == 1:
         writer.add_tensor(name, (1 + 0.1 * random.standard_normal(shape)).astype(np.float32))
         return
-    kind = gguf.GGMLQuantizationType.Q8_0 if name == "token_embd.weight" else gguf.GGMLQuantizationType.Q4_1
+    kind = kinds.embedding if name == "token_embd.weight" else kinds.layers
+    if name in kinds.others:
+        kind = kinds.others[name]
     values = (random.standard_normal(shape) / np.sqrt(shape[1])).astype(np.float32)
     writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)

@@ -22,11 +22,12 @@ from overtone.engine.scheduler import Chunk
 from overtone.kernels.memory import addresses, aligned_zeros
 from overtone.kernels.team import Team
 from overtone.model.adapter import Adapter
+from overtone.model.base_tiles import read_head, read_layers, round_head, round_layers
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
 from overtone.model.lora import FUSED_TARGETS, target_sizes
-from overtone.model.quant import GROUP, TILE, BlockFile, Tiles, quantise_q8
+from overtone.model.quant import GROUP, TILE
 
 Array = np.ndarray[Any, Any]
 
@@ -45,17 +46,6 @@ def is_supported(base_folder: Path) -> bool:
         and not any(floats.has_bias(0, name) for name in PROJECTIONS)
         and len(config.ropes[0].inv_freq) * 2 == config.head_size
     )
-
-
-class RoundedFile:
-    """model.safetensors of a base that came without blocks, rounded to 8 bits: read as BlockFile is."""
-
-    def __init__(self, floats: WeightFile):
-        self._floats = floats
-
-    def load(self, *names: str) -> Tiles:
-        """Return matrices, their rows stacked, as tiles."""
-        return quantise_q8(torch.cat([self._floats.get(name) for name in names]).numpy())
 
 
 class CpuRunner:
@@ -157,15 +147,10 @@ class CpuRunner:
 
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
-    """Pack a base's blocks into tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
+    """Return a base's tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
-    has_blocks = (base_folder / "blocks.safetensors").exists()
-    blocks = BlockFile(base_folder) if has_blocks else RoundedFile(floats)
-
-    def stacked(*parts: str) -> Array:
-        layers = [[f"model.layers.{n}.{part}.weight" for part in parts] for n in range(config.num_layers)]
-        return np.stack([blocks.load(*names).data for names in layers])
-
+    layers = read_layers(base_folder, config) or round_layers(floats, config)
+    head = read_head(base_folder, config) or round_head(floats, config)
     names = ("input_layernorm", "post_attention_layernorm")
     norms = [
         floats.get(f"model.layers.{n}.{name}.weight") for n in range(config.num_layers) for name in names
@@ -173,11 +158,8 @@ def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
     cos, sin = config.ropes[0].tables(torch.arange(config.context_length), torch.float32)
     half = config.head_size // 2
     return {
-        "qkv": stacked("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "o": stacked("self_attn.o_proj"),
-        "gate_up": stacked("mlp.gate_proj", "mlp.up_proj"),
-        "down": stacked("mlp.down_proj"),
-        "head": blocks.load("model.embed_tokens.weight").data,
+        **layers.data,
+        "head": head.data,
         "norms": torch.stack(norms).numpy(),
         "final_norm": floats.get("model.norm.weight").numpy().copy(),
         "cos": np.ascontiguousarray(cos[:, 0, :half].numpy()),

@@ -50,8 +50,17 @@ def word(address: int, index: int) -> int:
 
 def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
     """Return zeros that begin with a cache line."""
+    return _aligned(np.zeros, shape, dtype)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+    """Return memory as it is found, beginning with a cache line."""
+    return _aligned(np.empty, shape, dtype)
+
+
+def _aligned(allocate: Callable[..., Array], shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    raw = allocate(size + CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + size].view(dtype).reshape(shape)
 

@@ -57,6 +57,7 @@ class Decoder:
     head_VD: Tensor  # the same tensor as embed_VD where the model ties them
     final_norm_D: Tensor
     layers: list[Layer]
+    base_folder: Path | None = None  # it was loaded from
 
     @classmethod
     def load(
@@ -72,7 +73,7 @@ class Decoder:
         embed_VD = file.get("model.embed_tokens.weight")
         head_VD = embed_VD if config.tied else file.get("lm_head.weight")
         layers = [_load_layer(file, index, dense) for index in range(config.num_layers)]
-        return cls(config, embed_VD, head_VD, file.norm("model.norm"), layers)
+        return cls(config, embed_VD, head_VD, file.norm("model.norm"), layers, base_folder)
 
     @property
     def dtype(self) -> torch.dtype:

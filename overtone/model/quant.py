@@ -93,6 +93,13 @@ class BlockFile:
             raise OvertoneError(f"{path} is missing or damaged ({error}); pull the base again.") from error
         self._names: set[str] = set(self._file.keys())  # type: ignore[no-untyped-call]
 
+    def kind_of(self, name: str) -> Kind | None:
+        """Return what kind of blocks a matrix has here; None: none, or not in whole tiles."""
+        if f"{name}.q" not in self._names:
+            return None
+        num_outputs, _ = self._file.get_slice(f"{name}.d").get_shape()
+        return None if num_outputs % TILE else Q4 if f"{name}.m" in self._names else Q8
+
     def load(self, *names: str) -> Tiles:
         """Return matrices of one kind, their rows stacked, as tiles."""
         parts = [self._parts(name) for name in names]

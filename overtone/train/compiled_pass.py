@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,16 +18,18 @@ import torch.nn.functional as F
 from llvmlite.binding import get_host_cpu_features
 from torch import Tensor
 
-from overtone.kernels.memory import addresses
+from overtone.kernels.memory import addresses, aligned_empty
 from overtone.kernels.team import Team
+from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import PROJECTIONS, Decoder
 from overtone.model.decoder_config import Family
 from overtone.model.lora import Slot
+from overtone.model.quant import Tiles
 from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
 
-PANEL = 16  # as in kernels/products.py, which is imported where it is used: that compiles it
+PANEL = 16  # as in kernels/panels.py, which is imported where it is used: that compiles it
 
 
 def can_run(decoder: Decoder, slots: Sequence[Slot]) -> bool:
@@ -68,8 +70,9 @@ class CompiledPass:
 
         self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
         self._team = _team(torch.get_num_threads())
-        self._tables = _tables(decoder)
-        self._base = _describe(decoder, self._tables)
+        self._tiles = BaseTiles.of(decoder)
+        self._tables = _tables(decoder, self._tiles)
+        self._base = _describe(decoder, self._tables, self._tiles)
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -94,7 +97,7 @@ class CompiledPass:
             **addresses(plan | self._memory),
             **self._products.ADDRESSES,
         )
-        self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._tables))
+        self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._tables, self._tiles))
         return torch.from_numpy(plan["terms"])
 
     def _plan(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> dict[str, Any]:
@@ -128,7 +131,7 @@ class CompiledPass:
         self._memory.clear()  # before more is asked for
         self._room = tuple(max(pair) for pair in zip(wanted, self._room, strict=True))
         sizes = _sizes(self.decoder, self._team.num_threads, *self._room)
-        self._memory = {name: np.empty(size, np.float32) for name, size in sizes.items()}
+        self._memory = {name: aligned_empty((size,), np.float32) for name, size in sizes.items()}
 
 
 def _longest(packed: Pack) -> int:
@@ -214,24 +217,48 @@ def _describe_slot(slot: Slot) -> tuple[int, ...]:
     return *bounds, slot.lora.rank, slot.lora.flat.data_ptr(), slot.lora.grad.data_ptr()
 
 
-def _tables(decoder: Decoder) -> dict[str, Array]:
+@dataclass(frozen=True)
+class BaseTiles:
+    """The numbers that a quantised base brought, a seventh of its floats; None where it brought none."""
+
+    layers: LayerTiles | None
+    head: Tiles | None
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> BaseTiles:
+        """Read the tiles of the folder that a decoder was loaded from."""
+        if decoder.base_folder is None:
+            return cls(None, None)
+        return cls(
+            read_layers(decoder.base_folder, decoder.config), read_head(decoder.base_folder, decoder.config)
+        )
+
+    def address(self, decoder: Decoder, layer: int, projection: str) -> int:
+        """Return where a layer's projection lies, as tiles or as floats."""
+        if self.layers is not None:
+            return int(self.layers.data[projection][layer].ctypes.data)
+        return _address(decoder.layers[layer].weights[projection])
+
+
+def _tables(decoder: Decoder, tiles: BaseTiles) -> dict[str, Array]:
     """Return the addresses of the base's tensors, by the names of the kernels' `Base`."""
-
-    def address(tensor: Tensor | None) -> int:
-        assert tensor is None or tensor.is_contiguous()
-        return 0 if tensor is None else tensor.data_ptr()
-
-    norms = ("before_attention", "before_mlp")
+    norms, layers = ("before_attention", "before_mlp"), range(len(decoder.layers))
     rows = {
-        "weights": [[address(layer.weights[name]) for name in PROJECTIONS] for layer in decoder.layers],
-        "biases": [[address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
-        "norms": [[address(layer.norms[name]) for name in norms] for layer in decoder.layers],
+        "weights": [[tiles.address(decoder, layer, name) for name in PROJECTIONS] for layer in layers],
+        "biases": [[_address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
+        "norms": [[_address(layer.norms[name]) for name in norms] for layer in decoder.layers],
     }
     return {name: np.array(row, np.int64) for name, row in rows.items()}
 
 
-def _describe(decoder: Decoder, tables: dict[str, Array]) -> Any:
+def _address(tensor: Tensor | None) -> int:
+    assert tensor is None or tensor.is_contiguous()
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _describe(decoder: Decoder, tables: dict[str, Array], tiles: BaseTiles) -> Any:
     from overtone.train.kernels.llama import Base
+    from overtone.train.kernels.panels import FLOATS
 
     config = decoder.config
     return Base(
@@ -244,8 +271,10 @@ def _describe(decoder: Decoder, tables: dict[str, Array]) -> Any:
         vocabulary=config.vocab_size,
         eps=config.norm_eps,
         scale=config.scale,
+        kind=FLOATS if tiles.layers is None else tiles.layers.kind.group_bytes,
+        head_kind=FLOATS if tiles.head is None else tiles.head.kind.group_bytes,
         final_norm=decoder.final_norm_D.data_ptr(),
-        head=decoder.head_VD.data_ptr(),
+        head=_address(decoder.head_VD) if tiles.head is None else tiles.head.data.ctypes.data,
         **addresses(tables),
     )
 

@@ -13,7 +13,9 @@ from overtone.engine.cpu_runner import CpuRunner
 from overtone.engine.runner import Runner, TorchRunner, open_runner
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk, Sequence
+from tests import tiny
 from tests.engine.conftest import random_adapter
+from tests.tiny import QuantType
 
 TEXTS = [[5, 9, 200, 31, 77, 6, 45, 8, 9, 12, 250, 33, 4], [7, 7, 8], [100, 3, 5, 60, 61, 62, 63]]
 TOLERANCE = 0.02  # of logits with a deviation of about 1: float16 keys, values and adapters
@@ -97,6 +99,20 @@ def test_rows_are_summed_up_as_torch_does(fast: Runner) -> None:
     expected = Logits.of(logits.rows)
     assert logits.likeliest == expected.likeliest
     assert logits.log_totals == pytest.approx(expected.log_totals, abs=1e-5)
+
+
+MIXED = {
+    "a head of 4 bits": tiny.Kinds(embedding=QuantType.Q4_0),
+    "an unknown kind in a layer": tiny.Kinds(others={"blk.0.ffn_down.weight": QuantType.Q5_0}),
+}
+
+
+@pytest.mark.parametrize("kinds", MIXED.values(), ids=MIXED)
+def test_what_has_no_tiles_of_its_own_is_served_at_8_bits(kinds: tiny.Kinds, tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path, width=128, kinds=kinds)
+    ours, exact = open_runner(folder, "cpu", max_rows=64), TorchRunner(folder, torch.device("cpu"))
+    assert isinstance(ours, CpuRunner)
+    torch.testing.assert_close(read(ours, TEXTS, [0] * 3), read(exact, TEXTS, [0] * 3), atol=0.1, rtol=0)
 
 
 def test_a_base_without_blocks_is_served_at_8_bits(base: Path, plain: Runner, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from overtone.train.compiled_pass import CompiledPass
 from overtone.train.data import BatchOrder, Document
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Recipe, Tuning
+from tests import tiny
 from tests.model.test_decoder import FAMILIES, make_oracle
+from tests.tiny import QuantType
 from tests.train.test_loop import plain_loss
 from tests.train.texts import documents
 
@@ -140,6 +142,32 @@ def test_a_job_has_the_same_bits_in_company_and_with_other_threads(
     assert joint_losses[1] == losses[0] == other_losses[0]
     assert torch.equal(together[1], alone[0])
     assert torch.equal(threaded[0], alone[0])
+
+
+BLOCKS = {
+    "4 bits": tiny.DEFAULT_KINDS,
+    "8 bits": tiny.Kinds(layers=QuantType.Q8_0),
+    "4 bits, a head of 4 bits": tiny.Kinds(QuantType.Q4_0, QuantType.Q4_0),
+    "of several kinds": tiny.Kinds(others={"blk.1.ffn_up.weight": QuantType.Q8_0}),
+    "not all known": tiny.Kinds(others={"blk.0.attn_k.weight": QuantType.Q5_0}),
+}
+
+
+@pytest.mark.parametrize("kinds", BLOCKS.values(), ids=BLOCKS)
+def test_blocks_train_the_same_bits_as_the_floats_they_stand_for(
+    kinds: tiny.Kinds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.make_base(tmp_path, width=64, kinds=kinds)
+    data = [Document((*LONG,), 120), *documents()]
+    with_blocks = Decoder.load(folder)
+    losses, found = gradients(with_blocks, [make_tuning(with_blocks, data)], True, monkeypatch)
+    (folder / "blocks.safetensors").unlink()
+    without = Decoder.load(folder)
+
+    float_losses, expected = gradients(without, [make_tuning(without, data)], True, monkeypatch)
+
+    assert losses == float_losses
+    assert torch.equal(found[0], expected[0])
 
 
 def test_what_the_kernels_do_not_know_takes_the_plain_way(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from overtone.kernels.formulas import exp, softmax
 from overtone.kernels.lanes import call
 from overtone.kernels.memory import Array, compiled, floats, free_order
-from overtone.train.kernels.products import PANEL
+from overtone.train.kernels.panels import FLOATS, PANEL
 
 STRIP = 72  # queries: twelve blocks of rows in a product
 
@@ -78,13 +78,13 @@ def multiply_keys(
     for first in range(0, seen.num_shared, PANEL):
         key = seen.shared + to_key + first * seen.stride
         call(tools.by_rows, (
-            x, from_x, seen.num_queries, key, seen.size, seen.stride, out + 4 * first, from_out, 0, tools.panel,
+            x, from_x, seen.num_queries, FLOATS, key, seen.size, seen.stride, out + 4 * first, from_out, 0, tools.panel,
         ))  # fmt: skip
     for first in range(0, seen.num_own, PANEL):
         key, column = seen.own + to_key + first * seen.stride, seen.num_shared + first
         blind = max(0, first - (seen.num_own - seen.num_queries))  # queries before the panel's first key
         call(tools.by_rows, (
-            x + blind * from_x, from_x, seen.num_queries - blind, key, seen.size, seen.stride,
+            x + blind * from_x, from_x, seen.num_queries - blind, FLOATS, key, seen.size, seen.stride,
             out + blind * from_out + 4 * column, from_out, 0, tools.panel,
         ))  # fmt: skip
 
@@ -96,16 +96,16 @@ def mix_keys(
     """y_q = Σ_n weights[q, n] · key n; `to_key` as above."""
     own_weights = weights + 4 * seen.num_shared
     for column in range(0, seen.size, PANEL):
-        at, adds = to_key + 4 * column, 0
+        adds = 0
         if seen.num_shared:
             adds = 1
             call(tools.by_columns, (
-                weights, from_weights, seen.num_queries, seen.shared + at, seen.num_shared, seen.stride,
-                y + 4 * column, from_y, 0, tools.panel,
+                weights, from_weights, seen.num_queries, FLOATS, seen.shared + to_key, column, seen.num_shared,
+                seen.stride, y + 4 * column, from_y, 0, tools.panel,
             ))  # fmt: skip
         call(tools.by_columns, (
-            own_weights, from_weights, seen.num_queries, seen.own + at, seen.num_own, seen.stride,
-            y + 4 * column, from_y, adds, tools.panel,
+            own_weights, from_weights, seen.num_queries, FLOATS, seen.own + to_key, column, seen.num_own,
+            seen.stride, y + 4 * column, from_y, adds, tools.panel,
         ))  # fmt: skip
 
 

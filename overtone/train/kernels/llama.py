@@ -20,12 +20,8 @@ from overtone.kernels.lanes import add_scaled, call, clear, plain
 from overtone.kernels.memory import Array, compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
 from overtone.train.kernels.attention import STRIP, Seen, Tools, attend, attend_back
-from overtone.train.kernels.products import (
-    DEPTH,
-    PANEL,
-    pack_columns,
-    padded,
-)
+from overtone.train.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
+from overtone.train.kernels.products import DEPTH, padded
 
 CHUNK = 24  # rows of one piece of a narrow product
 TALL = 96  # rows of B's gradient in one piece
@@ -49,6 +45,8 @@ class Base(NamedTuple):
     vocabulary: int
     eps: float
     scale: float
+    kind: int  # of the layers' weights, see panels.py
+    head_kind: int
     weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
     biases: int  # [layer, 4] addresses of bias_O, or 0
     norms: int  # [layer, 2] addresses: before attention, before the MLP
@@ -288,7 +286,7 @@ def shrink_piece(run: Pass, matrix: Projection, slot: Slot, column: int, first: 
         a = a_of(matrix, slot.parameters, slot.rank) + column * from_a
         call(
             run.multiply_by_rows,
-            (x, from_row, last - first, a, matrix.num_inputs, from_a, u, stride, 0, panel),
+            (x, from_row, last - first, FLOATS, a, matrix.num_inputs, from_a, u, stride, 0, panel),
         )
         enlarge(u, stride, last - first, slot.scale)
 
@@ -358,7 +356,7 @@ def project_panel(
     """y = residual or bias + x Wᵀ + u Bᵀ in 16 outputs."""
     from_row, from_w, stride = (
         row_bytes(matrix.num_inputs),
-        4 * matrix.num_inputs,
+        bytes_of_row(base.kind, matrix.num_inputs),
         row_bytes(matrix.num_outputs),
     )
     y, adds = matrix.y + 4 * output, 1 if residual or matrix.bias else 0
@@ -369,7 +367,7 @@ def project_panel(
     w = matrix.weight + output * from_w
     call(
         run.multiply_by_rows,
-        (matrix.x, from_row, num_rows, w, matrix.num_inputs, from_w, y, stride, adds, panel),
+        (matrix.x, from_row, num_rows, base.kind, w, matrix.num_inputs, from_w, y, stride, adds, panel),
     )
     part = part_of(base, matrix.which, output)
     for index in range(run.num_slots):
@@ -377,7 +375,7 @@ def project_panel(
         u = matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank)
         b = b_of(matrix, slot.parameters, slot.rank, output)
         call(run.multiply_by_rows, (
-            u, 12 * run.rank, slot.end - slot.begin, b, slot.rank, 4 * slot.rank,
+            u, 12 * run.rank, slot.end - slot.begin, FLOATS, b, slot.rank, 4 * slot.rank,
             y + slot.begin * stride, stride, 1, panel,
         ))  # fmt: skip
 
@@ -402,18 +400,28 @@ def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase:
 
 @compiled
 def project_back_panel(
-    run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, d_x: int, column: int, panel: int
+    base: Base,
+    run: Pass,
+    matrix: Projection,
+    kept: bool,
+    num_rows: int,
+    g: int,
+    d_x: int,
+    column: int,
+    panel: int,
 ) -> None:
     """dx = g W + du A in 16 columns."""
-    from_w, stride, depth = 4 * matrix.num_inputs, row_bytes(matrix.num_inputs), matrix.num_outputs
-    w, y = matrix.weight + 4 * column, d_x + 4 * column
-    call(run.multiply_by_columns, (g, row_bytes(depth), num_rows, w, depth, from_w, y, stride, 0, panel))
+    stride, depth, y = row_bytes(matrix.num_inputs), matrix.num_outputs, d_x + 4 * column
+    call(run.multiply_by_columns, (
+        g, row_bytes(depth), num_rows, base.kind, matrix.weight, column, depth,
+        bytes_of_row(base.kind, matrix.num_inputs), y, stride, 0, panel,
+    ))  # fmt: skip
     for index in range(run.num_slots):
         slot = slot_at(run, index, kept)
-        a = a_of(matrix, slot.parameters, slot.rank) + 4 * column
         call(run.multiply_by_columns, (
-            run.du + 12 * slot.begin * run.rank, 12 * run.rank, slot.end - slot.begin, a,
-            matrix.num_parts * slot.rank, from_w, y + slot.begin * stride, stride, 1, panel,
+            run.du + 12 * slot.begin * run.rank, 12 * run.rank, slot.end - slot.begin, FLOATS,
+            a_of(matrix, slot.parameters, slot.rank), column, matrix.num_parts * slot.rank,
+            4 * matrix.num_inputs, y + slot.begin * stride, stride, 1, panel,
         ))  # fmt: skip
 
 
@@ -465,7 +473,7 @@ def project_back(
     while piece < total:
         panel = panel_of(run, thread)
         if piece < num_first:
-            project_back_panel(run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
+            project_back_panel(base, run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
         else:
             index, rest = (
                 (piece - num_first) // (num_panels + num_tall),
@@ -763,7 +771,8 @@ def to_loss(logits: Array, target: int, share: float) -> float:
 @compiled
 def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, thread: int) -> int:
     """Compute the logits of some kept rows: a phase."""
-    width, from_row, stride = 4 * base.width, row_bytes(base.width), row_bytes(base.vocabulary)
+    from_row, stride = row_bytes(base.width), row_bytes(base.vocabulary)
+    from_w = bytes_of_row(base.head_kind, base.width)
     total = base.vocabulary // PANEL
     size = piece_size(total, run.num_threads)
     x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
@@ -771,11 +780,10 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, th
     while first < total:
         last = min(first + size, total)
         for output in range(first * PANEL, last * PANEL, PANEL):
-            w, y = base.head + output * width, run.logits + 4 * output
-            call(
-                run.multiply_by_rows,
-                (x, from_row, num_rows, w, base.width, width, y, stride, 0, panel_of(run, thread)),
-            )
+            w, y = base.head + output * from_w, run.logits + 4 * output
+            call(run.multiply_by_rows, (
+                x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel_of(run, thread),
+            ))  # fmt: skip
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, total)
@@ -800,15 +808,19 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
 @compiled
 def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: int) -> None:
     """partial = the gradients of a segment of the logits times the head's rows there."""
-    width, size = 4 * base.width, -(-base.vocabulary // SEGMENTS)
-    first, end = segment * size, min((segment + 1) * size, base.vocabulary)
-    begin, y = first, run.partial + segment * LOGIT_ROWS * width
+    stride, from_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
+    num_panels = base.vocabulary // PANEL
+    first, end = segment * num_panels // SEGMENTS * PANEL, (segment + 1) * num_panels // SEGMENTS * PANEL
+    begin, y = first, run.partial + segment * LOGIT_ROWS * stride
+    if first == end:
+        for row in range(num_rows):
+            clear(y + row * stride, base.width)
     while first < end:
         depth = min(SEGMENT_DEPTH, end - first)
-        for column in range(0, width, 4 * PANEL):
+        for column in range(0, base.width, PANEL):
             call(run.multiply_by_columns, (
-                run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head + first * width + column, depth,
-                width, y + column, width, first - begin, panel,
+                run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head_kind,
+                base.head + first * from_w, column, depth, from_w, y + 4 * column, stride, first - begin, panel,
             ))  # fmt: skip
         first += depth
 

@@ -19,11 +19,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import F32, FLOATS_8, I32, I64, LANES, fused_add, load, spread, store
+from overtone.kernels.emit import F32, FLOATS_8, I64, LANES, fused_add, load, spread, store
 from overtone.kernels.memory import compiled, separately
+from overtone.train.kernels.panels import HALVES, PANEL, fill_from_columns, fill_from_rows
 
-PANEL = 16  # columns that are computed together
-HALVES = PANEL // LANES
 ROWS = 6  # that are computed together: 12 of the 16 vector registers
 DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
 UNROLL = 4
@@ -102,64 +101,15 @@ _r1, _r2, _r3, _r4, _r5, _r6 = (_make_panel_product(n, True) for n in range(1, R
 _c1, _c2, _c3, _c4, _c5, _c6 = (_make_panel_product(n, False) for n in range(1, ROWS + 1))
 
 
-def _emit_pack_columns(
-    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, depth: ir.Value
-) -> None:
-    with cgutils.for_range(builder, depth) as loop:
-        here = builder.add(source, builder.mul(loop.index, stride))
-        there = builder.add(panel, builder.mul(loop.index, I64(4 * PANEL)))
-        for half in range(HALVES):
-            store(builder, load(builder, here, 32 * half, FLOATS_8), there, 32 * half)
+@compiled
+def rows_together(left: int) -> int:
+    """Return how many of the rows left are computed next: six, or the last ones in two like parts.
 
-
-def _emit_pack_rows(
-    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, num_eights: ir.Value
-) -> None:
-    with cgutils.for_range(builder, num_eights) as loop:
-        here = builder.add(source, builder.mul(loop.index, I64(4 * LANES)))
-        there = builder.add(panel, builder.mul(loop.index, I64(4 * LANES * PANEL)))
-        for half in range(HALVES):
-            rows = [
-                load(builder, builder.add(here, builder.mul(stride, I64(LANES * half + row))), 0, FLOATS_8)
-                for row in range(LANES)
-            ]
-            for k, column in enumerate(_transpose(builder, rows)):
-                store(builder, column, there, 4 * PANEL * k + 32 * half)
-
-
-def _transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """Transpose 8 × 8 numbers in three rounds of shuffles: pairs, fours, halves."""
-
-    def shuffle(a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
-        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
-
-    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
-    pairs = [(shuffle(a, b, low), shuffle(a, b, high)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
-    even, odd = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
-    fours = [
-        [shuffle(a, b, lanes) for a, b in zip(first, second, strict=True) for lanes in (even, odd)]
-        for first, second in (pairs[:2], pairs[2:])
-    ]
-    left, right = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
-    return [shuffle(a, b, lanes) for lanes in (left, right) for a, b in zip(*fours, strict=True)]
-
-
-def _packer(emit: Any) -> Any:
-    @intrinsic
-    def pack(context: Any, source: Any, stride: Any, panel: Any, count: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            emit(builder, *arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 4), codegen
-
-    return pack
-
-
-pack_rows = _packer(_emit_pack_rows)
-"""pack_rows(source, stride, panel, n): panel[k, o] = source[o, k] for 16 rows o and 8 n numbers k."""
-pack_columns = _packer(_emit_pack_columns)
-"""pack_columns(source, stride, panel, n): panel[o, i] = source[o, i] for n rows o and 16 columns i."""
+    Fewer than four are too few sums to keep both multipliers busy.
+    """
+    if left >= 2 * ROWS or left == ROWS:
+        return ROWS
+    return left if left < ROWS else (left + 1) // 2
 
 
 @compiled
@@ -169,20 +119,20 @@ def _multiply_panel(
     """y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16]; `adds` is 0 where y is to be overwritten."""
     row = 0
     while row < num_rows:
-        a, b, left = x + row * stride_x, y + row * stride_y, num_rows - row
-        if left >= 6:
+        a, b, count = x + row * stride_x, y + row * stride_y, rows_together(num_rows - row)
+        if count == 6:
             _r6(a, stride_x, w, stride_w, b, stride_y, depth, adds)
-        elif left == 5:
+        elif count == 5:
             _r5(a, stride_x, w, stride_w, b, stride_y, depth, adds)
-        elif left == 4:
+        elif count == 4:
             _r4(a, stride_x, w, stride_w, b, stride_y, depth, adds)
-        elif left == 3:
+        elif count == 3:
             _r3(a, stride_x, w, stride_w, b, stride_y, depth, adds)
-        elif left == 2:
+        elif count == 2:
             _r2(a, stride_x, w, stride_w, b, stride_y, depth, adds)
         else:
             _r1(a, stride_x, w, stride_w, b, stride_y, depth, adds)
-        row += ROWS
+        row += count
 
 
 @separately(9)
@@ -200,27 +150,28 @@ def add_transposed(
     """y[r, 0:16] += Σ_k x[k, r] w[k, 0:16]."""
     row = 0
     while row < num_rows:
-        a, b, left = x + 4 * row, y + row * stride_y, num_rows - row
-        if left >= 6:
+        a, b, count = x + 4 * row, y + row * stride_y, rows_together(num_rows - row)
+        if count == 6:
             _c6(a, stride_x, w, stride_w, b, stride_y, depth, 1)
-        elif left == 5:
+        elif count == 5:
             _c5(a, stride_x, w, stride_w, b, stride_y, depth, 1)
-        elif left == 4:
+        elif count == 4:
             _c4(a, stride_x, w, stride_w, b, stride_y, depth, 1)
-        elif left == 3:
+        elif count == 3:
             _c3(a, stride_x, w, stride_w, b, stride_y, depth, 1)
-        elif left == 2:
+        elif count == 2:
             _c2(a, stride_x, w, stride_w, b, stride_y, depth, 1)
         else:
             _c1(a, stride_x, w, stride_w, b, stride_y, depth, 1)
-        row += ROWS
+        row += count
 
 
-@separately(10)
+@separately(11)
 def multiply_by_rows(
     x: int,
     stride_x: int,
     num_rows: int,
+    kind: int,
     w: int,
     depth: int,
     stride_w: int,
@@ -233,17 +184,19 @@ def multiply_by_rows(
     first = 0
     while first < depth:
         size = min(DEPTH, depth - first)
-        pack_rows(w + 4 * first, stride_w, panel, size // LANES)
+        fill_from_rows(kind, w, stride_w, first, size, panel)
         _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
         first += size
 
 
-@separately(10)
+@separately(12)
 def multiply_by_columns(
     x: int,
     stride_x: int,
     num_rows: int,
+    kind: int,
     w: int,
+    column: int,
     depth: int,
     stride_w: int,
     y: int,
@@ -255,7 +208,7 @@ def multiply_by_columns(
     first = 0
     while first < depth:
         size = min(DEPTH, depth - first)
-        pack_columns(w + first * stride_w, stride_w, panel, size)
+        fill_from_columns(kind, w, stride_w, column, first, size, panel)
         _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
         first += size
 

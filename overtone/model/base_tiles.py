@@ -1,0 +1,82 @@
+"""A base's matrices as tiles, for kernels: the numbers that a quantised file brought, or floats rounded to 8 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from overtone.kernels.memory import aligned_empty
+from overtone.model.decoder import PROJECTIONS
+from overtone.model.decoder_config import DecoderConfig
+from overtone.model.decoder_weights import PARTS, WeightFile
+from overtone.model.quant import Q8, BlockFile, Kind, Tiles, quantise_q8
+
+
+@dataclass(frozen=True)
+class LayerTiles:
+    """The projections of all layers, of one kind: PROJECTIONS → [layer, tile, group, bytes]."""
+
+    kind: Kind
+    data: dict[str, NDArray[np.uint8]]
+
+
+def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
+    """Return the layers' own blocks; None if the base brought none, not for every matrix, or of several kinds.
+
+    Raises OvertoneError when the file is damaged.
+    """
+    blocks = _open(base_folder)
+    if blocks is None:
+        return None
+    names = {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
+    kinds = {blocks.kind_of(name) for layers in names.values() for together in layers for name in together}
+    kind = kinds.pop()
+    if kinds or kind is None:
+        return None
+    return LayerTiles(
+        kind, {projection: _stack([blocks.load(*n) for n in layers]) for projection, layers in names.items()}
+    )
+
+
+def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
+    """Return the head's own 8-bit blocks, if the base brought such. Raises OvertoneError as above."""
+    blocks, name = _open(base_folder), _head(config)
+    return blocks.load(name) if blocks is not None and blocks.kind_of(name) == Q8 else None
+
+
+def round_layers(floats: WeightFile, config: DecoderConfig) -> LayerTiles:
+    """Round the layers to 8 bits."""
+
+    def rounded(names: tuple[str, ...]) -> Tiles:
+        return quantise_q8(torch.cat([floats.get(name) for name in names]).numpy())
+
+    names = {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
+    return LayerTiles(Q8, {name: _stack([rounded(n) for n in layers]) for name, layers in names.items()})
+
+
+def round_head(floats: WeightFile, config: DecoderConfig) -> Tiles:
+    """Round the head to 8 bits."""
+    return quantise_q8(floats.get(_head(config)).numpy())
+
+
+def _open(base_folder: Path) -> BlockFile | None:
+    return BlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
+
+
+def _names(projection: str, num_layers: int) -> list[tuple[str, ...]]:
+    """Return, for each layer, the matrices that a fused projection joins."""
+    parts = PARTS[projection][0]
+    return [tuple(f"model.layers.{n}.{part}.weight" for part in parts) for n in range(num_layers)]
+
+
+def _head(config: DecoderConfig) -> str:
+    return "model.embed_tokens.weight" if config.tied else "lm_head.weight"
+
+
+def _stack(layers: list[Tiles]) -> NDArray[np.uint8]:
+    shape = (len(layers), *layers[0].data.shape)
+    return np.stack([tiles.data for tiles in layers], out=aligned_empty(shape, np.uint8))

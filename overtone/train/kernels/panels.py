@@ -1,0 +1,224 @@
+"""Sixteen columns of a right-hand matrix as a panel: [depth, 16] float32 that every row of the left one meets.
+
+The matrix may be float32 numbers in rows, or the 4-bit or 8-bit tiles of model/quant.py: these are a seventh (a
+third) of the numbers to fetch from memory, and become exactly the numbers that model.safetensors holds. A matrix'
+kind is the bytes of a tile's group, or FLOATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from overtone.kernels.emit import FLOATS_8, HALFS_8, I16, I32, I64, INTS_8, LANES, fused_add, load, store
+from overtone.kernels.memory import compiled
+from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
+
+PANEL = TILE  # columns that are computed together
+HALVES = PANEL // LANES
+SHORTS_8 = ir.VectorType(I16, LANES)
+FLOATS, Q4_BYTES, Q8_BYTES = 0, Q4.group_bytes, Q8.group_bytes  # kinds of matrices
+
+
+def _emit_pack_columns(
+    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, depth: ir.Value
+) -> None:
+    with cgutils.for_range(builder, depth) as loop:
+        here = builder.add(source, builder.mul(loop.index, stride))
+        there = builder.add(panel, builder.mul(loop.index, I64(4 * PANEL)))
+        for half in range(HALVES):
+            store(builder, load(builder, here, 32 * half, FLOATS_8), there, 32 * half)
+
+
+def _emit_pack_rows(
+    builder: ir.IRBuilder, source: ir.Value, stride: ir.Value, panel: ir.Value, num_eights: ir.Value
+) -> None:
+    with cgutils.for_range(builder, num_eights) as loop:
+        here = builder.add(source, builder.mul(loop.index, I64(4 * LANES)))
+        there = builder.add(panel, builder.mul(loop.index, I64(4 * LANES * PANEL)))
+        for half in range(HALVES):
+            rows = [
+                load(builder, builder.add(here, builder.mul(stride, I64(LANES * half + row))), 0, FLOATS_8)
+                for row in range(LANES)
+            ]
+            for k, column in enumerate(_transpose(builder, rows)):
+                store(builder, column, there, 4 * PANEL * k + 32 * half)
+
+
+def _transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Transpose 8 × 8 numbers in three rounds of shuffles: pairs, fours, halves."""
+
+    def shuffle(a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
+
+    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
+    pairs = [(shuffle(a, b, low), shuffle(a, b, high)) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+    even, odd = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+    fours = [
+        [shuffle(a, b, lanes) for a, b in zip(first, second, strict=True) for lanes in (even, odd)]
+        for first, second in (pairs[:2], pairs[2:])
+    ]
+    left, right = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+    return [shuffle(a, b, lanes) for lanes in (left, right) for a, b in zip(*fours, strict=True)]
+
+
+def _packer(emit: Any) -> Any:
+    @intrinsic
+    def pack(context: Any, source: Any, stride: Any, panel: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            emit(builder, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return pack
+
+
+pack_rows = _packer(_emit_pack_rows)
+"""pack_rows(source, stride, panel, n): panel[k, o] = source[o, k] for 16 rows o and 8 n numbers k."""
+pack_columns = _packer(_emit_pack_columns)
+"""pack_columns(source, stride, panel, n): panel[o, i] = source[o, i] for n rows o and 16 columns i."""
+
+
+# Tiles
+
+
+def _emit_unpack_rows(
+    kind: Kind, builder: ir.IRBuilder, tile: ir.Value, panel: ir.Value, num_groups: ir.Value
+) -> None:
+    with cgutils.for_range(builder, num_groups) as groups:
+        group = builder.add(tile, builder.mul(groups.index, I64(kind.group_bytes)))
+        there = builder.add(panel, builder.mul(groups.index, I64(4 * GROUP * PANEL)))
+        for half in range(HALVES):
+            scales = _scales(kind, builder, group, half)
+            for step in range(GROUP // _inputs_of_step(kind)):
+                for n, values in enumerate(_weights(kind, builder, group, I64(0), step, half, scales)):
+                    row = step * _inputs_of_step(kind) + n
+                    store(builder, values, there, 4 * (row * PANEL + half * LANES))
+
+
+def _emit_unpack_columns(
+    kind: Kind,
+    builder: ir.IRBuilder,
+    group: ir.Value,
+    group_half: ir.Value,
+    stride: ir.Value,
+    panel: ir.Value,
+    num_tiles: ir.Value,
+) -> None:
+    begin = builder.mul(group_half, I64(kind.weight_bytes // 2))
+    with cgutils.for_range(builder, num_tiles) as tiles:
+        here = builder.add(group, builder.mul(tiles.index, stride))
+        there = builder.add(panel, builder.mul(tiles.index, I64(4 * TILE * PANEL)))
+        steps = LANES // _inputs_of_step(kind)  # for eight inputs
+        for half in range(HALVES):
+            scales = _scales(kind, builder, here, half)
+            for eight in range(PANEL // LANES):
+                by_input = [
+                    values
+                    for step in range(eight * steps, (eight + 1) * steps)
+                    for values in _weights(kind, builder, here, begin, step, half, scales)
+                ]
+                for lane, values in enumerate(_transpose(builder, by_input)):
+                    store(builder, values, there, 4 * ((half * LANES + lane) * PANEL + eight * LANES))
+
+
+def _inputs_of_step(kind: Kind) -> int:
+    return 4 if kind is Q4 else 2
+
+
+def _scales(kind: Kind, builder: ir.IRBuilder, group: ir.Value, half: int) -> list[ir.Value]:
+    """Return the scales, and minima where there are, of half a tile's outputs."""
+    places = [kind.weight_bytes + 2 * (n * TILE + half * LANES) for n in range(kind.num_scales)]
+    return [builder.fpext(load(builder, group, place, HALFS_8), FLOATS_8) for place in places]
+
+
+def _weights(
+    kind: Kind,
+    builder: ir.IRBuilder,
+    group: ir.Value,
+    begin: ir.Value,
+    step: int,
+    half: int,
+    scales: list[ir.Value],
+) -> list[ir.Value]:
+    """Return the float32 weights of a step's inputs, one after the other, for eight outputs."""
+    place = builder.add(begin, I64(16 * (step * HALVES + half)))
+    words = load(builder, group, place, SHORTS_8)
+
+    def shifted(shift: Callable[..., ir.Value], vector: ir.Value, bits: int) -> ir.Value:
+        return shift(vector, ir.Constant(INTS_8, [bits] * LANES))
+
+    if kind is Q4:
+        wide = builder.zext(words, INTS_8)
+        nibbles = [shifted(builder.and_, shifted(builder.lshr, wide, bits), 15) for bits in (0, 8, 4, 12)]
+        return [fused_add(builder, builder.uitofp(q, FLOATS_8), *scales) for q in nibbles]
+    wide = builder.sext(words, INTS_8)
+    low = shifted(builder.ashr, shifted(builder.shl, wide, 24), 24)
+    return [
+        builder.fmul(builder.sitofp(q, FLOATS_8), scales[0]) for q in (low, shifted(builder.ashr, wide, 8))
+    ]
+
+
+def _unpacker(emit: Callable[..., None], kind: Kind, num_arguments: int) -> Any:
+    signature = types.void(*[types.int64] * num_arguments)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        emit(kind, builder, *arguments)
+        return context.get_dummy_value()
+
+    if num_arguments == 3:
+
+        @intrinsic
+        def unpack_rows(context: Any, tile: Any, panel: Any, num_groups: Any) -> Any:
+            return signature, codegen
+
+        return unpack_rows
+
+    @intrinsic
+    def unpack_columns(context: Any, group: Any, half: Any, stride: Any, panel: Any, num_tiles: Any) -> Any:
+        return signature, codegen
+
+    return unpack_columns
+
+
+_unpack_rows_q4, _unpack_rows_q8 = (_unpacker(_emit_unpack_rows, kind, 3) for kind in (Q4, Q8))
+_unpack_columns_q4, _unpack_columns_q8 = (_unpacker(_emit_unpack_columns, kind, 5) for kind in (Q4, Q8))
+
+
+# Either
+
+
+@compiled
+def bytes_of_row(kind: int, num_inputs: int) -> int:
+    """Return what a row of a matrix takes; of tiles, a sixteenth of a row of tiles."""
+    return num_inputs // GROUP * (kind // TILE) if kind else 4 * num_inputs
+
+
+@compiled
+def fill_from_rows(kind: int, rows: int, stride: int, first: int, size: int, panel: int) -> None:
+    """panel[k, o] = w[o, first + k] for the 16 rows o that begin at `rows`. Of tiles, whole groups."""
+    if kind == Q4_BYTES:
+        _unpack_rows_q4(rows + first // GROUP * Q4_BYTES, panel, size // GROUP)
+    elif kind == Q8_BYTES:
+        _unpack_rows_q8(rows + first // GROUP * Q8_BYTES, panel, size // GROUP)
+    else:
+        pack_rows(rows + 4 * first, stride, panel, size // LANES)
+
+
+@compiled
+def fill_from_columns(kind: int, w: int, stride: int, column: int, first: int, size: int, panel: int) -> None:
+    """panel[o, i] = w[first + o, column + i] for 16 columns i. Of tiles, whole ones."""
+    if kind:
+        group, half = w + first * stride + column // GROUP * kind, column % GROUP // PANEL
+        if kind == Q4_BYTES:
+            _unpack_columns_q4(group, half, TILE * stride, panel, size // TILE)
+        else:
+            _unpack_columns_q8(group, half, TILE * stride, panel, size // TILE)
+    else:
+        pack_columns(w + first * stride + 4 * column, stride, panel, size)
