@@ -34,7 +34,7 @@ from overtone.model.device import choose_device
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.tuning import Step
 
-IDLE_S = 0.25  # between two looks for work
+IDLE_S = 0.1  # between two looks for work
 RESCUE_EVERY_S = 5.0
 SETTLE_TRIES = 60  # a second apart; then the row stays RUNNING, and is resumed and settled later
 GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a second for a small one

@@ -14,11 +14,12 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -26,6 +27,7 @@ from torch import Tensor
 from overtone.disk import sync_folder
 from overtone.errors import OvertoneError
 from overtone.model import fused_adapter
+from overtone.model.safetensors_file import Entry, Hashing, array_entry, write
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TARGETS = {
@@ -63,18 +65,18 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
     An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result.
     """
     a, b = fused_adapter.fuse(adapter.a, adapter.b) if adapter.fused else (adapter.a, adapter.b)
-    tensors = dict((*_tensors(a, "A"), *_tensors(b, "B")))
-    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
     config = _config(adapter, sorted({module for _, module in a}), base_id, base_revision)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    _write(partial / CONFIG, json.dumps(config, indent=2, sort_keys=True).encode())
-    _write(partial / WEIGHTS, weights)
+    with (partial / CONFIG).open("w", encoding="utf-8") as file:
+        json.dump(config, file, indent=2, sort_keys=True)
+        _sync(file)
+    digest = _save_weights(partial / WEIGHTS, [*_entries(a, "A"), *_entries(b, "B")])
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     sync_folder(folder.parent)
-    return hashlib.sha256(weights).hexdigest()
+    return digest
 
 
 def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str | None = None) -> Adapter:
@@ -97,10 +99,19 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     return adapter
 
 
-def _tensors(matrices: Mapping[Place, Tensor], side: str) -> Iterator[tuple[str, Tensor]]:
+def _entries(matrices: Mapping[Place, Tensor], side: str) -> Iterator[Entry]:
     for (layer, module), matrix in matrices.items():
         name = f"base_model.model.model.layers.{layer}.{MODULES[module]}.{module}.lora_{side}.weight"
-        yield name, matrix.detach().cpu().float().contiguous()
+        yield array_entry(name, np.float32, matrix.shape, matrix.detach().cpu().float().numpy)
+
+
+def _save_weights(path: Path, entries: Sequence[Entry]) -> str:
+    """Write the matrices one by one; return the file's digest."""
+    with path.open("wb") as file:
+        hashing = Hashing(file)
+        write(hashing, entries, {"format": "pt"})
+        _sync(file)
+    return hashing.hash.hexdigest()
 
 
 def _config(adapter: Adapter, modules: list[str], base_id: str, base_revision: str) -> dict[str, Any]:
@@ -189,8 +200,6 @@ def _read(path: Path) -> bytes:
         raise OvertoneError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _sync(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -7,13 +7,14 @@ memory at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -26,6 +27,17 @@ class Writer(Protocol):
 
     def write(self, data: Any, /) -> int:
         """Write bytes, or what shows them without a copy."""
+
+
+class Hashing:
+    """A file of which the SHA-256 is computed as it is written."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.hash = file, hashlib.sha256()
+
+    def write(self, data: Any, /) -> int:
+        self.hash.update(data)
+        return self._file.write(data)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors.torch
 
 from overtone.disk import sync_folder
-from overtone.model.safetensors_file import array_entry, write
+from overtone.model.safetensors_file import Hashing, array_entry, write
 from overtone.train.tuning import Progress
 
 KEEP = 2
@@ -111,22 +110,11 @@ def _write(path: Path, progress: Progress) -> None:
         for name, tensor in tensors.items()
     ]
     with path.open("wb") as file:
-        hashing = _Hashing(file)
+        hashing = Hashing(file)
         write(hashing, entries, {"state": json.dumps(state)})
         file.write(hashing.hash.digest())
         file.flush()
         os.fsync(file.fileno())
-
-
-class _Hashing:
-    """A file of which the SHA-256 is computed as it is written."""
-
-    def __init__(self, file: BinaryIO):
-        self._file, self.hash = file, hashlib.sha256()
-
-    def write(self, data: Any, /) -> int:
-        self.hash.update(data)
-        return self._file.write(data)
 
 
 def _read(path: Path) -> Progress | None:
