@@ -82,8 +82,14 @@ CASES = {
     "http": Case("8 over HTTP", "8 over the port", 0.9),
     "first-token": Case("first token ms, base", "", 60.0, at_most=True),
     "first-token-tuned": Case("first token ms, tuned", "", 60.0, at_most=True),
+    "first-token-chat": Case("first token ms, chat, base", "", 60.0, at_most=True),
+    "first-token-chat-tuned": Case("first token ms, chat, tuned", "", 60.0, at_most=True),
     "slots": Case("p95 ms, 64 models", "p95 ms, 16 models", 3.0, at_most=True),
 }
+
+
+def random_prompt() -> list[int]:
+    return random.choices(range(1000, 40000), k=PROMPT_TOKENS)
 
 
 class Ours:
@@ -108,8 +114,10 @@ class Ours:
             "16 on one": self._together([0] * 16),
             "8 over HTTP": self._talk(self._ask_http),
             "8 over the port": self._talk(self._ask_port),
-            "first token ms, base": self._first_token(BASE),
-            "first token ms, tuned": self._first_token(0),
+            "first token ms, base": self._first_token(BASE, random_prompt),
+            "first token ms, tuned": self._first_token(0, random_prompt),
+            "first token ms, chat, base": self._first_token(BASE, self._chat_prompt),
+            "first token ms, chat, tuned": self._first_token(0, self._chat_prompt),
             "p95 ms, 16 models": self._crowd(NUM_SLOTS),
             "p95 ms, 64 models": self._crowd(NUM_ADAPTERS),
         }
@@ -130,9 +138,22 @@ class Ours:
         require_tokens(num_tokens, options.max_tokens)
         return first_s
 
-    async def _answer(self, adapter: int, tokens: int) -> float:
+    async def _answer(
+        self, adapter: int, tokens: int, make_prompt: Callable[[], list[int]] = random_prompt
+    ) -> float:
         options = SamplingOptions(max_tokens=tokens, min_tokens=tokens)
-        return await self._generate(adapter, random_prompt(), options)
+        return await self._generate(adapter, make_prompt(), options)
+
+    def _chat_prompt(self) -> list[int]:
+        """Return a message of random digits in the base's own template, 40 tokens with it."""
+
+        def ids(num_digits: int) -> list[int]:
+            digits = "".join(random.choices("0123456789", k=num_digits))
+            return self._chat.prompt_ids([{"role": "user", "content": digits}])
+
+        prompt = ids(PROMPT_TOKENS - len(ids(0)))  # a digit is a token
+        assert len(prompt) == PROMPT_TOKENS
+        return prompt
 
     async def _load(self, adapters: Sequence[int]) -> None:
         """Have these adapters on disk and the last of them, as many as there are slots, in memory."""
@@ -153,12 +174,17 @@ class Ours:
 
         return run
 
-    def _first_token(self, adapter: int) -> Run:
-        """Milliseconds to the first token, the engine idle."""
+    def _first_token(self, adapter: int, make_prompt: Callable[[], list[int]]) -> Run:
+        """Milliseconds to the first token of 40 in the prompt, the engine idle.
+
+        Of random tokens all are new to it; of a chat the template's beginning is not, from the second call on.
+        """
 
         async def run(tokens: int) -> float:
             await self._load([adapter])
-            return 1e3 * statistics.median([await self._answer(adapter, 1) for _ in range(FIRST_TOKENS)])
+            await self._answer(adapter, 1, make_prompt)
+            firsts_s = [await self._answer(adapter, 1, make_prompt) for _ in range(FIRST_TOKENS)]
+            return 1e3 * statistics.median(firsts_s)
 
         return run
 
@@ -246,10 +272,6 @@ class Peers:
         worker = Worker(*command)
         self._stack.callback(worker.close)
         return worker
-
-
-def random_prompt() -> list[int]:
-    return random.choices(range(1000, 40000), k=PROMPT_TOKENS)
 
 
 def require_tokens(made: int, wanted: int) -> None:
