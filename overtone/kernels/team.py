@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from functools import cache
 from threading import Semaphore, Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from overtone.kernels.lanes import look, take, yield_core
 from overtone.kernels.memory import compiled
+
+T = TypeVar("T")
 
 PATIENCE = 2000  # looks at a counter before the core is offered to others
 
@@ -63,15 +66,15 @@ class Team:
             self._places.append(Semaphore(self.LAG))
             Thread(target=self._serve, args=(number,), name=f"kernel-{number}", daemon=True).start()
 
-    def run(self, function: Callable[..., None], *arguments: Any, memory: object) -> None:
-        """Call function(thread, *arguments) in every thread; return when the caller's own call is through.
+    def run(self, function: Callable[..., T], *arguments: Any, memory: object) -> T:
+        """Call function(thread, *arguments) in every thread; return what the caller's own call does.
 
         A helper may come late; `memory` is kept until it is through as well.
         """
         for inbox, place in zip(self._inboxes, self._places, strict=True):
             place.acquire()
             inbox.put((function, arguments, memory))
-        function(0, *arguments)
+        return function(0, *arguments)
 
     def _serve(self, number: int) -> None:
         while True:
@@ -79,3 +82,9 @@ class Team:
             function(number, *arguments)
             del memory
             self._places[number - 1].release()
+
+
+@cache
+def shared_team(num_threads: int) -> Team:
+    """Return the process' own team of so many threads."""
+    return Team(num_threads)

@@ -19,7 +19,7 @@ from llvmlite.binding import get_host_cpu_features
 from torch import Tensor
 
 from overtone.kernels.memory import addresses, aligned_empty
-from overtone.kernels.team import Team
+from overtone.kernels.team import shared_team
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import PROJECTIONS, Decoder
 from overtone.model.decoder_config import Family
@@ -69,7 +69,7 @@ class CompiledPass:
         from overtone.train.kernels import llama, products  # compiles: only where it is used
 
         self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
-        self._team = _team(torch.get_num_threads())
+        self._team = shared_team(torch.get_num_threads())
         self._tiles = BaseTiles.of(decoder)
         self._tables = _tables(decoder, self._tiles)
         self._base = _describe(decoder, self._tables, self._tiles)
@@ -283,11 +283,6 @@ def _describe(decoder: Decoder, tables: dict[str, Array], tiles: BaseTiles) -> A
 def _has_fused_multiply_add() -> bool:
     features = get_host_cpu_features()
     return bool(features.get("fma") or features.get("neon"))
-
-
-@cache
-def _team(num_threads: int) -> Team:
-    return Team(num_threads)
 
 
 _made: weakref.WeakKeyDictionary[Decoder, CompiledPass] = weakref.WeakKeyDictionary()

@@ -14,6 +14,7 @@ from overtone.model.adapter import Adapter
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.lora import LoraWeights
 from overtone.train.data import BatchOrder, Document
+from overtone.train.optimiser import Adam, Optimiser
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Progress:
 
 
 class Tuning:
-    """An adapter, its examples and its optimiser (AdamW, arXiv:1711.05101), all in float32."""
+    """An adapter, its examples and its optimiser, all in float32."""
 
     def __init__(
         self,
@@ -81,10 +82,8 @@ class Tuning:
         self._source = source
         self.documents, self.order, self.recipe = documents, order, recipe
         self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
-        self._optimiser = torch.optim.AdamW(
-            [self.lora.flat], betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
-        )
-        self._moments = self._make_moments()
+        adam = Adam(*recipe.betas, weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm)
+        self._optimiser = Optimiser(self.lora.flat, self.lora.grad, adam)
         self._batch: list[Document] = []
         self.tokens_taken = 0  # by this object, repetitions included
         self.reset()
@@ -124,13 +123,11 @@ class Tuning:
         """Change the weights by the gradients that have gathered, once the whole batch has been taken."""
         if not self._all_taken:
             return None
-        norm = self._shorten_gradient()
-        self._optimiser.param_groups[0]["lr"] = self.rate
-        self._optimiser.step()
         number = self.step + 1
+        norm = self._optimiser.step(self.rate, number)
         finished = Step(number, self.order.epochs_complete(number), self._loss, norm, datetime.now(UTC))
         self.step += 1
-        self.drop_batch()
+        self._forget_batch()
         return finished
 
     @property
@@ -139,42 +136,35 @@ class Tuning:
 
     def drop_batch(self) -> None:
         """Forget the batch that was begun, and its gradients."""
-        self._batch, self._num_taken, self._loss = [], 0, 0.0
+        self._forget_batch()
         self.lora.grad.zero_()
+
+    def _forget_batch(self) -> None:
+        self._batch, self._num_taken, self._loss = [], 0, 0.0
 
     def reset(self) -> None:
         """Go back to the beginning."""
         self.lora.randomise(self.order.seed)
         if self._source is not None:
             self.lora.copy_from(self._source)
-        for moment in self._moments:
-            moment.zero_()
+        self._optimiser.first.zero_()
+        self._optimiser.second.zero_()
         self.step, self.rate_factor = 0, 1.0
         self.drop_batch()
 
     def save(self) -> Progress:
         """Return a copy of everything that has changed since the beginning."""
-        first, second, _ = self._moments
-        copies = (tensor.to("cpu", copy=True) for tensor in (self.lora.flat, first, second))
+        changed = self.lora.flat, self._optimiser.first, self._optimiser.second
+        copies = (tensor.to("cpu", copy=True) for tensor in changed)
         return Progress(self.step, self.rate_factor, *copies)
 
     def restore(self, progress: Progress) -> None:
         """Go back, or on, to where `save` was called."""
-        first, second, num_steps = self._moments
         self.lora.flat.copy_(progress.parameters)
-        first.copy_(progress.first_moment)
-        second.copy_(progress.second_moment)
-        num_steps.fill_(float(progress.step))
+        self._optimiser.first.copy_(progress.first_moment)
+        self._optimiser.second.copy_(progress.second_moment)
         self.step, self.rate_factor = progress.step, progress.rate_factor
         self.drop_batch()
-
-    def _make_moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the optimiser its state before the first step, so that it can be restored before."""
-        flat = self.lora.flat
-        moments = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), device=flat.device)
-        names = ("exp_avg", "exp_avg_sq", "step")
-        self._optimiser.state[flat] = dict(zip(names, moments, strict=True))
-        return moments
 
     @property
     def _all_taken(self) -> bool:
@@ -183,9 +173,3 @@ class Tuning:
     def _begin_batch(self) -> None:
         if not self._batch:
             self._batch = [self.documents[number] for number in self.order.batch(self.step)]
-
-    def _shorten_gradient(self) -> float:
-        norm = float(torch.linalg.vector_norm(self.lora.grad))
-        if norm > self.recipe.max_grad_norm:
-            self.lora.grad.mul_(self.recipe.max_grad_norm / norm)
-        return norm

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from numba import typeof
 
-from overtone.train.kernels import llama
+from overtone.train.kernels import adamw, llama
 
 
 def main() -> None:
     base = llama.Base(**dict.fromkeys(llama.Base._fields, 0) | {"eps": 0.0, "scale": 0.0})
     run = llama.Pass(**dict.fromkeys(llama.Pass._fields, 0))
     llama.run_pass.compile((typeof(0), typeof(base), typeof(run)))
+    whole = {name: 0 for name, kind in adamw.Update.__annotations__.items() if kind == "int"}
+    update = adamw.Update(**dict.fromkeys(adamw.Update._fields, 0.0) | whole)
+    adamw.run_update.compile((typeof(0), typeof(update)))
 
 
 if __name__ == "__main__":
