@@ -7,7 +7,7 @@ from numba.core import cgutils
 
 LANES = 8
 I8, I16, I32, I64, F16, F32 = (*map(ir.IntType, (8, 16, 32, 64)), ir.HalfType(), ir.FloatType())
-INTS_8, FLOATS_8, HALFS_8 = (ir.VectorType(lane, LANES) for lane in (I32, F32, F16))
+INTS_8, SHORTS_8, FLOATS_8, HALFS_8 = (ir.VectorType(lane, LANES) for lane in (I32, I16, F32, F16))
 
 
 def load(builder: ir.IRBuilder, address: ir.Value, offset: ir.Value | int, kind: ir.Type) -> ir.Value:

@@ -20,11 +20,11 @@ from overtone.kernels.emit import (
     FLOATS_8,
     HALFS_8,
     I8,
-    I16,
     I32,
     I64,
     INTS_8,
     LANES,
+    SHORTS_8,
     fused_add,
     load,
     spread,
@@ -32,7 +32,6 @@ from overtone.kernels.emit import (
 )  # fmt: skip
 
 SHORT_MAX = 32767
-SHORTS_8 = ir.VectorType(I16, LANES)
 CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
 
 

@@ -15,13 +15,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import FLOATS_8, HALFS_8, I16, I32, I64, INTS_8, LANES, fused_add, load, store
+from overtone.kernels.emit import FLOATS_8, HALFS_8, I32, I64, INTS_8, LANES, SHORTS_8, fused_add, load, store
 from overtone.kernels.memory import compiled
 from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
 
 PANEL = TILE  # columns that are computed together
 HALVES = PANEL // LANES
-SHORTS_8 = ir.VectorType(I16, LANES)
 FLOATS, Q4_BYTES, Q8_BYTES = 0, Q4.group_bytes, Q8.group_bytes  # kinds of matrices
 
 
