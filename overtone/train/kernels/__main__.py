@@ -11,8 +11,8 @@ def main() -> None:
     base = llama.Base(**dict.fromkeys(llama.Base._fields, 0) | {"eps": 0.0, "scale": 0.0})
     run = llama.Pass(**dict.fromkeys(llama.Pass._fields, 0))
     llama.run_pass.compile((typeof(0), typeof(base), typeof(run)))
-    whole = {name: 0 for name, kind in adamw.Update.__annotations__.items() if kind == "int"}
-    update = adamw.Update(**dict.fromkeys(adamw.Update._fields, 0.0) | whole)
+    numbers = dict.fromkeys(("beta_1", "beta_2", "eps", "longest", "keep", "rate", "root"), 0.0)
+    update = adamw.Update(**dict.fromkeys(adamw.Update._fields, 0) | numbers)
     adamw.run_update.compile((typeof(0), typeof(update)))
 
 
