@@ -1,8 +1,8 @@
 """A tiny random Llama in the layout of a base folder: two layers, bytes as tokens, milliseconds to make.
 
 For every test that wants a base but not a real one's answers. The weights are Q4_1 and Q8_0 blocks first and
-floats second, as the default base's are: an engine that serves the blocks and a trainer that reads the floats
-hold the same numbers.
+floats second, as the default base's are: who reads the blocks and who reads the floats hold the
+same numbers.
 """
 
 from __future__ import annotations

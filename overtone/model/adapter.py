@@ -11,20 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from overtone.disk import sync_folder
+from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
 from overtone.model import fused_adapter
 from overtone.model.safetensors_file import Entry, Hashing, array_entry, write
@@ -71,7 +70,7 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
     partial.mkdir(parents=True)
     with (partial / CONFIG).open("w", encoding="utf-8") as file:
         json.dump(config, file, indent=2, sort_keys=True)
-        _sync(file)
+        sync_file(file)
     digest = _save_weights(partial / WEIGHTS, [*_entries(a, "A"), *_entries(b, "B")])
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -110,7 +109,7 @@ def _save_weights(path: Path, entries: Sequence[Entry]) -> str:
     with path.open("wb") as file:
         hashing = Hashing(file)
         write(hashing, entries, {"format": "pt"})
-        _sync(file)
+        sync_file(file)
     return hashing.hash.hexdigest()
 
 
@@ -198,8 +197,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise OvertoneError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _sync(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from overtone.disk import sync_folder
+from overtone.disk import sync_file, sync_folder
 
 
 @contextmanager
@@ -55,5 +55,5 @@ def _swap(partial: Path, place: Path) -> None:
 def _sync(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
-            os.fsync(file.fileno())
+            sync_file(file)
     sync_folder(folder)

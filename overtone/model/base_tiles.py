@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from overtone.kernels.memory import aligned_empty
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import PARTS, WeightFile
@@ -78,5 +77,4 @@ def _head(config: DecoderConfig) -> str:
 
 
 def _stack(layers: list[Tiles]) -> NDArray[np.uint8]:
-    shape = (len(layers), *layers[0].data.shape)
-    return np.stack([tiles.data for tiles in layers], out=aligned_empty(shape, np.uint8))
+    return np.stack([tiles.data for tiles in layers])

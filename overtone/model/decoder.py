@@ -57,7 +57,7 @@ class Decoder:
     head_VD: Tensor  # the same tensor as embed_VD where the model ties them
     final_norm_D: Tensor
     layers: list[Layer]
-    base_folder: Path | None = None  # it was loaded from
+    base_folder: Path  # it was loaded from
 
     @classmethod
     def load(

@@ -1,4 +1,4 @@
-"""Quantised weights in the layout that the engine's kernels read, made from a base's own blocks.
+"""Quantised weights in the layout that the kernels of engine and trainer read, made from a base's own blocks.
 
 A base that came as 4-bit blocks (GGUF Q4_1: w = d q + m over 32 inputs) is served from exactly these numbers,
 and its embedding likewise from its 8-bit ones (Q8_0: w = d q). Floats can be rounded to 8 bits here.

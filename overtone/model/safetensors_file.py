@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
+
+from overtone.disk import sync_file
 
 DTYPES = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}
 COPY_BYTES = 16 << 20
@@ -89,8 +90,7 @@ def save(
     """Write the entries and fsync the file; `report` hears how many bytes each finished tensor has."""
     with path.open("wb") as file:
         write(file, entries, {"format": "pt"}, report)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def write(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from overtone.disk import sync_folder
+from overtone.disk import sync_file, sync_folder
 from overtone.service.rules import Example
 
 EXAMPLES_FILE = "examples.jsonl"
@@ -20,7 +19,6 @@ def save_examples(folder: Path, examples: Sequence[Example]) -> None:
         for example in examples:
             line = {"text_input": example.text_input, "output": example.output}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     sync_folder(folder)
     sync_folder(folder.parent)

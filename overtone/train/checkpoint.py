@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 
-from overtone.disk import sync_folder
+from overtone.disk import sync_file, sync_folder
 from overtone.model.safetensors_file import Hashing, array_entry, write
 from overtone.train.tuning import Progress
 
@@ -113,8 +112,7 @@ def _write(path: Path, progress: Progress) -> None:
         hashing = Hashing(file)
         write(hashing, entries, {"state": json.dumps(state)})
         file.write(hashing.hash.digest())
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def _read(path: Path) -> Progress | None:

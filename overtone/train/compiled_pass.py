@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -70,9 +70,11 @@ class CompiledPass:
 
         self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
         self._team = shared_team(torch.get_num_threads())
-        self._tiles = BaseTiles.of(decoder)
-        self._tables = _tables(decoder, self._tiles)
-        self._base = _describe(decoder, self._tables, self._tiles)
+        layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
+        head = read_head(decoder.base_folder, decoder.config)
+        tables = _tables(decoder, layers)
+        self._base = _describe(decoder, tables, layers, head)
+        self._weights = tables, layers, head  # kept as long as a helper may look at them
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -97,7 +99,7 @@ class CompiledPass:
             **addresses(plan | self._memory),
             **self._products.ADDRESSES,
         )
-        self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._tables, self._tiles))
+        self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._weights))
         return torch.from_numpy(plan["terms"])
 
     def _plan(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> dict[str, Any]:
@@ -217,34 +219,17 @@ def _describe_slot(slot: Slot) -> tuple[int, ...]:
     return *bounds, slot.lora.rank, slot.lora.flat.data_ptr(), slot.lora.grad.data_ptr()
 
 
-@dataclass(frozen=True)
-class BaseTiles:
-    """The numbers that a quantised base brought, a seventh of its floats; None where it brought none."""
-
-    layers: LayerTiles | None
-    head: Tiles | None
-
-    @classmethod
-    def of(cls, decoder: Decoder) -> BaseTiles:
-        """Read the tiles of the folder that a decoder was loaded from."""
-        if decoder.base_folder is None:
-            return cls(None, None)
-        return cls(
-            read_layers(decoder.base_folder, decoder.config), read_head(decoder.base_folder, decoder.config)
-        )
-
-    def address(self, decoder: Decoder, layer: int, projection: str) -> int:
-        """Return where a layer's projection lies, as tiles or as floats."""
-        if self.layers is not None:
-            return int(self.layers.data[projection][layer].ctypes.data)
-        return _address(decoder.layers[layer].weights[projection])
-
-
-def _tables(decoder: Decoder, tiles: BaseTiles) -> dict[str, Array]:
+def _tables(decoder: Decoder, tiles: LayerTiles | None) -> dict[str, Array]:
     """Return the addresses of the base's tensors, by the names of the kernels' `Base`."""
-    norms, layers = ("before_attention", "before_mlp"), range(len(decoder.layers))
+    norms = ("before_attention", "before_mlp")
+
+    def weight(layer: int, name: str) -> int:
+        if tiles is None:
+            return _address(decoder.layers[layer].weights[name])
+        return int(tiles.data[name][layer].ctypes.data)
+
     rows = {
-        "weights": [[tiles.address(decoder, layer, name) for name in PROJECTIONS] for layer in layers],
+        "weights": [[weight(layer, name) for name in PROJECTIONS] for layer in range(len(decoder.layers))],
         "biases": [[_address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
         "norms": [[_address(layer.norms[name]) for name in norms] for layer in decoder.layers],
     }
@@ -256,7 +241,9 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _describe(decoder: Decoder, tables: dict[str, Array], tiles: BaseTiles) -> Any:
+def _describe(
+    decoder: Decoder, tables: dict[str, Array], layers: LayerTiles | None, head: Tiles | None
+) -> Any:
     from overtone.train.kernels.llama import Base
     from overtone.train.kernels.panels import FLOATS
 
@@ -271,10 +258,10 @@ def _describe(decoder: Decoder, tables: dict[str, Array], tiles: BaseTiles) -> A
         vocabulary=config.vocab_size,
         eps=config.norm_eps,
         scale=config.scale,
-        kind=FLOATS if tiles.layers is None else tiles.layers.kind.group_bytes,
-        head_kind=FLOATS if tiles.head is None else tiles.head.kind.group_bytes,
+        kind=FLOATS if layers is None else layers.kind.group_bytes,
+        head_kind=FLOATS if head is None else head.kind.group_bytes,
         final_norm=decoder.final_norm_D.data_ptr(),
-        head=_address(decoder.head_VD) if tiles.head is None else tiles.head.data.ctypes.data,
+        head=_address(decoder.head_VD) if head is None else head.data.ctypes.data,
         **addresses(tables),
     )
 
