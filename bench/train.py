@@ -214,7 +214,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
 
 def obey(base: Path) -> None:
     """Be "ours": run batches or whole jobs as lines of JSON ask for."""
-    decoder = Decoder.load(base, trainer.choose_dtype(torch.device("cpu")))
+    decoder = trainer.load_decoder(base, Settings())
     print("{}", flush=True)
     with ExitStack() as stack:
         service: list[Service] = []

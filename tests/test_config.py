@@ -27,6 +27,11 @@ def test_the_database_lies_in_the_data_folder_unless_a_url_says_otherwise() -> N
     assert Settings.load({"OVERTONE_DATABASE_URL": url}).database_url == url
 
 
+def test_a_precision_we_do_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="OVERTONE_PRECISION is 'int4'; it must be auto or float32"):
+        Settings.load({"OVERTONE_PRECISION": "int4"})
+
+
 def test_a_malformed_variable_is_named() -> None:
     with pytest.raises(ValueError, match="OVERTONE_PORT is 'http'; it must be int"):
         Settings.load({"OVERTONE_PORT": "http"})

@@ -31,6 +31,7 @@ from overtone.jobs.turns import choose, join
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.device import choose_device
+from overtone.train import compiled_pass
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.tuning import Step
 
@@ -72,6 +73,15 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
         return torch.bfloat16
     return torch.float32
+
+
+def load_decoder(base_folder: Path, settings: Settings) -> Decoder:
+    """Load a base for training in the precision that the settings ask for."""
+    device, exact = choose_device(settings.device), settings.precision == "float32"
+    decoder = Decoder.load(base_folder, torch.float32 if exact else choose_dtype(device), device)
+    if not exact:
+        compiled_pass.use_integers(decoder)
+    return decoder
 
 
 class Trainer:
@@ -161,8 +171,7 @@ class Trainer:
 
     def _load_base(self) -> tuple[Decoder, Chat]:
         if self._base is None:
-            device = choose_device(self._settings.device)
-            decoder = Decoder.load(self._base_folder, choose_dtype(device), device)
+            decoder = load_decoder(self._base_folder, self._settings)
             self._base = decoder, Chat(self._base_folder)
         return self._base
 

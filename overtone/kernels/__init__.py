@@ -1,8 +1,9 @@
 """What compiled kernels are made of: vectors, memory, threads that work as a team.
 
-The kernels themselves are in engine/kernels and train/kernels. Numba compiles them for the processor at hand:
-in a few seconds once, then from a cache. The cache lies beside Python's own, in a folder named after the
-sources' contents: numba itself would miss a change in a file that the compiled function's file only imports.
+The kernels themselves are in model/kernels, engine/kernels and train/kernels. Numba compiles them for the
+processor at hand: in a few seconds once, then from a cache. The cache lies beside Python's own, in a folder named
+after the sources' contents: numba itself would miss a change in a file that the compiled function's file only
+imports.
 """
 
 from __future__ import annotations

@@ -37,3 +37,11 @@ def fused_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> i
     return builder.call(
         cgutils.get_or_insert_function(builder.module, signature, "llvm.fma.v8f32"), [a, b, c]
     )
+
+
+def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for a cache line that will be read soon; any address is fine."""
+    pointer = ir.IntType(8).as_pointer()
+    signature = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(address, pointer), I32(0), I32(3), I32(1)])

@@ -31,7 +31,6 @@ from overtone.kernels.emit import (
     store,
 )  # fmt: skip
 
-SHORT_MAX = 32767
 CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
 
 
@@ -91,27 +90,29 @@ def _fold(
     return builder.extract_element(vector, I32(0))
 
 
-def _emit_round_group(builder: ir.IRBuilder, x: ir.Value, ints: ir.Value, factors: ir.Value) -> None:
+def _emit_round_group(
+    builder: ir.IRBuilder, x: ir.Value, ints: ir.Value, factors: ir.Value, largest_int: ir.Value
+) -> None:
     def on_all(name: str, vector: ir.Value) -> ir.Value:
         function = ir.FunctionType(FLOATS_8, [FLOATS_8])
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [vector])
 
-    def larger(a: ir.Value, b: ir.Value) -> ir.Value:
-        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+    def larger(a: ir.Value, b: ir.Value) -> ir.Value:  # of the bits, which keeps a NaN
+        return builder.select(builder.icmp_signed(">", a, b), a, b)
 
-    steps = F32(SHORT_MAX)
     values = [_floats(builder, x, lane) for lane in range(0, 4 * LANES, LANES)]
-    sizes = [on_all("llvm.fabs.v8f32", value) for value in values]
-    largest = _fold(builder, larger(larger(sizes[0], sizes[1]), larger(sizes[2], sizes[3])), larger)
+    sizes = [builder.bitcast(on_all("llvm.fabs.v8f32", value), INTS_8) for value in values]
+    bits = _fold(builder, larger(larger(sizes[0], sizes[1]), larger(sizes[2], sizes[3])), larger)
+    largest = builder.bitcast(bits, F32)
     is_zero = builder.fcmp_ordered("==", largest, F32(0.0))
-    inverse = spread(builder, builder.select(is_zero, F32(0.0), builder.fdiv(steps, largest)))
+    inverse = spread(builder, builder.select(is_zero, F32(0.0), builder.fdiv(largest_int, largest)))
     total = ir.Constant(INTS_8, [0] * LANES)
     for n, value in enumerate(values):
         half_up = fused_add(builder, value, inverse, ir.Constant(FLOATS_8, [0.5] * LANES))
         rounded = builder.fptosi(on_all("llvm.floor.v8f32", half_up), INTS_8)
         total = builder.add(total, rounded)
         store(builder, builder.trunc(rounded, SHORTS_8), ints, 2 * LANES * n)
-    scale = builder.fdiv(largest, steps)
+    scale = builder.fdiv(largest, largest_int)
     store(builder, scale, factors, 0)
     store(builder, builder.fmul(scale, builder.sitofp(_fold(builder, total, builder.add), F32)), factors, 4)
 
@@ -199,9 +200,9 @@ def add_panel(context: Any, floats: Any, panel: Any, stride: Any, u: Any, count:
 
 
 @intrinsic
-def round_group(context: Any, x: Any, ints: Any, factors: Any) -> Any:
-    """Round 32 numbers to 16-bit integers; `factors` are their scale and their scaled sum."""
-    return types.void(*[types.int64] * 3), _silent(_emit_round_group)
+def round_group(context: Any, x: Any, ints: Any, factors: Any, largest: Any) -> Any:
+    """Round 32 numbers to 16-bit integers up to `largest`; `factors` are their scale and their scaled sum."""
+    return types.void(*[types.int64] * 3, types.float32), _silent(_emit_round_group)
 
 
 def _looking_at(kind: types.Type) -> Any:

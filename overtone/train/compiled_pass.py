@@ -19,12 +19,13 @@ from llvmlite.binding import get_host_cpu_features
 from torch import Tensor
 
 from overtone.kernels.memory import addresses, aligned_empty
+from overtone.kernels.pairs import HAS_AVX2
 from overtone.kernels.team import shared_team
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import PROJECTIONS, Decoder
 from overtone.model.decoder_config import Family
 from overtone.model.lora import Slot
-from overtone.model.quant import Tiles
+from overtone.model.quant import GROUP, Tiles
 from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
@@ -62,19 +63,30 @@ def of(decoder: Decoder) -> CompiledPass:
     return _made[decoder]
 
 
+def use_integers(decoder: Decoder) -> None:
+    """From now on multiply with the base's own blocks in 16-bit integers, where there are such and it pays.
+
+    That moves gradients by a thousandth, where TF32 or bfloat16 would by a hundredth or two.
+    """
+    if HAS_AVX2 and knows(decoder):
+        _made[decoder] = CompiledPass(decoder, in_integers=True)
+
+
 class CompiledPass:
     """The kernels' view of a base, their threads, and their working memory, which grows as needed."""
 
-    def __init__(self, decoder: Decoder):
-        from overtone.train.kernels import llama, products  # compiles: only where it is used
+    def __init__(self, decoder: Decoder, in_integers: bool = False):
+        from overtone.train.kernels import integers, llama, products  # compiles: only where it is used
 
         self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
+        self._functions = products.ADDRESSES | integers.ADDRESSES
         self._team = shared_team(torch.get_num_threads())
         layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
         head = read_head(decoder.base_folder, decoder.config)
-        tables = _tables(decoder, layers)
-        self._base = _describe(decoder, tables, layers, head)
-        self._weights = tables, layers, head  # kept as long as a helper may look at them
+        units, head_units = _units(layers, head) if in_integers else (None, None)
+        tables = _tables(decoder, layers, units)
+        self._base = _describe(decoder, tables, layers, head, head_units)
+        self._weights = tables, units, head_units, layers, head  # kept as long as a helper may look at them
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -95,9 +107,10 @@ class CompiledPass:
             num_kept_strips=len(kept_strips),
             most_rows=max(slot.rows.stop - slot.rows.start for slot in slots),
             rank=rank,
+            panel_bytes=self._memory["panels"].nbytes // self._team.num_threads,
             score_bytes=4 * _score_width(longest),
             **addresses(plan | self._memory),
-            **self._products.ADDRESSES,
+            **self._functions,
         )
         self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._weights))
         return torch.from_numpy(plan["terms"])
@@ -153,6 +166,7 @@ def _sizes(
 ) -> dict[str, int]:
     """Return how many numbers each array of working memory holds."""
     from overtone.train.kernels.attention import STRIP
+    from overtone.train.kernels.integers import BLOCKS
     from overtone.train.kernels.llama import LOGIT_ROWS, SEGMENTS
     from overtone.train.kernels.products import DEPTH, padded
 
@@ -165,6 +179,10 @@ def _sizes(
         2 * config.inner_size,
     )
     width, qkv, mixed, inner, gates = map(padded, widths)
+    widest_input, widest = max(widths[0], widths[2], widths[3]), max(widths)
+    panel = max(
+        PANEL * DEPTH, PANEL * widest_input // 2, PANEL * GROUP * BLOCKS // 2
+    )  # floats, or twice the ints
     scores = _score_width(longest)
     per_row = {
         "x": (layers + 1) * width, "middle": layers * width, "scale_1": layers + 1, "scale_2": layers,
@@ -173,13 +191,15 @@ def _sizes(
         "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
         "d_gates": gates, "d_acts": inner, "du": 3 * rank,
         "attention": heads * scores, "d_attention": heads * scores,
+        "ints": widest // 2, "factors": 2 * (widest // GROUP),
     }  # fmt: skip
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
         "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last one
         "g_kept": kept * width, "logits": logit_rows * padded(config.vocab_size),
+        "logit_ints": logit_rows * config.vocab_size // 2, "logit_factors": logit_rows * config.vocab_size // 16,
         "partial": SEGMENTS * LOGIT_ROWS * width,
-        "panels": num_threads * DEPTH * PANEL, "scores": num_threads * STRIP * scores,
+        "panels": num_threads * panel, "scores": num_threads * STRIP * scores,
     }  # fmt: skip
 
 
@@ -219,7 +239,25 @@ def _describe_slot(slot: Slot) -> tuple[int, ...]:
     return *bounds, slot.lora.rank, slot.lora.flat.data_ptr(), slot.lora.grad.data_ptr()
 
 
-def _tables(decoder: Decoder, tiles: LayerTiles | None) -> dict[str, Array]:
+def _units(
+    layers: LayerTiles | None, head: Tiles | None
+) -> tuple[dict[str, list[Array]] | None, Array | None]:
+    """Return what the products in integers need beside the tiles; None: multiply in float32."""
+    from overtone.train.kernels.integers import BLOCK_TILES, units_of
+
+    def fits(num_tiles: int) -> bool:
+        return num_tiles % BLOCK_TILES == 0
+
+    of_layers = None
+    if layers is not None and all(fits(data.shape[1]) for data in layers.data.values()):
+        of_layers = {name: [units_of(layers.kind, one) for one in all] for name, all in layers.data.items()}
+    of_head = None if head is None or not fits(len(head.data)) else units_of(head.kind, head.data)
+    return of_layers, of_head
+
+
+def _tables(
+    decoder: Decoder, tiles: LayerTiles | None, units: dict[str, list[Array]] | None
+) -> dict[str, Array]:
     """Return the addresses of the base's tensors, by the names of the kernels' `Base`."""
     norms = ("before_attention", "before_mlp")
 
@@ -230,6 +268,10 @@ def _tables(decoder: Decoder, tiles: LayerTiles | None) -> dict[str, Array]:
 
     rows = {
         "weights": [[weight(layer, name) for name in PROJECTIONS] for layer in range(len(decoder.layers))],
+        "units": [
+            [units[name][layer].ctypes.data if units else 0 for name in PROJECTIONS]
+            for layer in range(len(decoder.layers))
+        ],
         "biases": [[_address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
         "norms": [[_address(layer.norms[name]) for name in norms] for layer in decoder.layers],
     }
@@ -242,7 +284,11 @@ def _address(tensor: Tensor | None) -> int:
 
 
 def _describe(
-    decoder: Decoder, tables: dict[str, Array], layers: LayerTiles | None, head: Tiles | None
+    decoder: Decoder,
+    tables: dict[str, Array],
+    layers: LayerTiles | None,
+    head: Tiles | None,
+    head_units: Array | None,
 ) -> Any:
     from overtone.train.kernels.llama import Base
     from overtone.train.kernels.panels import FLOATS
@@ -262,6 +308,7 @@ def _describe(
         head_kind=FLOATS if head is None else head.kind.group_bytes,
         final_norm=decoder.final_norm_D.data_ptr(),
         head=_address(decoder.head_VD) if head is None else head.data.ctypes.data,
+        head_units=0 if head_units is None else head_units.ctypes.data,
         **addresses(tables),
     )
 

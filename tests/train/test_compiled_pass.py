@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from overtone.kernels.pairs import HAS_AVX2
 from overtone.model.decoder import Decoder
 from overtone.train import compiled_pass, loop
 from overtone.train.compiled_pass import CompiledPass
@@ -168,6 +170,60 @@ def test_blocks_train_the_same_bits_as_the_floats_they_stand_for(
 
     assert losses == float_losses
     assert torch.equal(found[0], expected[0])
+
+
+WITH_INTEGERS = ["4 bits", "8 bits", "4 bits, a head of 4 bits"]  # the last: its head stays in floats
+needs_integers = pytest.mark.skipif(not HAS_AVX2, reason="this processor multiplies floats")
+
+
+@needs_integers
+@pytest.mark.parametrize("kinds", [BLOCKS[name] for name in WITH_INTEGERS], ids=WITH_INTEGERS)
+def test_integers_move_losses_and_gradients_by_less_than_a_thousandth(
+    kinds: tiny.Kinds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.make_base(tmp_path, width=64, kinds=kinds)
+    exact, rounded = Decoder.load(folder), Decoder.load(folder)
+    compiled_pass.use_integers(rounded)
+    for data in ([Document((*LONG,), 120), *documents()], documents()[:1], BORDERS["many outputs"]):
+        losses, expected = gradients(exact, [make_tuning(exact, data)], True, monkeypatch)
+        rounded_losses, found = gradients(rounded, [make_tuning(rounded, data)], True, monkeypatch)
+
+        assert rounded_losses == pytest.approx(losses, rel=1e-4)
+        distance = float((found[0] - expected[0]).norm() / expected[0].norm())
+        assert 1e-6 < distance < 1e-3  # not the floats' way
+
+
+@needs_integers
+def test_integers_have_the_same_bits_in_company_and_with_other_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.make_base(tmp_path, width=64)
+    decoder, again = Decoder.load(folder), Decoder.load(folder)
+    mine, other = make_tuning(decoder, documents(), seed=1), make_tuning(decoder, documents()[2:], 32, seed=2)
+    compiled_pass.use_integers(decoder)
+    losses, alone = gradients(decoder, [mine], True, monkeypatch)
+
+    joint_losses, together = gradients(decoder, [other, mine], True, monkeypatch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    compiled_pass.use_integers(again)
+    other_losses, threaded = gradients(again, [mine], True, monkeypatch)
+    torch.set_num_threads(threads)
+
+    assert joint_losses[1] == losses[0] == other_losses[0]
+    assert torch.equal(together[1], alone[0])
+    assert torch.equal(threaded[0], alone[0])
+
+
+@needs_integers
+def test_integers_do_not_hide_what_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder.load(tiny.make_base(tmp_path, width=64))
+    compiled_pass.use_integers(decoder)
+    for bad in (float("nan"), float("inf")):
+        tuning = make_tuning(decoder, documents())
+        tuning.lora.flat.data[-1] = bad  # of the last layer's last projection
+        (loss,), _ = gradients(decoder, [tuning], True, monkeypatch)
+        assert not isfinite(loss)
 
 
 def test_what_the_kernels_do_not_know_takes_the_plain_way(tmp_path: Path) -> None:

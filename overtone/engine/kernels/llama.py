@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from overtone.engine.kernels.tiles import PRODUCTS, WIDE_PRODUCTS, WIDE_ROWS, WIDENINGS
 from overtone.kernels.formulas import exp, normalise, softmax, turn
 from overtone.kernels.lanes import (
     add_panel,
@@ -24,6 +23,7 @@ from overtone.kernels.lanes import (
 )  # fmt: skip
 from overtone.kernels.memory import compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
+from overtone.model.kernels.tiles import LARGEST_ACTIVATION, PRODUCTS, WIDE_PRODUCTS, WIDENINGS
 from overtone.model.quant import GROUP, Q4, Q8, TILE
 
 Array = np.ndarray[Any, Any]
@@ -35,11 +35,12 @@ Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
 PHASES_PER_LAYER = 9
 SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
-ENOUGH = 3 * WIDE_ROWS  # rows for which it pays to widen a tile's weights
+ENOUGH = 12  # rows for which it pays to widen a tile's weights
 
 _q4_1, _q4_2, _q4_4 = (PRODUCTS[Q4, rows] for rows in (1, 2, 4))
 _q8_1, _q8_2, _q8_4 = (PRODUCTS[Q8, rows] for rows in (1, 2, 4))
-_q4_wide, _q8_wide = WIDE_PRODUCTS[Q4], WIDE_PRODUCTS[Q8]
+_q4_wide_1, _q4_wide_2, _q4_wide_3, _q4_wide_4 = (WIDE_PRODUCTS[Q4, rows] for rows in (1, 2, 3, 4))
+_q8_wide_1, _q8_wide_2, _q8_wide_3, _q8_wide_4 = (WIDE_PRODUCTS[Q8, rows] for rows in (1, 2, 3, 4))
 _q4_widen, _q8_widen = WIDENINGS[Q4], WIDENINGS[Q8]
 
 
@@ -129,7 +130,6 @@ def multiply_rows(
     kind: int,
     num_rows: int,
     tile: int,
-    panel: int,
     ints: int,
     factors: int,
     y: int,
@@ -137,24 +137,54 @@ def multiply_rows(
     num_steps: int,
     stride: int,
 ) -> None:
-    """Multiply 4, 2 or 1 rows of activations by one tile; 4 with its widened weights where there is a panel."""
+    """Multiply 4, 2 or 1 rows of activations by one tile."""
     if kind == Q4_BYTES:
-        if panel:
-            _q4_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-        elif num_rows == 4:
-            _q4_4(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+        if num_rows == 4:
+            _q4_4(tile, ints, factors, y, num_groups, num_steps, stride)
         elif num_rows == 2:
-            _q4_2(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+            _q4_2(tile, ints, factors, y, num_groups, num_steps, stride)
         else:
-            _q4_1(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-    elif panel:
-        _q8_wide(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-    elif num_rows == 4:
-        _q8_4(tile, panel, ints, factors, y, num_groups, num_steps, stride)
-    elif num_rows == 2:
-        _q8_2(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+            _q4_1(tile, ints, factors, y, num_groups, num_steps, stride)
     else:
-        _q8_1(tile, panel, ints, factors, y, num_groups, num_steps, stride)
+        if num_rows == 4:
+            _q8_4(tile, ints, factors, y, num_groups, num_steps, stride)
+        elif num_rows == 2:
+            _q8_2(tile, ints, factors, y, num_groups, num_steps, stride)
+        else:
+            _q8_1(tile, ints, factors, y, num_groups, num_steps, stride)
+
+
+@compiled
+def multiply_rows_wide(
+    kind: int,
+    num_rows: int,
+    tile: int,
+    panel: int,
+    ints: int,
+    factors: int,
+    y: int,
+    num_groups: int,
+    stride: int,
+) -> None:
+    """Add 1 to 4 rows of activations times one tile, whose widened weights are in the panel."""
+    if kind == Q4_BYTES:
+        if num_rows == 4:
+            _q4_wide_4(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 3:
+            _q4_wide_3(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 2:
+            _q4_wide_2(tile, panel, ints, factors, y, num_groups, stride)
+        else:
+            _q4_wide_1(tile, panel, ints, factors, y, num_groups, stride)
+    else:
+        if num_rows == 4:
+            _q8_wide_4(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 3:
+            _q8_wide_3(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 2:
+            _q8_wide_2(tile, panel, ints, factors, y, num_groups, stride)
+        else:
+            _q8_wide_1(tile, panel, ints, factors, y, num_groups, stride)
 
 
 @compiled
@@ -178,13 +208,16 @@ def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: in
             widen(kind, tile, panel, num_groups, num_steps)
         while row < num_rows:
             left = num_rows - row
-            count = 4 if left >= 4 else 2 if left >= 2 else 1
+            count = 4 if left >= 4 else left if is_wide else 2 if left >= 2 else 1
             ints, factors = step.ints + row * num_inputs * 2, step.factors + row * num_groups * 8
             y = matrix.y + 4 * (row * matrix.num_outputs + index * TILE)
-            widened = panel if is_wide and count == WIDE_ROWS else 0
-            multiply_rows(
-                kind, count, tile, widened, ints, factors, y, num_groups, num_steps, matrix.num_outputs
-            )
+            stride = matrix.num_outputs
+            if is_wide:
+                for n in range(count):
+                    clear(y + 4 * n * stride, TILE)
+                multiply_rows_wide(kind, count, tile, panel, ints, factors, y, num_groups, stride)
+            else:
+                multiply_rows(kind, count, tile, ints, factors, y, num_groups, num_steps, stride)
             row += count
 
 
@@ -193,7 +226,8 @@ def round_groups(step: Step, x: int, row: int, width: int, first: int, last: int
     """Round groups first … last - 1 of a row of `width` numbers that begins at x."""
     for group in range(first, last):
         at = row * width + group * GROUP
-        round_group(x + 4 * group * GROUP, step.ints + 2 * at, step.factors + 8 * (at // GROUP))
+        ints, factors = step.ints + 2 * at, step.factors + 8 * (at // GROUP)
+        round_group(x + 4 * group * GROUP, ints, factors, LARGEST_ACTIVATION)
 
 
 @free_order

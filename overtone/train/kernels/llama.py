@@ -16,21 +16,25 @@ import numpy as np
 from numba import njit
 
 from overtone.kernels.formulas import exp, normalise, turn
-from overtone.kernels.lanes import add_scaled, call, clear, plain
+from overtone.kernels.lanes import add_scaled, call, clear, plain, round_group
 from overtone.kernels.memory import Array, compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
+from overtone.model.kernels.tiles import LARGEST_ACTIVATION
+from overtone.model.quant import GROUP, TILE
 from overtone.train.kernels.attention import STRIP, Seen, Tools, attend, attend_back
+from overtone.train.kernels.integers import LARGEST_GRADIENT
 from overtone.train.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
 from overtone.train.kernels.products import DEPTH, padded
 
 CHUNK = 24  # rows of one piece of a narrow product
+ROUND_ROWS = 4  # of one piece of rounding
 TALL = 96  # rows of B's gradient in one piece
 LOGIT_ROWS = 64  # kept rows whose logits are held at once
 SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's backward product
-SEGMENT_DEPTH = 128  # of the head's rows: they stay in the second cache while all columns are computed
+SEGMENT_DEPTH = 256  # of the head's rows: they stay in the second cache while all columns are computed
 QKV, OUT, GATE_UP, DOWN = range(4)
 row_width = compiled(padded)
-PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 4, 8
+PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 5, 8
 
 
 class Base(NamedTuple):
@@ -48,10 +52,12 @@ class Base(NamedTuple):
     kind: int  # of the layers' weights, see panels.py
     head_kind: int
     weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
+    units: int  # [layer, 4] addresses of what integers.py calls units, or 0: multiply in float32
     biases: int  # [layer, 4] addresses of bias_O, or 0
     norms: int  # [layer, 2] addresses: before attention, before the MLP
     final_norm: int
     head: int  # [V, D]
+    head_units: int
 
 
 class Pass(NamedTuple):
@@ -65,6 +71,7 @@ class Pass(NamedTuple):
     num_kept_strips: int
     most_rows: int  # of a slot
     rank: int  # the largest
+    panel_bytes: int
     score_bytes: int  # of a query's attention weights, with room for a panel more than it sees
     cos: int  # [T, K / 2]
     sin: int
@@ -98,14 +105,20 @@ class Pass(NamedTuple):
     attention: int  # [H, T, score_bytes] softmax's weights
     d_attention: int  # [H, T, score_bytes] the scores' gradients
     logits: int  # [LOGIT_ROWS, V]
+    logit_ints: int  # [LOGIT_ROWS, V] int16: their gradients
+    logit_factors: int  # [LOGIT_ROWS, V / 32, 2]
     partial: int  # [SEGMENTS, LOGIT_ROWS, D]
-    panels: int  # [thread, DEPTH, PANEL]
+    ints: int  # [T, widest] int16: the rows that meet the base's tiles
+    factors: int  # [T, widest / 32, 2] their scales, and their scaled sums
+    panels: int  # [thread, panel_bytes]
     scores: int  # [thread, STRIP, score_bytes]
     counters: int  # [phase, 8]
-    multiply_by_rows: int  # addresses of products.py's functions
+    multiply_by_rows: int  # addresses of products.py's and integers.py's functions
     multiply_by_columns: int
     multiply_panel: int
     add_transposed: int
+    multiply_tile: int
+    multiply_tiles_back: int
 
 
 class Slot(NamedTuple):
@@ -140,6 +153,7 @@ class Projection(NamedTuple):
 
     which: int
     weight: int
+    units: int
     bias: int
     num_inputs: int
     num_outputs: int
@@ -229,22 +243,23 @@ def projection_of(base: Base, run: Pass, layer: int, which: int) -> Projection:
     width, inner, mixed, qkv = base.width, base.inner, mixed_width(base), qkv_width(base)
     start = layer * (7 * width + mixed + 3 * inner + qkv)
     weight, bias = word(base.weights, 4 * layer + which), word(base.biases, 4 * layer + which)
+    units = word(base.units, 4 * layer + which)
     u = run.u + 12 * (4 * layer + which) * run.num_rows * run.rank
     middle, acts = in_layer(run, run.middle, layer, width), in_layer(run, run.acts, layer, inner)
     if which == QKV:
         x, y = in_layer(run, run.normed_1, layer, width), in_layer(run, run.qkv, layer, qkv)
-        return Projection(which, weight, bias, width, qkv, 3, start, x, y, u)
+        return Projection(which, weight, units, bias, width, qkv, 3, start, x, y, u)
     start += 3 * width + qkv
     if which == OUT:
         x = in_layer(run, run.mixed, layer, mixed)
-        return Projection(which, weight, bias, mixed, width, 1, start, x, middle, u)
+        return Projection(which, weight, units, bias, mixed, width, 1, start, x, middle, u)
     start += mixed + width
     if which == GATE_UP:
         x, y = in_layer(run, run.normed_2, layer, width), in_layer(run, run.gates, layer, 2 * inner)
-        return Projection(which, weight, bias, width, 2 * inner, 2, start, x, y, u)
+        return Projection(which, weight, units, bias, width, 2 * inner, 2, start, x, y, u)
     start += 2 * width + 2 * inner
     y = in_layer(run, run.x, layer + 1, width)
-    return Projection(which, weight, bias, inner, width, 1, start, acts, y, u)
+    return Projection(which, weight, units, bias, inner, width, 1, start, acts, y, u)
 
 
 @compiled
@@ -261,7 +276,7 @@ def b_of(matrix: Projection, address: int, rank: int, output: int) -> int:
 
 @compiled
 def panel_of(run: Pass, thread: int) -> int:
-    return run.panels + 4 * thread * DEPTH * PANEL
+    return run.panels + thread * run.panel_bytes
 
 
 # Projections
@@ -314,12 +329,25 @@ def shrink_back_piece(
 
 
 @compiled
-def shrink(base: Base, run: Pass, matrix: Projection, kept: bool, g: int, phase: int, thread: int) -> None:
-    """Compute u, or du where there is a gradient g: a phase."""
+def round_rows(x: int, width: int, ints: int, factors: int, first: int, last: int, largest: float) -> None:
+    """Note rows of activations or gradients as integers."""
+    for row in range(first, last):
+        here, at = x + row * row_bytes(width), row * (width // GROUP)
+        for group in range(width // GROUP):
+            there = ints + 2 * GROUP * (at + group)
+            round_group(here + 4 * GROUP * group, there, factors + 8 * (at + group), np.float32(largest))
+
+
+@compiled
+def prepare(
+    base: Base, run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, phase: int, thread: int
+) -> None:
+    """Compute u, or du where there is a gradient g, and round what meets the base: a phase."""
     num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK)
-    total = run.num_slots * num_columns * num_chunks
+    num_shrinks = run.num_slots * num_columns * num_chunks
+    total = num_shrinks + (-(-num_rows // ROUND_ROWS) if matrix.units else 0)
     piece = take_some(run.counters, phase, 1)
-    while piece < total:
+    while piece < num_shrinks:
         slot = slot_at(run, piece // (num_columns * num_chunks), kept)
         column = piece // num_chunks % num_columns * PANEL
         first = slot.begin + piece % num_chunks * CHUNK
@@ -329,6 +357,15 @@ def shrink(base: Base, run: Pass, matrix: Projection, kept: bool, g: int, phase:
             shrink_piece(run, matrix, slot, column, first, panel_of(run, thread))
         finish_some(run.counters, phase, 1)
         piece = take_some(run.counters, phase, 1)
+    while piece < total:
+        first = (piece - num_shrinks) * ROUND_ROWS
+        last = min(first + ROUND_ROWS, num_rows)
+        if g:
+            round_rows(g, matrix.num_outputs, run.ints, run.factors, first, last, LARGEST_GRADIENT)
+        else:
+            round_rows(matrix.x, matrix.num_inputs, run.ints, run.factors, first, last, LARGEST_ACTIVATION)
+        finish_some(run.counters, phase, 1)
+        piece = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, total)
 
 
@@ -336,10 +373,13 @@ def shrink(base: Base, run: Pass, matrix: Projection, kept: bool, g: int, phase:
 def begin_rows(y: int, stride: int, num_rows: int, residual: int, bias: int) -> None:
     """Put into 16 numbers of each row what the product is added to: the residual stream's, and a bias."""
     for row in range(num_rows):
-        there = floats(y + row * stride, PANEL)
-        for i in range(PANEL):
-            here = floats(residual + row * stride, PANEL)[i] if residual else np.float32(0)
-            there[i] = here + (floats(bias, PANEL)[i] if bias else np.float32(0))
+        at = row * stride
+        if residual != y:  # in the last layer they lie there already
+            clear(y + at, PANEL)
+            if residual:
+                add_scaled(y + at, residual + at, np.float32(1), PANEL)
+        if bias:
+            add_scaled(y + at, bias, np.float32(1), PANEL)
 
 
 @compiled
@@ -359,16 +399,17 @@ def project_panel(
         bytes_of_row(base.kind, matrix.num_inputs),
         row_bytes(matrix.num_outputs),
     )
-    y, adds = matrix.y + 4 * output, 1 if residual or matrix.bias else 0
-    if adds:
-        at = 4 * output
-        residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
-        begin_rows(y, stride, num_rows, residual, bias)
-    w = matrix.weight + output * from_w
-    call(
-        run.multiply_by_rows,
-        (matrix.x, from_row, num_rows, base.kind, w, matrix.num_inputs, from_w, y, stride, adds, panel),
-    )
+    y, w, at = matrix.y + 4 * output, matrix.weight + output * from_w, 4 * output
+    residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
+    begin_rows(y, stride, num_rows, residual, bias)
+    if matrix.units:
+        num_groups = matrix.num_inputs // GROUP
+        call(run.multiply_tile, (base.kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel))
+    else:
+        call(
+            run.multiply_by_rows,
+            (matrix.x, from_row, num_rows, base.kind, w, matrix.num_inputs, from_w, y, stride, 1, panel),
+        )
     part = part_of(base, matrix.which, output)
     for index in range(run.num_slots):
         slot = slot_at(run, index, kept)
@@ -386,7 +427,7 @@ def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase:
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
     num_rows = run.num_kept if kept else run.num_rows
-    shrink(base, run, matrix, kept, plain(0), phase, thread)
+    prepare(base, run, matrix, kept, num_rows, plain(0), phase, thread)
     phase += 1
     total = matrix.num_outputs // PANEL
     piece = take_some(run.counters, phase, 1)
@@ -412,10 +453,19 @@ def project_back_panel(
 ) -> None:
     """dx = g W + du A in 16 columns."""
     stride, depth, y = row_bytes(matrix.num_inputs), matrix.num_outputs, d_x + 4 * column
-    call(run.multiply_by_columns, (
-        g, row_bytes(depth), num_rows, base.kind, matrix.weight, column, depth,
-        bytes_of_row(base.kind, matrix.num_inputs), y, stride, 0, panel,
-    ))  # fmt: skip
+    from_w = bytes_of_row(base.kind, matrix.num_inputs)
+    begin_rows(y, stride, num_rows, 0, 0)
+    if matrix.units:
+        blocks = depth // GROUP
+        units = matrix.units + 4 * (column // GROUP) * blocks
+        call(run.multiply_tiles_back, (
+            base.kind, matrix.weight, TILE * from_w, column, units, blocks, run.ints, run.factors, blocks, num_rows,
+            y, stride, panel,
+        ))  # fmt: skip
+    else:
+        call(run.multiply_by_columns, (
+            g, row_bytes(depth), num_rows, base.kind, matrix.weight, column, depth, from_w, y, stride, 1, panel,
+        ))  # fmt: skip
     for index in range(run.num_slots):
         slot = slot_at(run, index, kept)
         call(run.multiply_by_columns, (
@@ -463,7 +513,7 @@ def project_back(
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
     num_rows = run.num_kept if kept else run.num_rows
-    shrink(base, run, matrix, kept, g, phase, thread)
+    prepare(base, run, matrix, kept, num_rows if d_x else 0, g, phase, thread)
     phase += 1
     num_panels = matrix.num_inputs // PANEL
     num_tall = -(-matrix.num_outputs // TALL)
@@ -769,6 +819,18 @@ def to_loss(logits: Array, target: int, share: float) -> float:
 
 
 @compiled
+def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
+    """Round what the head is to be multiplied with: a phase of one piece."""
+    if take_some(run.counters, phase, 1) == 0:
+        if base.head_units:
+            x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * row_bytes(base.width)
+            round_rows(x, base.width, run.ints, run.factors, 0, num_rows, LARGEST_ACTIVATION)
+        finish_some(run.counters, phase, 1)
+    wait_until_done(run.counters, phase, 1)
+    return phase + 1
+
+
+@compiled
 def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, thread: int) -> int:
     """Compute the logits of some kept rows: a phase."""
     from_row, stride = row_bytes(base.width), row_bytes(base.vocabulary)
@@ -776,14 +838,24 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, th
     total = base.vocabulary // PANEL
     size = piece_size(total, run.num_threads)
     x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
-    first = take_some(run.counters, phase, size)
+    first, panel, num_groups = (
+        take_some(run.counters, phase, size),
+        panel_of(run, thread),
+        base.width // GROUP,
+    )
     while first < total:
         last = min(first + size, total)
         for output in range(first * PANEL, last * PANEL, PANEL):
             w, y = base.head + output * from_w, run.logits + 4 * output
-            call(run.multiply_by_rows, (
-                x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel_of(run, thread),
-            ))  # fmt: skip
+            if base.head_units:
+                begin_rows(y, stride, num_rows, 0, 0)
+                call(run.multiply_tile, (
+                    base.head_kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel,
+                ))  # fmt: skip
+            else:
+                call(run.multiply_by_rows, (
+                    x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel,
+                ))  # fmt: skip
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, total)
@@ -799,6 +871,9 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
         target, share = word(run.targets, kept), floats(run.shares, kept + 1)[kept]
         logits = floats(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
         floats(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
+        if base.head_units:
+            ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
+            round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
         finish_some(run.counters, phase, 1)
         row = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, num_rows)
@@ -809,19 +884,28 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
 def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: int) -> None:
     """partial = the gradients of a segment of the logits times the head's rows there."""
     stride, from_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
-    num_panels = base.vocabulary // PANEL
-    first, end = segment * num_panels // SEGMENTS * PANEL, (segment + 1) * num_panels // SEGMENTS * PANEL
-    begin, y = first, run.partial + segment * LOGIT_ROWS * stride
-    if first == end:
-        for row in range(num_rows):
-            clear(y + row * stride, base.width)
+    unit = GROUP if base.head_units else PANEL
+    num_units, y = base.vocabulary // unit, run.partial + segment * LOGIT_ROWS * stride
+    first, end = segment * num_units // SEGMENTS * unit, (segment + 1) * num_units // SEGMENTS * unit
+    for row in range(num_rows):
+        clear(y + row * stride, base.width)
     while first < end:
         depth = min(SEGMENT_DEPTH, end - first)
         for column in range(0, base.width, PANEL):
-            call(run.multiply_by_columns, (
-                run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head_kind,
-                base.head + first * from_w, column, depth, from_w, y + 4 * column, stride, first - begin, panel,
-            ))  # fmt: skip
+            w, to = base.head + first * from_w, y + 4 * column
+            if base.head_units:
+                blocks, at = base.vocabulary // GROUP, first // GROUP
+                units = base.head_units + 4 * (column // GROUP * blocks + at)
+                ints, factors = run.logit_ints + 2 * first, run.logit_factors + 8 * at
+                call(run.multiply_tiles_back, (
+                    base.head_kind, w, TILE * from_w, column, units, depth // GROUP, ints, factors, blocks, num_rows,
+                    to, stride, panel,
+                ))  # fmt: skip
+            else:
+                call(run.multiply_by_columns, (
+                    run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head_kind, w, column, depth,
+                    from_w, to, stride, 1, panel,
+                ))  # fmt: skip
         first += depth
 
 
@@ -866,6 +950,7 @@ def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
     phase = normalise_rows(base, run, x, base.final_norm, normed, scales, run.num_kept, phase)
     while begin < run.num_kept:
         num_rows = min(LOGIT_ROWS, run.num_kept - begin)
+        phase = round_hidden(base, run, begin, num_rows, phase)
         phase = make_logits(base, run, begin, num_rows, phase, thread)
         phase = make_losses(base, run, begin, num_rows, phase)
         phase = multiply_segments(base, run, num_rows, phase, thread)

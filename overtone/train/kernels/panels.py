@@ -45,11 +45,11 @@ def _emit_pack_rows(
                 load(builder, builder.add(here, builder.mul(stride, I64(LANES * half + row))), 0, FLOATS_8)
                 for row in range(LANES)
             ]
-            for k, column in enumerate(_transpose(builder, rows)):
+            for k, column in enumerate(transpose(builder, rows)):
                 store(builder, column, there, 4 * PANEL * k + 32 * half)
 
 
-def _transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+def transpose(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     """Transpose 8 × 8 numbers in three rounds of shuffles: pairs, fours, halves."""
 
     def shuffle(a: ir.Value, b: ir.Value, lanes: list[int]) -> ir.Value:
@@ -123,7 +123,7 @@ def _emit_unpack_columns(
                     for step in range(eight * steps, (eight + 1) * steps)
                     for values in _weights(kind, builder, here, begin, step, half, scales)
                 ]
-                for lane, values in enumerate(_transpose(builder, by_input)):
+                for lane, values in enumerate(transpose(builder, by_input)):
                     store(builder, values, there, 4 * ((half * LANES + lane) * PANEL + eight * LANES))
 
 

@@ -1,0 +1,238 @@
+"""Matrix products over 4-bit and 8-bit tiles, as LLVM vectors of eight that numba compiles.
+
+Activations are 16-bit integers with one scale per group of 32, so the inner product of a group is exact
+integer arithmetic, and the error is that of rounding to 16 bits: smaller than bfloat16's. A row's result
+depends on nothing but that row: neither on the batch it is in nor on the number of threads.
+
+    y_o = Σ_g  d_og · s_g · (Σ_i q_oi x_i)  +  m_og · (s_g Σ_i x_i)          w = d q + m,  activation = s x
+
+The layout of the tiles is model/quant.py's. Many rows (a prompt) meet a tile whose weights have been widened to 16
+bits once for all of them: a panel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from overtone.kernels.emit import (
+    F32,
+    FLOATS_8,
+    HALFS_8,
+    I8,
+    I32,
+    I64,
+    INTS_8,
+    LANES,
+    fused_add,
+    load,
+    spread,
+    store,
+)  # fmt: skip
+from overtone.kernels.pairs import MOST_ROWS, PANEL_BYTES, WORDS_16, add_pair_products, multiply_panel_by
+from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
+
+HALVES = TILE // LANES
+LARGEST_ACTIVATION = 32767.0
+STEPS = GROUP // 4  # of a group: four inputs each
+BYTES_16 = ir.VectorType(I8, 16)
+
+
+def weights_of_step(builder: ir.IRBuilder, kind: Kind, address: ir.Value) -> list[list[ir.Value]]:
+    """Return the 16-bit weights of four inputs: for both pairs of inputs, both halves of the tile."""
+    if kind is Q4:
+        packed = [load(builder, address, half * 16, BYTES_16) for half in range(HALVES)]
+        words = [builder.zext(vector, WORDS_16) for vector in packed]
+        low = [builder.and_(word, ir.Constant(WORDS_16, [15] * 16)) for word in words]
+        return [low, [builder.lshr(word, ir.Constant(WORDS_16, [4] * 16)) for word in words]]
+    packed = [load(builder, address, place * 16, BYTES_16) for place in range(2 * HALVES)]
+    words = [builder.sext(vector, WORDS_16) for vector in packed]
+    return [words[:HALVES], words[HALVES:]]
+
+
+def _unpacked(
+    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, num_steps: ir.Value, rows: list[ir.Value]
+) -> list[ir.Value]:
+    """Return the rows' products with a group of the tile. A loop whose length LLVM does not know: unrolled, it keeps
+    all weights in registers: too few.
+    """
+    totals = [cgutils.alloca_once(builder, INTS_8) for _ in range(len(rows) * HALVES)]
+
+    def add_step(index: ir.Value, is_first: bool) -> None:
+        weights = weights_of_step(builder, kind, _place(builder, tile, index, kind.weight_bytes // STEPS))
+        for row, inputs in enumerate(rows):
+            here = builder.add(inputs, builder.mul(index, I64(8)))
+            for pair in (0, 1):
+                two = builder.bitcast(spread(builder, load(builder, here, 4 * pair, I32)), WORDS_16)
+                for half in range(HALVES):
+                    place = totals[row * HALVES + half]
+                    before = (
+                        ir.Constant(INTS_8, [0] * LANES) if is_first and not pair else builder.load(place)
+                    )
+                    builder.store(add_pair_products(builder, before, weights[pair][half], two), place)
+
+    add_step(I64(0), True)
+    with cgutils.for_range_slice(builder, I64(1), num_steps, I64(1)) as (index, _):
+        add_step(index, False)
+    return [builder.load(place) for place in totals]
+
+
+def _scales(builder: ir.IRBuilder, kind: Kind, tile: ir.Value) -> list[list[ir.Value]]:
+    """Return the scales, and minima where there are, of a group's outputs: for both halves of the tile."""
+    places = [[16 * (n * HALVES + half) for n in range(kind.num_scales)] for half in range(HALVES)]
+    return [
+        [builder.fpext(load(builder, tile, kind.weight_bytes + at, HALFS_8), FLOATS_8) for at in half]
+        for half in places
+    ]
+
+
+def _with_group(
+    builder: ir.IRBuilder, scales: list[ir.Value], factors: ir.Value, total: ir.Value, before: ir.Value
+) -> ir.Value:
+    """Return a row's sum with one more group, whose integer products are `total`."""
+    scale = builder.fmul(scales[0], spread(builder, load(builder, factors, 0, F32)))
+    after = fused_add(builder, builder.sitofp(total, FLOATS_8), scale, before)
+    if len(scales) == 1:
+        return after
+    return fused_add(builder, scales[1], spread(builder, load(builder, factors, 4, F32)), after)
+
+
+def _place(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, size: int) -> ir.Value:
+    return builder.add(address, builder.mul(index, I64(size)))
+
+
+def make_product(kind: Kind, num_rows: int) -> Any:
+    """Return an intrinsic: one tile times `num_rows` rows of activations.
+
+    product(tile, inputs, factors, outputs, num_groups, num_steps, output_stride): addresses of the tile, of int16
+    activations [row, group, 32], of their float32 (scale, scaled sum) [row, group, 2], of float32 outputs.
+    `num_steps` is STEPS, hidden from LLVM.
+    """
+
+    @intrinsic
+    def product(
+        context: Any,
+        tile: Any,
+        inputs: Any,
+        factors: Any,
+        outputs: Any,
+        num_groups: Any,
+        num_steps: Any,
+        stride: Any,
+    ) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            _emit_product(builder, kind, num_rows, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), codegen
+
+    return product
+
+
+def _emit_product(
+    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, inputs: ir.Value, factors: ir.Value,
+    outputs: ir.Value, num_groups: ir.Value, num_steps: ir.Value, stride: ir.Value,
+) -> None:  # fmt: skip
+    zero = ir.Constant(FLOATS_8, [0.0] * LANES)
+    sums = [cgutils.alloca_once(builder, FLOATS_8) for _ in range(num_rows * HALVES)]
+    for place in sums:
+        builder.store(zero, place)
+    with cgutils.for_range(builder, num_groups) as loop:
+        here = _place(builder, tile, loop.index, kind.group_bytes)
+        numbers = [builder.add(builder.mul(num_groups, I64(row)), loop.index) for row in range(num_rows)]
+        rows = [_place(builder, inputs, number, 2 * GROUP) for number in numbers]
+        totals, scales = _unpacked(builder, kind, here, num_steps, rows), _scales(builder, kind, here)
+        for n, place in enumerate(sums):
+            of_row = _place(builder, factors, numbers[n // HALVES], 8)
+            before = builder.load(place)
+            builder.store(_with_group(builder, scales[n % HALVES], of_row, totals[n], before), place)
+    for n, place in enumerate(sums):
+        there = builder.add(outputs, builder.mul(stride, I64(4 * (n // HALVES))))
+        store(builder, builder.load(place), there, n % HALVES * LANES * 4)
+
+
+def make_wide_product(kind: Kind, num_rows: int) -> Any:
+    """Return an intrinsic: the same with the tile's widened weights, added to the outputs.
+
+    product(tile, panel, inputs, factors, outputs, num_groups, output_stride)
+    """
+
+    @intrinsic
+    def product(
+        context: Any,
+        tile: Any,
+        panel: Any,
+        inputs: Any,
+        factors: Any,
+        outputs: Any,
+        num_groups: Any,
+        stride: Any,
+    ) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            _emit_wide_product(builder, kind, num_rows, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), codegen
+
+    return product
+
+
+def _emit_wide_product(
+    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, panel: ir.Value, inputs: ir.Value,
+    factors: ir.Value, outputs: ir.Value, num_groups: ir.Value, stride: ir.Value,
+) -> None:  # fmt: skip
+    """The sums are kept in the outputs themselves: eight vectors of them beside those of a group are too many."""
+    of_rows = [builder.add(outputs, builder.mul(stride, I64(4 * row))) for row in range(num_rows)]
+    with cgutils.for_range(builder, num_groups) as loop:
+        here = _place(builder, tile, loop.index, kind.group_bytes)
+        numbers = [builder.add(builder.mul(num_groups, I64(row)), loop.index) for row in range(num_rows)]
+        rows = [_place(builder, inputs, number, 2 * GROUP) for number in numbers]
+        totals = multiply_panel_by(builder, _place(builder, panel, loop.index, PANEL_BYTES), rows)
+        scales = _scales(builder, kind, here)
+        for row, there in enumerate(of_rows):
+            of_row = _place(builder, factors, numbers[row], 8)
+            for half in range(HALVES):
+                before = load(builder, there, 32 * half, FLOATS_8)
+                after = _with_group(builder, scales[half], of_row, totals[row][half], before)
+                store(builder, after, there, 32 * half)
+
+
+def make_widening(kind: Kind) -> Any:
+    """Return an intrinsic, widen(tile, panel, num_groups, num_steps): write a tile's weights into a panel."""
+
+    @intrinsic
+    def widen(context: Any, tile: Any, panel: Any, num_groups: Any, num_steps: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            _emit_widening(builder, kind, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return widen
+
+
+def _emit_widening(
+    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, panel: ir.Value,
+    num_groups: ir.Value, num_steps: ir.Value,
+) -> None:  # fmt: skip
+    with cgutils.for_range(builder, num_groups) as groups:
+        here = builder.add(tile, builder.mul(groups.index, I64(kind.group_bytes)))
+        there = builder.add(panel, builder.mul(groups.index, I64(PANEL_BYTES)))
+        with cgutils.for_range(builder, num_steps) as steps:
+            weights = weights_of_step(
+                builder, kind, _place(builder, here, steps.index, kind.weight_bytes // STEPS)
+            )
+            target = _place(builder, there, steps.index, PANEL_BYTES // STEPS)
+            for n, vector in enumerate(half for pair in weights for half in pair):
+                store(builder, vector, target, 32 * n)
+
+
+PRODUCTS = {(kind, num_rows): make_product(kind, num_rows) for kind in (Q4, Q8) for num_rows in (1, 2, 4)}
+WIDE_PRODUCTS = {
+    (kind, rows): make_wide_product(kind, rows) for kind in (Q4, Q8) for rows in range(1, MOST_ROWS + 1)
+}
+WIDENINGS = {kind: make_widening(kind) for kind in (Q4, Q8)}

@@ -1,0 +1,52 @@
+"""Sums of products of 16-bit integers: the instructions we wrote and what LLVM makes of plain vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit, types
+from numba.extending import intrinsic
+
+from overtone.kernels import pairs
+from overtone.kernels.emit import I64, store
+
+
+def make_product(num_rows: int) -> Callable[[int, int, int], None]:
+    """Return a function of addresses: of a panel, of int16 rows, of the int32 sums [row, 16]."""
+
+    @intrinsic
+    def product(context: Any, panel: Any, rows: Any, sums: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            panel, rows, sums = arguments
+            inputs = [builder.add(rows, I64(2 * pairs.DEPTH * row)) for row in range(num_rows)]
+            for row, halves in enumerate(pairs.multiply_panel_by(builder, panel, inputs)):
+                for half, total in enumerate(halves):
+                    store(builder, total, sums, 64 * row + 32 * half)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return njit(lambda panel, rows, sums: product(panel, rows, sums))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("in_instructions", [True, False])
+@pytest.mark.parametrize("num_rows", range(1, pairs.MOST_ROWS + 1))
+def test_sums_are_exact_up_to_the_largest_numbers(
+    num_rows: int, in_instructions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_instructions and not pairs.HAS_AVX2:
+        pytest.skip("needs AVX2")
+    monkeypatch.setattr(pairs, "HAS_VNNI", not in_instructions)
+    random = np.random.default_rng(num_rows)
+    rows = random.integers(-8191, 8192, (num_rows, pairs.DEPTH)).astype(np.int16)
+    weights = random.integers(-8191, 8192, (pairs.DEPTH, pairs.COLUMNS)).astype(np.int16)
+    rows[0], weights[:, 0], weights[:, 1] = 8191, 8192, -8192  # the sum that just fits
+    panel = np.ascontiguousarray(weights.reshape(-1, 2, pairs.COLUMNS).transpose(0, 2, 1))
+    sums = np.empty((num_rows, pairs.COLUMNS), np.int32)
+
+    make_product(num_rows)(panel.ctypes.data, rows.ctypes.data, sums.ctypes.data)
+
+    assert np.array_equal(sums, rows.astype(np.int64) @ weights.astype(np.int64))
