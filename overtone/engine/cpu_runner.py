@@ -86,6 +86,7 @@ class CpuRunner:
             num_threads=self._team.num_threads,
             num_rows=len(plan["ids"]),
             num_kept=num_kept,
+            num_adapted=int(np.count_nonzero(plan["adapters"])),
             table_width=plan["tables"].shape[1],
             u_width=self._scratch["u"].shape[1],
             panel_bytes=self._scratch["panels"].nbytes // self._team.num_threads,

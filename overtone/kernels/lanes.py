@@ -57,21 +57,25 @@ def _advance(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, stride: 
     return builder.add(address, builder.mul(index, I64(stride)))
 
 
-def _emit_dot_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> ir.Value:
-    chains, wide = _zeros(builder, CHAINS), LANES * CHAINS
+def _emit_dot_half(
+    builder: ir.IRBuilder, halfs: ir.Value, rows: list[ir.Value], length: ir.Value
+) -> list[ir.Value]:
+    """Return Σ halfs[i] floats[i] for each row of floats: the halfs become floats once for all."""
+    chains, wide = [_zeros(builder, CHAINS) for _ in rows], LANES * CHAINS
+
+    def add_products(at: ir.Value, count: int) -> None:
+        halves = [_halfs(builder, _advance(builder, halfs, at, 2), n * LANES) for n in range(count)]
+        for row, places in zip(rows, chains, strict=True):
+            here = _advance(builder, row, at, 4)
+            for n, half in enumerate(halves):
+                _accumulate(builder, places[n], half, _floats(builder, here, n * LANES))
+
     with cgutils.for_range(builder, builder.udiv(length, I64(wide))) as loop:
-        a, b = (
-            _advance(builder, halfs, loop.index, 2 * wide),
-            _advance(builder, floats, loop.index, 4 * wide),
-        )
-        for n, place in enumerate(chains):
-            _accumulate(builder, place, _halfs(builder, a, n * LANES), _floats(builder, b, n * LANES))
+        add_products(builder.mul(loop.index, I64(wide)), CHAINS)
     done = builder.mul(builder.udiv(length, I64(wide)), I64(wide))
     with cgutils.for_range(builder, builder.udiv(builder.sub(length, done), I64(LANES))) as loop:
-        at = builder.add(done, builder.mul(loop.index, I64(LANES)))
-        a, b = _advance(builder, halfs, at, 2), _advance(builder, floats, at, 4)
-        _accumulate(builder, chains[0], _halfs(builder, a), _floats(builder, b))
-    return _sum_lanes(builder, [builder.load(place) for place in chains])
+        add_products(builder.add(done, builder.mul(loop.index, I64(LANES))), 1)
+    return [_sum_lanes(builder, [builder.load(place) for place in places]) for places in chains]
 
 
 def _sum_lanes(builder: ir.IRBuilder, chains: list[ir.Value]) -> ir.Value:
@@ -143,17 +147,66 @@ def _emit_to_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, leng
 
 
 def _emit_add_panel(
+    builder: ir.IRBuilder,
+    rows: list[tuple[ir.Value, ir.Value]],
+    panel: ir.Value,
+    stride: ir.Value,
+    count: ir.Value,
+) -> None:
+    """`rows`: the addresses of the floats and of u."""
+    chains = [_zeros(builder, CHAINS) for _ in rows]
+    with cgutils.for_range(builder, count) as loop:
+        here = builder.add(panel, builder.mul(loop.index, stride))
+        halves = [_halfs(builder, here, n * LANES) for n in range(CHAINS)]
+        for (_, u), places in zip(rows, chains, strict=True):
+            factor = spread(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
+            for half, place in zip(halves, places, strict=True):
+                _accumulate(builder, place, half, factor)
+    for (floats, _), places in zip(rows, chains, strict=True):
+        for n, place in enumerate(places):
+            there = builder.add(floats, I64(4 * n * LANES))
+            store(builder, builder.fadd(builder.load(place), load(builder, there, 0, FLOATS_8)), there, 0)
+
+
+def _emit_dot_half_one(
+    builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value
+) -> ir.Value:
+    return _emit_dot_half(builder, halfs, [floats], length)[0]
+
+
+def _emit_dot_half_three(
+    builder: ir.IRBuilder,
+    halfs: ir.Value,
+    floats: ir.Value,
+    from_row: ir.Value,
+    length: ir.Value,
+    sums: ir.Value,
+    from_sum: ir.Value,
+) -> None:
+    rows = [builder.add(floats, builder.mul(from_row, I64(row))) for row in range(3)]
+    for row, total in enumerate(_emit_dot_half(builder, halfs, rows, length)):
+        store(builder, total, builder.add(sums, builder.mul(from_sum, I64(row))), 0)
+
+
+def _emit_add_panel_one(
     builder: ir.IRBuilder, floats: ir.Value, panel: ir.Value, stride: ir.Value, u: ir.Value, count: ir.Value
 ) -> None:
-    chains = _zeros(builder, CHAINS)
-    with cgutils.for_range(builder, count) as loop:
-        row = builder.add(panel, builder.mul(loop.index, stride))
-        factor = spread(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
-        for n, place in enumerate(chains):
-            _accumulate(builder, place, _halfs(builder, row, n * LANES), factor)
-    for n, place in enumerate(chains):
-        there = builder.add(floats, I64(4 * n * LANES))
-        store(builder, builder.fadd(builder.load(place), load(builder, there, 0, FLOATS_8)), there, 0)
+    _emit_add_panel(builder, [(floats, u)], panel, stride, count)
+
+
+def _emit_add_panel_three(
+    builder: ir.IRBuilder,
+    floats: ir.Value,
+    from_row: ir.Value,
+    panel: ir.Value,
+    stride: ir.Value,
+    u: ir.Value,
+    from_u: ir.Value,
+    count: ir.Value,
+) -> None:
+    offsets = [(builder.mul(from_row, I64(row)), builder.mul(from_u, I64(row))) for row in range(3)]
+    rows = [(builder.add(floats, to_row), builder.add(u, to_u)) for to_row, to_u in offsets]
+    _emit_add_panel(builder, rows, panel, stride, count)
 
 
 def _returning(emit: Callable[..., ir.Value]) -> Callable[..., Any]:
@@ -171,7 +224,7 @@ def _silent(emit: Callable[..., None]) -> Callable[..., Any]:
 @intrinsic
 def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
     """Return Σ halfs[i] floats[i]."""
-    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot_half)
+    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot_half_one)
 
 
 @intrinsic
@@ -196,7 +249,23 @@ def to_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
 @intrinsic
 def add_panel(context: Any, floats: Any, panel: Any, stride: Any, u: Any, count: Any) -> Any:
     """floats[0:32] += Σ_n u[n] panel[n, 0:32]; the panel holds float16, its rows `stride` bytes apart."""
-    return types.void(*[types.int64] * 5), _silent(_emit_add_panel)
+    return types.void(*[types.int64] * 5), _silent(_emit_add_panel_one)
+
+
+@intrinsic
+def dot_half_three(
+    context: Any, halfs: Any, floats: Any, from_row: Any, length: Any, sums: Any, from_sum: Any
+) -> Any:
+    """`dot_half` for three rows of floats, `from_row` bytes apart; their sums go to memory."""
+    return types.void(*[types.int64] * 6), _silent(_emit_dot_half_three)
+
+
+@intrinsic
+def add_panel_three(
+    context: Any, floats: Any, from_row: Any, panel: Any, stride: Any, u: Any, from_u: Any, count: Any
+) -> Any:
+    """`add_panel` for three rows of floats, `from_row` bytes apart, each with its own u."""
+    return types.void(*[types.int64] * 7), _silent(_emit_add_panel_three)
 
 
 @intrinsic

@@ -14,10 +14,13 @@ from numba import njit
 from overtone.kernels.formulas import exp, normalise, softmax, turn
 from overtone.kernels.lanes import (
     add_panel,
+    add_panel_three,
     byte_at,
     clear,
     dot_half,
+    dot_half_three,
     half_at,
+    plain,
     round_group,
     to_half,
 )  # fmt: skip
@@ -32,9 +35,10 @@ PANEL = 32  # outputs of an adapter's B that are computed together
 SPAN = 8  # panels of the MLP's inner values that are computed together
 BLOCK = 16  # places in a block of the cache
 Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
-PHASES_PER_LAYER = 9
+PHASES_PER_LAYER = 13
 SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
+TOGETHER = 3  # rows of one adapter that are computed together: twelve vectors of sums in registers
 ENOUGH = 12  # rows for which it pays to widen a tile's weights
 
 _q4_1, _q4_2, _q4_4 = (PRODUCTS[Q4, rows] for rows in (1, 2, 4))
@@ -77,6 +81,7 @@ class Step(NamedTuple):
     num_threads: int
     num_rows: int
     num_kept: int
+    num_adapted: int  # rows with an adapter
     table_width: int
     u_width: int
     panel_bytes: int
@@ -283,13 +288,73 @@ def shrink(step: Step, row: int, x: int, num_inputs: int, start: int, num_parts:
 
 
 @compiled
-def expand(step: Step, row: int, part: int, start: int, y: int, first: int, last: int) -> None:
-    """y += B u in panels first … last - 1 of a row's projection; `start`: where B begins, `part`: which u."""
-    adapter, rank = word(step.adapters, row), word(step.ranks, row)
-    if adapter:
-        u = step.u + 4 * (row * step.u_width + part * rank)
-        for panel in range(first, last):
-            add_panel(y + 4 * panel * PANEL, adapter + 2 * rank * (start + panel * PANEL), 2 * PANEL, u, rank)
+def share_adapter(step: Step, first: int, last: int) -> bool:
+    """Say whether these are three rows of one adapter: its numbers then become floats once for all."""
+    if last - first < TOGETHER or not word(step.adapters, first):
+        return False
+    for row in range(first + 1, last):
+        if word(step.adapters, row) != word(step.adapters, first):
+            return False
+    return True
+
+
+@compiled
+def shrink_rows(step: Step, matrix: Projection, first: int, last: int) -> None:
+    """`shrink` for rows first … last - 1."""
+    num_inputs = matrix.num_inputs
+    from_row, from_u = 4 * num_inputs, 4 * step.u_width
+    if share_adapter(step, first, last):
+        rank = word(step.ranks, first)
+        a, x = word(step.adapters, first) + 2 * matrix.start * rank, matrix.x + first * from_row
+        for r in range(matrix.num_parts * rank):
+            u = step.u + first * from_u + 4 * r
+            dot_half_three(a + 2 * r * num_inputs, x, from_row, num_inputs, u, from_u)
+    else:
+        for row in range(first, last):
+            shrink(step, row, matrix.x + row * from_row, num_inputs, matrix.start, matrix.num_parts)
+
+
+@compiled
+def part_of(model: Model, which: int, panel: int) -> int:
+    """Return which u the panel-th 32 outputs of a projection take."""
+    if which == 0:
+        queries, keys = model.num_heads * model.head_size, model.num_groups * model.head_size
+        output = panel * PANEL
+        return 0 if output < queries else 1 if output < queries + keys else 2
+    return panel * PANEL // model.inner if which == 2 else 0
+
+
+@compiled
+def expand_panel(step: Step, matrix: Projection, part: int, panel: int, first: int, last: int) -> None:
+    """y += B u in 32 outputs for rows first … last - 1; `part`: which u."""
+    start = matrix.start + matrix.num_parts * matrix.num_inputs + panel * PANEL  # of B at rank 1
+    from_row, from_u = 4 * matrix.num_outputs, 4 * step.u_width
+    together = TOGETHER if share_adapter(step, first, last) else 1
+    for row in range(first, last, together):
+        adapter, rank = word(step.adapters, row), word(step.ranks, row)
+        b, y = adapter + 2 * rank * start, matrix.y + row * from_row + 4 * panel * PANEL
+        u = step.u + row * from_u + 4 * part * rank
+        if together == TOGETHER:
+            add_panel_three(y, from_row, b, 2 * PANEL, u, from_u, rank)
+        elif adapter:
+            add_panel(y, b, 2 * PANEL, u, rank)
+
+
+@compiled
+def expand_rows(model: Model, step: Step, matrix: Projection, which: int, num_rows: int, phase: int) -> None:
+    """y += B u for many rows, three by three: a phase. Few rows are adapted where they are used next."""
+    num_panels = matrix.num_outputs // PANEL
+    spans = -(-num_panels // SPAN)
+    total = -(-num_rows // TOGETHER) * spans
+    unit = take_some(step.counters, phase, 1)
+    while unit < total:
+        first, begin = unit // spans * TOGETHER, unit % spans * SPAN
+        for panel in range(begin, min(begin + SPAN, num_panels)):
+            last = min(first + TOGETHER, num_rows)
+            expand_panel(step, matrix, part_of(model, which, panel), panel, first, last)
+        finish_some(step.counters, phase, 1)
+        unit = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
@@ -324,28 +389,30 @@ def project(step: Step, matrix: Projection, num_rows: int, phase: int, thread: i
     num_tiles = matrix.num_outputs // TILE
     size = piece_size(num_tiles, step.num_threads)
     num_pieces = -(-num_tiles // size)
-    total = num_pieces + (num_rows if matrix.num_parts else 0)
+    together = TOGETHER if num_rows >= ENOUGH else 1
+    total = num_pieces + (-(-num_rows // together) if matrix.num_parts else 0)
     panel = step.panels + thread * step.panel_bytes
     piece = take_some(step.counters, phase, 1)
     while piece < total:
         if piece < num_pieces:
             multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles), panel)
         else:
-            row = piece - num_pieces
-            x = matrix.x + 4 * row * matrix.num_inputs
-            shrink(step, row, x, matrix.num_inputs, matrix.start, matrix.num_parts)
+            first = (piece - num_pieces) * together
+            shrink_rows(step, matrix, first, min(first + together, num_rows))
         finish_some(step.counters, phase, 1)
         piece = take_some(step.counters, phase, 1)
     wait_until_done(step.counters, phase, total)
 
 
 @compiled
-def prepare_head(model: Model, step: Step, layer: int, row: int, head: int, start: int) -> None:
-    """Add LoRA to a query, key or value head; turn the first two, put the last two into the cache."""
-    size, panels = model.head_size, model.head_size // PANEL
+def prepare_head(model: Model, step: Step, layer: int, matrix: Projection, row: int, head: int) -> None:
+    """Add LoRA to a head, if that was not done; turn a query or key; put a key or value head into the cache."""
+    size = model.head_size
     part = 0 if head < model.num_heads else 1 if head < model.num_heads + model.num_groups else 2
     y = step.queries + 4 * row * (model.num_heads + 2 * model.num_groups) * size
-    expand(step, row, part, start, y, head * panels, (head + 1) * panels)
+    if step.num_rows < ENOUGH:
+        for panel in range(head * size // PANEL, (head + 1) * size // PANEL):
+            expand_panel(step, matrix, part, panel, row, row + 1)
     values, position = floats(y + 4 * head * size, size), word(step.positions, row)
     if part < 2:
         at = 4 * position * (size // 2)
@@ -359,7 +426,7 @@ def prepare_head(model: Model, step: Step, layer: int, row: int, head: int, star
 
 
 @compiled
-def prepare_heads(model: Model, step: Step, layer: int, start: int, phase: int) -> None:
+def prepare_heads(model: Model, step: Step, layer: int, matrix: Projection, phase: int) -> None:
     """`prepare_head` for all: a phase."""
     per_row = model.num_heads + 2 * model.num_groups
     total = step.num_rows * per_row
@@ -368,7 +435,7 @@ def prepare_heads(model: Model, step: Step, layer: int, start: int, phase: int) 
     while first < total:
         last = min(first + size, total)
         for unit in range(first, last):
-            prepare_head(model, step, layer, unit // per_row, unit % per_row, start)
+            prepare_head(model, step, layer, matrix, unit // per_row, unit % per_row)
         finish_some(step.counters, phase, last - first)
         first = take_some(step.counters, phase, size)
     wait_until_done(step.counters, phase, total)
@@ -398,15 +465,19 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
 
 
 @compiled
-def add_and_normalise(model: Model, step: Step, num_rows: int, norm: int, start: int, phase: int) -> None:
-    """hidden += out + LoRA (not if start < 0), then normed = norm(hidden), also as integers: a phase."""
+def add_and_normalise(
+    model: Model, step: Step, matrix: Projection, num_rows: int, norm: int, adds: int, phase: int
+) -> None:
+    """hidden += out (if adds), with LoRA if that was not added, then normed = norm(hidden), also as integers: a phase."""
     width = model.width
     row = take_some(step.counters, phase, 1)
     while row < num_rows:
         at = 4 * row * width
         hidden = floats(step.hidden + at, width)
-        if start >= 0:
-            expand(step, row, 0, start, step.out + at, 0, width // PANEL)
+        if adds and num_rows < ENOUGH:
+            for panel in range(width // PANEL):
+                expand_panel(step, matrix, plain(0), panel, row, row + 1)
+        if adds:
             add(hidden, floats(step.out + at, width))
         normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
         round_groups(step, step.normed + at, row, width, 0, width // GROUP)
@@ -416,8 +487,8 @@ def add_and_normalise(model: Model, step: Step, num_rows: int, norm: int, start:
 
 
 @compiled
-def activate(model: Model, step: Step, num_rows: int, start: int, phase: int) -> None:
-    """Add LoRA to gate and up, and combine them, also as integers: a phase."""
+def activate(model: Model, step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
+    """Combine gate and up, with LoRA if that was not added, also as integers: a phase."""
     inner, panels = model.inner, model.inner // PANEL
     spans = -(-panels // SPAN)
     unit = take_some(step.counters, phase, 1)
@@ -425,8 +496,10 @@ def activate(model: Model, step: Step, num_rows: int, start: int, phase: int) ->
         row, first = unit // spans, unit % spans * SPAN
         last = min(first + SPAN, panels)
         y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-        for part in range(2):
-            expand(step, row, part, start, y, part * panels + first, part * panels + last)
+        if num_rows < ENOUGH:
+            for panel in range(first, last):
+                expand_panel(step, matrix, plain(0), panel, row, row + 1)
+                expand_panel(step, matrix, plain(1), panels + panel, row, row + 1)
         at, count = 4 * first * PANEL, (last - first) * PANEL
         silu_times(floats(y + at, count), floats(y + 4 * inner + at, count), floats(acts + at, count))
         round_groups(step, acts, row, inner, first, last)
@@ -514,19 +587,27 @@ def sum_up_all(model: Model, step: Step, phase: int) -> None:
 
 @compiled
 def follow(
-    model: Model, step: Step, num_rows: int, layer: int, which: int, start: int, phase: int, thread: int
+    model: Model,
+    step: Step,
+    matrix: Projection,
+    num_rows: int,
+    layer: int,
+    which: int,
+    adds: int,
+    phase: int,
+    thread: int,
 ) -> int:
-    """Do what comes after a layer's projection `which`, B at `start`; return the next phase's number."""
+    """Do what comes after a layer's projection `which`; return the next phase's number."""
     if which == 0:
-        prepare_heads(model, step, layer, start, phase)
+        prepare_heads(model, step, layer, matrix, phase)
         attend_all(model, step, layer, phase + 1, thread)
         return phase + 2
     if which == 2:
-        activate(model, step, num_rows, start, phase)
+        activate(model, step, matrix, num_rows, phase)
         return phase + 1
     number = 2 * layer + 1 if which == 1 else 2 * layer + 2
     norm = model.norms + 4 * number * model.width if number < 2 * model.num_layers else model.final_norm
-    add_and_normalise(model, step, num_rows, norm, start, phase)
+    add_and_normalise(model, step, matrix, num_rows, norm, adds, phase)
     return phase + 1
 
 
@@ -538,14 +619,16 @@ def run_step(thread: int, model: Model, step: Step) -> None:
     projections and no constant arguments, because numba compiles a function for every constant anew.
     """
     embed_all(model, step, 0)
-    phase, start, num_rows = 1, -1, step.num_rows
+    phase, adds, num_rows = 1, 0, step.num_rows
     for index in range(-1, 4 * model.num_layers):  # at -1 only the first layer's norm
-        layer, which = index // 4, index % 4
+        layer, which, matrix = index // 4, index % 4, projection_of(model, step, max(index, 0))
         if index >= 0:
-            matrix = projection_of(model, step, index)
             project(step, matrix, num_rows, phase, thread)
-            start, phase = matrix.start + matrix.num_parts * matrix.num_inputs, phase + 1
-        phase = follow(model, step, num_rows, layer, which, start, phase, thread)
+            adds, phase = 1, phase + 1
+            if num_rows >= ENOUGH and step.num_adapted:
+                expand_rows(model, step, matrix, which, num_rows, phase)
+                phase += 1
+        phase = follow(model, step, matrix, num_rows, layer, which, adds, phase, thread)
         if index == 4 * (model.num_layers - 1):
             gather_kept(model, step, phase)
             phase, num_rows = phase + 1, step.num_kept
