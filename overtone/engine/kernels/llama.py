@@ -290,12 +290,10 @@ def shrink(step: Step, row: int, x: int, num_inputs: int, start: int, num_parts:
 @compiled
 def share_adapter(step: Step, first: int, last: int) -> bool:
     """Say whether these are three rows of one adapter: its numbers then become floats once for all."""
-    if last - first < TOGETHER or not word(step.adapters, first):
+    adapter = word(step.adapters, first)
+    if not adapter or last - first != TOGETHER:
         return False
-    for row in range(first + 1, last):
-        if word(step.adapters, row) != word(step.adapters, first):
-            return False
-    return True
+    return word(step.adapters, first + 1) == adapter and word(step.adapters, first + 2) == adapter
 
 
 @compiled
@@ -468,7 +466,7 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
 def add_and_normalise(
     model: Model, step: Step, matrix: Projection, num_rows: int, norm: int, adds: int, phase: int
 ) -> None:
-    """hidden += out (if adds), with LoRA if that was not added, then normed = norm(hidden), also as integers: a phase."""
+    """hidden += out (if adds) and LoRA, if that was not done; normed = norm(hidden), also as integers: a phase."""
     width = model.width
     row = take_some(step.counters, phase, 1)
     while row < num_rows:
