@@ -137,7 +137,7 @@ class CpuRunner:
             **{name: aligned_zeros((rows, width), np.float32) for name, width in widths.items()},
             "ints": aligned_zeros((rows, widest), np.int16),
             "scores": aligned_zeros((self._team.num_threads, config.context_length), np.float32),
-            "panels": aligned_zeros((self._team.num_threads, TILE * widest), np.int16),
+            "panels": aligned_zeros((self._team.num_threads, TILE * widest + 128), np.int16),
         }
 
     def _make_cache(self) -> dict[str, Array]:

@@ -181,7 +181,7 @@ def _sizes(
     width, qkv, mixed, inner, gates = map(padded, widths)
     widest_input, widest = max(widths[0], widths[2], widths[3]), max(widths)
     panel = max(
-        PANEL * DEPTH, PANEL * widest_input // 2, PANEL * GROUP * BLOCKS // 2
+        PANEL * DEPTH, PANEL * widest_input // 2 + 64, PANEL * GROUP * BLOCKS // 2
     )  # floats, or twice the ints
     scores = _score_width(longest)
     per_row = {

@@ -185,20 +185,32 @@ def _emit_wide_product(
     builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, panel: ir.Value, inputs: ir.Value,
     factors: ir.Value, outputs: ir.Value, num_groups: ir.Value, stride: ir.Value,
 ) -> None:  # fmt: skip
-    """The sums are kept in the outputs themselves: eight vectors of them beside those of a group are too many."""
-    of_rows = [builder.add(outputs, builder.mul(stride, I64(4 * row))) for row in range(num_rows)]
+    """The sums are kept behind the panel: eight vectors of them beside those of a group are too many, and outputs may
+    lie whole pages apart, which a processor takes for the same place.
+    """
+    sums = [
+        builder.add(_place(builder, panel, num_groups, PANEL_BYTES), I64(64 * row)) for row in range(num_rows)
+    ]
+    for place in sums:
+        for half in range(HALVES):
+            store(builder, ir.Constant(FLOATS_8, [0.0] * LANES), place, 32 * half)
     with cgutils.for_range(builder, num_groups) as loop:
         here = _place(builder, tile, loop.index, kind.group_bytes)
         numbers = [builder.add(builder.mul(num_groups, I64(row)), loop.index) for row in range(num_rows)]
         rows = [_place(builder, inputs, number, 2 * GROUP) for number in numbers]
         totals = multiply_panel_by(builder, _place(builder, panel, loop.index, PANEL_BYTES), rows)
         scales = _scales(builder, kind, here)
-        for row, there in enumerate(of_rows):
+        for row, place in enumerate(sums):
             of_row = _place(builder, factors, numbers[row], 8)
             for half in range(HALVES):
-                before = load(builder, there, 32 * half, FLOATS_8)
+                before = load(builder, place, 32 * half, FLOATS_8)
                 after = _with_group(builder, scales[half], of_row, totals[row][half], before)
-                store(builder, after, there, 32 * half)
+                store(builder, after, place, 32 * half)
+    for row, place in enumerate(sums):
+        there = builder.add(outputs, builder.mul(stride, I64(4 * row)))
+        for half in range(HALVES):
+            total, before = (load(builder, at, 32 * half, FLOATS_8) for at in (place, there))
+            store(builder, builder.fadd(before, total), there, 32 * half)
 
 
 def make_widening(kind: Kind) -> Any:
