@@ -34,9 +34,7 @@ class Settings:
     base: str = DEFAULT_BASE  # id of the base model that the engine and the trainer hold
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
     weights: str = "auto"  # of the engine: auto (the base's 4-bit blocks, else 8 bits), float32, bfloat16
-    precision: str = (
-        "auto"  # of the trainer's products: auto (16-bit integers or bfloat16, where faster), float32
-    )
+    precision: str = "auto"  # of the trainer: auto (16-bit integers or bfloat16, where faster), float32
     threads: int = 0  # compute threads of the engine and of the trainer; 0: one per core
     max_body_mb: int = 64  # larger request bodies are refused; the hosted service took 4 MB of data
     max_queue: int = 256  # calls that may wait for the engine; above it 429

@@ -26,6 +26,7 @@ from overtone.model.base_tiles import read_head, read_layers, round_head, round_
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
+from overtone.model.kernels.tiles import SUMS_BYTES
 from overtone.model.lora import FUSED_TARGETS, target_sizes
 from overtone.model.quant import GROUP, TILE
 
@@ -137,7 +138,7 @@ class CpuRunner:
             **{name: aligned_zeros((rows, width), np.float32) for name, width in widths.items()},
             "ints": aligned_zeros((rows, widest), np.int16),
             "scores": aligned_zeros((self._team.num_threads, config.context_length), np.float32),
-            "panels": aligned_zeros((self._team.num_threads, TILE * widest + 128), np.int16),
+            "panels": aligned_zeros((self._team.num_threads, TILE * widest + SUMS_BYTES // 2), np.int16),
         }
 
     def _make_cache(self) -> dict[str, Array]:

@@ -1,8 +1,7 @@
 """Sums of products of 16-bit integers, two at a time: the fastest exact multiplication without matrix units.
 
 On x86 with AVX2 it is written out in instructions: a compiler that is free to order them keeps too much in
-registers, spills, and reaches little more than half of this. Where one instruction multiplies and adds (VNNI), and
-elsewhere, LLVM does it.
+registers, spills, and reaches little more than half of this. Elsewhere LLVM does it.
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ MOST_ROWS = 4  # that meet a panel together: eight vectors of sums in registers
 PANEL_BYTES = 2 * COLUMNS * DEPTH
 WORDS_16 = ir.VectorType(I16, 16)
 
-_features = binding.get_host_cpu_features()
-HAS_AVX2 = _features.get("avx2", False)
-HAS_VNNI = _features.get("avxvnni", False) or (
-    _features.get("avx512vnni", False) and _features.get("avx512vl", False)
-)
+HAS_AVX2 = binding.get_host_cpu_features().get("avx2", False)
 if HAS_AVX2:
     binding.initialize_native_asmparser()
 
@@ -46,7 +41,7 @@ def multiply_panel_by(builder: ir.IRBuilder, panel: ir.Value, rows: list[ir.Valu
 
     `rows` are addresses of int16 [32], `panel` that of int16 [16, 16, 2]: two k beside each other.
     """
-    emit = _in_instructions if HAS_AVX2 and not HAS_VNNI else _in_vectors
+    emit = _in_instructions if HAS_AVX2 else _in_vectors
     sums = emit(builder, panel, rows)
     return [sums[2 * row : 2 * row + 2] for row in range(len(rows))]
 

@@ -26,7 +26,7 @@ from overtone.kernels.lanes import (
 )  # fmt: skip
 from overtone.kernels.memory import compiled, floats, free_order, word, words
 from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
-from overtone.model.kernels.tiles import LARGEST_ACTIVATION, PRODUCTS, WIDE_PRODUCTS, WIDENINGS
+from overtone.model.kernels.tiles import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
 from overtone.model.quant import GROUP, Q4, Q8, TILE
 
 Array = np.ndarray[Any, Any]
@@ -43,9 +43,6 @@ ENOUGH = 12  # rows for which it pays to widen a tile's weights
 
 _q4_1, _q4_2, _q4_4 = (PRODUCTS[Q4, rows] for rows in (1, 2, 4))
 _q8_1, _q8_2, _q8_4 = (PRODUCTS[Q8, rows] for rows in (1, 2, 4))
-_q4_wide_1, _q4_wide_2, _q4_wide_3, _q4_wide_4 = (WIDE_PRODUCTS[Q4, rows] for rows in (1, 2, 3, 4))
-_q8_wide_1, _q8_wide_2, _q8_wide_3, _q8_wide_4 = (WIDE_PRODUCTS[Q8, rows] for rows in (1, 2, 3, 4))
-_q4_widen, _q8_widen = WIDENINGS[Q4], WIDENINGS[Q8]
 
 
 class Model(NamedTuple):
@@ -150,55 +147,12 @@ def multiply_rows(
             _q4_2(tile, ints, factors, y, num_groups, num_steps, stride)
         else:
             _q4_1(tile, ints, factors, y, num_groups, num_steps, stride)
+    elif num_rows == 4:
+        _q8_4(tile, ints, factors, y, num_groups, num_steps, stride)
+    elif num_rows == 2:
+        _q8_2(tile, ints, factors, y, num_groups, num_steps, stride)
     else:
-        if num_rows == 4:
-            _q8_4(tile, ints, factors, y, num_groups, num_steps, stride)
-        elif num_rows == 2:
-            _q8_2(tile, ints, factors, y, num_groups, num_steps, stride)
-        else:
-            _q8_1(tile, ints, factors, y, num_groups, num_steps, stride)
-
-
-@compiled
-def multiply_rows_wide(
-    kind: int,
-    num_rows: int,
-    tile: int,
-    panel: int,
-    ints: int,
-    factors: int,
-    y: int,
-    num_groups: int,
-    stride: int,
-) -> None:
-    """Add 1 to 4 rows of activations times one tile, whose widened weights are in the panel."""
-    if kind == Q4_BYTES:
-        if num_rows == 4:
-            _q4_wide_4(tile, panel, ints, factors, y, num_groups, stride)
-        elif num_rows == 3:
-            _q4_wide_3(tile, panel, ints, factors, y, num_groups, stride)
-        elif num_rows == 2:
-            _q4_wide_2(tile, panel, ints, factors, y, num_groups, stride)
-        else:
-            _q4_wide_1(tile, panel, ints, factors, y, num_groups, stride)
-    else:
-        if num_rows == 4:
-            _q8_wide_4(tile, panel, ints, factors, y, num_groups, stride)
-        elif num_rows == 3:
-            _q8_wide_3(tile, panel, ints, factors, y, num_groups, stride)
-        elif num_rows == 2:
-            _q8_wide_2(tile, panel, ints, factors, y, num_groups, stride)
-        else:
-            _q8_wide_1(tile, panel, ints, factors, y, num_groups, stride)
-
-
-@compiled
-def widen(kind: int, tile: int, panel: int, num_groups: int, num_steps: int) -> None:
-    """Write a tile's weights into a panel."""
-    if kind == Q4_BYTES:
-        _q4_widen(tile, panel, num_groups, num_steps)
-    else:
-        _q8_widen(tile, panel, num_groups, num_steps)
+        _q8_1(tile, ints, factors, y, num_groups, num_steps, stride)
 
 
 @compiled
@@ -210,7 +164,7 @@ def multiply(step: Step, matrix: Projection, num_rows: int, first: int, last: in
     for index in range(first, last):
         tile, row = matrix.tiles + index * num_groups * kind, 0
         if is_wide:
-            widen(kind, tile, panel, num_groups, num_steps)
+            widen(kind, tile, panel, num_groups)
         while row < num_rows:
             left = num_rows - row
             count = 4 if left >= 4 else left if is_wide else 2 if left >= 2 else 1

@@ -33,11 +33,14 @@ from overtone.kernels.emit import (
     spread,
     store,
 )  # fmt: skip
+from overtone.kernels.memory import compiled
 from overtone.kernels.pairs import MOST_ROWS, PANEL_BYTES, WORDS_16, add_pair_products, multiply_panel_by
 from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
 
 HALVES = TILE // LANES
 LARGEST_ACTIVATION = 32767.0
+SUMS_BYTES = 4 * TILE * MOST_ROWS  # behind a panel
+Q4_BYTES = Q4.group_bytes
 STEPS = GROUP // 4  # of a group: four inputs each
 BYTES_16 = ir.VectorType(I8, 16)
 
@@ -214,27 +217,26 @@ def _emit_wide_product(
 
 
 def make_widening(kind: Kind) -> Any:
-    """Return an intrinsic, widen(tile, panel, num_groups, num_steps): write a tile's weights into a panel."""
+    """Return an intrinsic, widen(tile, panel, num_groups): write a tile's weights into a panel."""
 
     @intrinsic
-    def widen(context: Any, tile: Any, panel: Any, num_groups: Any, num_steps: Any) -> Any:
+    def widen(context: Any, tile: Any, panel: Any, num_groups: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_widening(builder, kind, *arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 4), codegen
+        return types.void(*[types.int64] * 3), codegen
 
     return widen
 
 
 def _emit_widening(
-    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, panel: ir.Value,
-    num_groups: ir.Value, num_steps: ir.Value,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder, kind: Kind, tile: ir.Value, panel: ir.Value, num_groups: ir.Value
+) -> None:
     with cgutils.for_range(builder, num_groups) as groups:
         here = builder.add(tile, builder.mul(groups.index, I64(kind.group_bytes)))
         there = builder.add(panel, builder.mul(groups.index, I64(PANEL_BYTES)))
-        with cgutils.for_range(builder, num_steps) as steps:
+        with cgutils.for_range(builder, I64(STEPS)) as steps:
             weights = weights_of_step(
                 builder, kind, _place(builder, here, steps.index, kind.weight_bytes // STEPS)
             )
@@ -248,3 +250,51 @@ WIDE_PRODUCTS = {
     (kind, rows): make_wide_product(kind, rows) for kind in (Q4, Q8) for rows in range(1, MOST_ROWS + 1)
 }
 WIDENINGS = {kind: make_widening(kind) for kind in (Q4, Q8)}
+
+_q4_wide_1, _q4_wide_2, _q4_wide_3, _q4_wide_4 = (WIDE_PRODUCTS[Q4, rows] for rows in (1, 2, 3, 4))
+_q8_wide_1, _q8_wide_2, _q8_wide_3, _q8_wide_4 = (WIDE_PRODUCTS[Q8, rows] for rows in (1, 2, 3, 4))
+_q4_widen, _q8_widen = WIDENINGS[Q4], WIDENINGS[Q8]
+
+
+@compiled
+def widen(kind: int, tile: int, panel: int, num_groups: int) -> None:
+    """Write a tile's weights into a panel."""
+    if kind == Q4_BYTES:
+        _q4_widen(tile, panel, num_groups)
+    else:
+        _q8_widen(tile, panel, num_groups)
+
+
+@compiled
+def multiply_rows_wide(
+    kind: int,
+    num_rows: int,
+    tile: int,
+    panel: int,
+    ints: int,
+    factors: int,
+    y: int,
+    num_groups: int,
+    stride: int,
+) -> None:
+    """y += 1 to 4 rows of activations times one tile, whose widened weights are in the panel.
+
+    Behind them it keeps SUMS_BYTES of its own.
+    """
+    if kind == Q4_BYTES:
+        if num_rows == 4:
+            _q4_wide_4(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 3:
+            _q4_wide_3(tile, panel, ints, factors, y, num_groups, stride)
+        elif num_rows == 2:
+            _q4_wide_2(tile, panel, ints, factors, y, num_groups, stride)
+        else:
+            _q4_wide_1(tile, panel, ints, factors, y, num_groups, stride)
+    elif num_rows == 4:
+        _q8_wide_4(tile, panel, ints, factors, y, num_groups, stride)
+    elif num_rows == 3:
+        _q8_wide_3(tile, panel, ints, factors, y, num_groups, stride)
+    elif num_rows == 2:
+        _q8_wide_2(tile, panel, ints, factors, y, num_groups, stride)
+    else:
+        _q8_wide_1(tile, panel, ints, factors, y, num_groups, stride)

@@ -2,8 +2,8 @@
 
 Forward, activations of 16 bits meet the integers that a tile holds, as in the engine: the sums of 32 are exact.
 Backward (dx = g W) the scales of the tiles lie across the sum: blocks of 32 outputs are rounded to one scale, in 14
-bits, and so are the gradients, 32 by 32; the sums are exact again and just fit into 32 bits. What rounding adds is a
-tenth of what bfloat16 would. A row's result does not depend on the rows beside it.
+bits, and so are the gradients, 32 by 32; the sums are exact again and just fit into 32 bits. A row's result does not
+depend on the rows beside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from overtone.kernels.pairs import (
     WORDS_16,
     multiply_panel_by,
 )
-from overtone.model.kernels.tiles import WIDE_PRODUCTS, WIDENINGS
+from overtone.model.kernels.tiles import multiply_rows_wide, widen
 from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
 from overtone.train.kernels.panels import HALVES, Q4_BYTES, transpose
 
@@ -92,7 +92,7 @@ def _scales_as_words(builder: ir.IRBuilder, address: ir.Value, factor: ir.Value)
 
 
 def _words_of_inputs(kind: Kind, builder: ir.IRBuilder, words: ir.Value) -> list[ir.Value]:
-    """Return, for each input of a step, its 16 weights in the upper bits of 16; and how far up they were moved."""
+    """Return, for each input of a step, its 16 weights, moved to the upper bits of 16."""
 
     def moved(bits: int, mask: int) -> ir.Value:
         amount = ir.Constant(WORDS_16, [abs(bits)] * 16)
@@ -110,7 +110,7 @@ def _emit_fill(
 ) -> None:  # fmt: skip
     """panel[o, i] = w[o, i] in units: `group` is the first tile's that holds the inputs, `half` tells which half."""
     begin = builder.mul(half, I64(kind.weight_bytes // 2))
-    upper = 2.0 ** (15 - (11 if kind is Q4 else 8))  # what takes the place of the bits moved up
+    upper = 2.0 ** (15 - (11 if kind is Q4 else 8))  # what the product divides by, less the bits moved up
     per_step = 4 if kind is Q4 else 2
     with cgutils.for_range(builder, num_blocks) as blocks:
         unit = load(builder, builder.add(units, builder.mul(blocks.index, I64(4))), 0, F32)
@@ -120,7 +120,7 @@ def _emit_fill(
             here = builder.add(group, builder.mul(tile, stride))
             there = builder.add(panel, builder.mul(tile, I64(PANEL_BYTES // BLOCK_TILES)))
             ahead = builder.add(here, builder.mul(stride, I64(AHEAD)))
-            for line in [*range(0, kind.weight_bytes // 2, CACHE_LINE)]:
+            for line in range(0, kind.weight_bytes // 2, CACHE_LINE):
                 prefetch(builder, builder.add(builder.add(ahead, begin), I64(line)))
             prefetch(builder, builder.add(ahead, I64(kind.weight_bytes)))
             at = builder.add(here, I64(kind.weight_bytes))
@@ -201,9 +201,6 @@ def _make_product(num_rows: int) -> Any:
 
 
 _p1, _p2, _p3, _p4 = (_make_product(num_rows) for num_rows in range(1, MOST_ROWS + 1))
-_q4_1, _q4_2, _q4_3, _q4_4 = (WIDE_PRODUCTS[Q4, rows] for rows in range(1, MOST_ROWS + 1))
-_q8_1, _q8_2, _q8_3, _q8_4 = (WIDE_PRODUCTS[Q8, rows] for rows in range(1, MOST_ROWS + 1))
-_widen_q4, _widen_q8 = WIDENINGS[Q4], WIDENINGS[Q8]
 
 
 @compiled
@@ -228,33 +225,14 @@ def multiply_tile(
 ) -> None:
     """y[t, 0:16] += Σ_i x[t, i] w[o, i] for the 16 outputs of a tile; x as ints [T, group, 32] and factors.
 
-    `panel` has room for the tile's inputs, [num_groups · 32, 16] int16.
+    `panel` has room for the tile's inputs, [num_groups · 32, 16] int16, and SUMS_BYTES.
     """
-    row, steps, stride = 0, 8, stride_y // 4
-    if kind == Q4_BYTES:
-        _widen_q4(tile, panel, num_groups, steps)
-    else:
-        _widen_q8(tile, panel, num_groups, steps)
+    row = 0
+    widen(kind, tile, panel, num_groups)
     while row < num_rows:
         a, f, b = ints + 2 * GROUP * row * num_groups, factors + 8 * row * num_groups, y + row * stride_y
         count = rows_together(num_rows - row)
-        if kind == Q4_BYTES:
-            if count == 4:
-                _q4_4(tile, panel, a, f, b, num_groups, stride)
-            elif count == 3:
-                _q4_3(tile, panel, a, f, b, num_groups, stride)
-            elif count == 2:
-                _q4_2(tile, panel, a, f, b, num_groups, stride)
-            else:
-                _q4_1(tile, panel, a, f, b, num_groups, stride)
-        elif count == 4:
-            _q8_4(tile, panel, a, f, b, num_groups, stride)
-        elif count == 3:
-            _q8_3(tile, panel, a, f, b, num_groups, stride)
-        elif count == 2:
-            _q8_2(tile, panel, a, f, b, num_groups, stride)
-        else:
-            _q8_1(tile, panel, a, f, b, num_groups, stride)
+        multiply_rows_wide(kind, count, tile, panel, a, f, b, num_groups, stride_y // 4)
         row += count
 
 
