@@ -6,8 +6,8 @@
 Tunes on every data set of bench/data/kinds.py, in a small and a large size, and watches the mean loss per
 output token of what is held out: with a constant rate, a run of eight epochs answers for all smaller numbers
 too. The first round is a grid; each later one tries the neighbours of the recipe that, so far, falls least
-behind the best on any kind. Runs go through the base together, and one whose held-out loss has turned up for
-good ends early.
+behind the best on any kind. Runs go through the base together, and all go to their end: a held-out loss that
+has risen may fall again.
 
 A finished run is a line of JSON in the file, and a run that stands there is not repeated. The tables at the
 end compare the best of each data set with what our defaults reach, and name the best common recipe.
@@ -35,6 +35,7 @@ from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.lora import LoraWeights, Slot, project_with
 from overtone.model.registry import Card
+from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import max_tokens, run_pass
@@ -48,7 +49,6 @@ SIZES = tuple(RATES)
 MAX_BATCH = 16
 COMPANY = 8  # runs at a time; each takes 80 MB at rank 16
 WHOLE_BATCHES = 1 << 30  # tokens
-PAST_BEST = 1.1  # a run ends when its held-out loss is this many times its best
 
 
 @dataclass(frozen=True, order=True)
@@ -137,11 +137,6 @@ class Run:
     losses: list[float] = field(default_factory=list)  # held out, after each epoch
 
     @property
-    def done(self) -> bool:
-        past_best = bool(self.losses) and self.losses[-1] > PAST_BEST * min(self.losses)
-        return past_best or self.tuning.done
-
-    @property
     def batch_tokens(self) -> float:
         return self.data.batch_tokens(self.trial.choice.batch_size)
 
@@ -204,6 +199,7 @@ class Sweep:
     def __init__(self, base: Path, results: Results, kinds: Sequence[str], sizes: Sequence[int]):
         self.kinds, self.sizes, self.results = kinds, sizes, results
         self._card, self._decoder, chat = Card.load(base), Decoder.load(base), Chat(base)
+        compiled_pass.use_integers(self._decoder)  # as jobs do
         self._data = {key: DataSet.make(chat, *key) for key in product(kinds, sizes)}
         self._wanted: set[Trial] = set()  # in all rounds so far
 
@@ -265,8 +261,8 @@ class Sweep:
         for run, step in zip(company, steps, strict=True):
             if step is not None and step.epoch > len(run.losses):
                 run.losses.append(held_out_loss(self._decoder, run.tuning.lora, run.data.held_out))
-        live.extend(run for run in company if not run.done)
-        return [run for run in company if run.done]
+        live.extend(run for run in company if not run.tuning.done)
+        return [run for run in company if run.tuning.done]
 
     def _cost(self, trial: Trial) -> float:
         data, choice = self._data[trial.kind, trial.num_examples], trial.choice
@@ -308,16 +304,14 @@ def print_tables(sweep: Sweep) -> None:
     for num_examples in sweep.sizes:
         defaults = sweep.defaults(num_examples)
         print(f"\n{num_examples} examples; defaults: {defaults}")
-        print(f"{'':12} {'base':>7} {'best':>7} {'defaults':>12} {'ratio':>6}  best by")
+        print(f"{'':12} {'base':>7} {'best':>7} {'defaults':>8} {'ratio':>6}  best by")
         for kind in sweep.kinds:
             answers = sweep.results.answers(kind, num_examples)
             best = min(answers, key=answers.__getitem__)
-            reached, ratio = "ended early", ""
-            if defaults in answers:
-                reached, ratio = f"{answers[defaults]:.4f}", f"{answers[defaults] / answers[best]:.3f}"
+            reached, least = answers[defaults], answers[best]
             print(
-                f"{kind:12} {sweep.base_loss(kind, num_examples):7.4f} {answers[best]:7.4f} {reached:>12} "
-                f"{ratio:>6}  {best}"
+                f"{kind:12} {sweep.base_loss(kind, num_examples):7.4f} {least:7.4f} {reached:8.4f} "
+                f"{reached / least:6.3f}  {best}"
             )
         for at_worst, choice in sweep.results.common(sweep.kinds, num_examples)[:5]:
             print(f"at worst {at_worst:5.3f} of the best: {choice}")
