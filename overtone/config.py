@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import platformdirs
 
 DEFAULT_BASE = "smollm2-135m-instruct"
-PRECISIONS = ("auto", "float32")
+ALLOWED = {
+    "device": ("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:1 and so on"),
+    "weights": ("auto|float32|bfloat16", "auto, float32 or bfloat16"),
+    "precision": ("auto|float32", "auto or float32"),
+}  # a setting → what its text must match, and how that is said
 
 
 def default_data() -> Path:
@@ -44,10 +49,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.data / 'overtone.db'}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"OVERTONE_PRECISION is {self.precision!r}; it must be {' or '.join(PRECISIONS)}"
-            )
+        for name, (pattern, meaning) in ALLOWED.items():
+            text = getattr(self, name)
+            if not re.fullmatch(pattern, text):
+                raise ValueError(f"OVERTONE_{name.upper()} is {text!r}; it must be {meaning}")
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

@@ -27,9 +27,22 @@ def test_the_database_lies_in_the_data_folder_unless_a_url_says_otherwise() -> N
     assert Settings.load({"OVERTONE_DATABASE_URL": url}).database_url == url
 
 
-def test_a_precision_we_do_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="OVERTONE_PRECISION is 'int4'; it must be auto or float32"):
-        Settings.load({"OVERTONE_PRECISION": "int4"})
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("DEVICE", "gpu", "auto, cpu, cuda or cuda:1 and so on"),
+        ("WEIGHTS", "int4", "auto, float32 or bfloat16"),
+        ("PRECISION", "int4", "auto or float32"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused(name: str, text: str, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"OVERTONE_{name} is '{text}'; it must be {allowed}"):
+        Settings.load({f"OVERTONE_{name}": text})
+
+
+def test_devices_are_named_as_pytorch_names_them() -> None:
+    names = ("auto", "cpu", "cuda", "cuda:1")
+    assert [Settings.load({"OVERTONE_DEVICE": name}).device for name in names] == list(names)
 
 
 def test_a_malformed_variable_is_named() -> None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from overtone.engine.runner import TorchRunner
 from overtone.engine.scheduler import Chunk, Sequence
+from overtone.errors import OvertoneError
 from overtone.model.decoder import Decoder
+from overtone.model.device import choose_device
 from overtone.train import attention, loop
 from overtone.train.data import BatchOrder
 from overtone.train.tuning import Recipe, Tuning
@@ -46,6 +48,15 @@ def test_what_is_left_behind_is_noticed() -> None:
         assert (row + 1).sum().item() == 6
         with pytest.raises(RuntimeError, match="among the device"):
             row + torch.ones(3)
+
+
+def test_a_gpu_that_is_not_there_is_said_with_what_to_do() -> None:
+    number = torch.cuda.device_count()
+    problem = (
+        f"OVERTONE_DEVICE is cuda:{number}, but PyTorch .* finds {number} CUDA devices; set it to auto or cpu"
+    )
+    with pytest.raises(OvertoneError, match=problem):
+        choose_device(f"cuda:{number}")
 
 
 def test_answers_are_the_processors(base: Path, device: torch.device) -> None:

@@ -26,7 +26,7 @@ from overtone.engine.loop import Engine, Item
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
 from overtone.engine.runner import open_runner
 from overtone.engine.scheduler import Limits
-from overtone.errors import ApiError, FailedPrecondition
+from overtone.errors import ApiError, FailedPrecondition, OvertoneError
 from overtone.model.chat import Chat
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,11 @@ class EngineServicer:
         try:
             engine = await asyncio.to_thread(self._load)
         except Exception as error:
-            log.exception("The base in %s could not be loaded.", self._base_folder)
+            trace = None if isinstance(error, OvertoneError) else error
+            log.error("The base in %s could not be loaded: %s", self._base_folder, error, exc_info=trace)
             self._problem = f"The base model could not be loaded: {error}"
             self._engine.set_exception(FailedPrecondition(self._problem))
+            self._engine.exception()  # asyncio need not tell it once more when nobody calls
             return
         self._thread = Thread(target=self._run, args=(engine,), name="steps")
         self._thread.start()

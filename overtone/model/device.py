@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import torch
 
+from overtone.errors import OvertoneError
+
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a setting names; auto takes the GPU where there is one."""
+    """Return the device that a setting names; auto takes the GPU where there is one.
+
+    Raises OvertoneError for a GPU that is not there.
+    """
+    num_gpus = torch.cuda.device_count()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+        name = "cuda" if num_gpus else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= num_gpus:
+        raise OvertoneError(
+            f"OVERTONE_DEVICE is {name}, but PyTorch {torch.__version__} finds {num_gpus} CUDA devices; "
+            "set it to auto or cpu, or install a PyTorch for your GPU."
+        )
+    return device
