@@ -35,7 +35,7 @@ PANEL = 32  # outputs of an adapter's B that are computed together
 SPAN = 8  # panels of the MLP's inner values that are computed together
 BLOCK = 16  # places in a block of the cache
 Q4_BYTES, HEAD_BYTES = Q4.group_bytes, Q8.group_bytes  # of a tile's group
-PHASES_PER_LAYER = 13
+PHASES_PER_LAYER = 9
 SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
 TOGETHER = 3  # rows of one adapter that are computed together: twelve vectors of sums in registers
@@ -267,46 +267,28 @@ def shrink_rows(step: Step, matrix: Projection, first: int, last: int) -> None:
 
 
 @compiled
-def part_of(model: Model, which: int, panel: int) -> int:
-    """Return which u the panel-th 32 outputs of a projection take."""
-    if which == 0:
-        queries, keys = model.num_heads * model.head_size, model.num_groups * model.head_size
-        output = panel * PANEL
-        return 0 if output < queries else 1 if output < queries + keys else 2
-    return panel * PANEL // model.inner if which == 2 else 0
+def rows_at_once(step: Step, num_rows: int) -> int:
+    """Return how many rows are adapted together: three when there are many, and any have an adapter."""
+    return TOGETHER if num_rows >= ENOUGH and step.num_adapted else 1
 
 
 @compiled
-def expand_panel(step: Step, matrix: Projection, part: int, panel: int, first: int, last: int) -> None:
-    """y += B u in 32 outputs for rows first … last - 1; `part`: which u."""
-    start = matrix.start + matrix.num_parts * matrix.num_inputs + panel * PANEL  # of B at rank 1
+def expand(step: Step, matrix: Projection, part: int, begin: int, end: int, first: int, last: int) -> None:
+    """y += B u in panels begin … end - 1 for rows first … last - 1; `part`: which u."""
+    if not step.num_adapted:
+        return
+    start = matrix.start + matrix.num_parts * matrix.num_inputs  # of B at rank 1
     from_row, from_u = 4 * matrix.num_outputs, 4 * step.u_width
     together = TOGETHER if share_adapter(step, first, last) else 1
     for row in range(first, last, together):
         adapter, rank = word(step.adapters, row), word(step.ranks, row)
-        b, y = adapter + 2 * rank * start, matrix.y + row * from_row + 4 * panel * PANEL
-        u = step.u + row * from_u + 4 * part * rank
-        if together == TOGETHER:
-            add_panel_three(y, from_row, b, 2 * PANEL, u, from_u, rank)
-        elif adapter:
-            add_panel(y, b, 2 * PANEL, u, rank)
-
-
-@compiled
-def expand_rows(model: Model, step: Step, matrix: Projection, which: int, num_rows: int, phase: int) -> None:
-    """y += B u for many rows, three by three: a phase. Few rows are adapted where they are used next."""
-    num_panels = matrix.num_outputs // PANEL
-    spans = -(-num_panels // SPAN)
-    total = -(-num_rows // TOGETHER) * spans
-    unit = take_some(step.counters, phase, 1)
-    while unit < total:
-        first, begin = unit // spans * TOGETHER, unit % spans * SPAN
-        for panel in range(begin, min(begin + SPAN, num_panels)):
-            last = min(first + TOGETHER, num_rows)
-            expand_panel(step, matrix, part_of(model, which, panel), panel, first, last)
-        finish_some(step.counters, phase, 1)
-        unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+        u, y = step.u + row * from_u + 4 * part * rank, matrix.y + row * from_row
+        for panel in range(begin, end):
+            b, here = adapter + 2 * rank * (start + panel * PANEL), y + 4 * panel * PANEL
+            if together == TOGETHER:
+                add_panel_three(here, from_row, b, 2 * PANEL, u, from_u, rank)
+            elif adapter:
+                add_panel(here, b, 2 * PANEL, u, rank)
 
 
 @compiled
@@ -341,8 +323,8 @@ def project(step: Step, matrix: Projection, num_rows: int, phase: int, thread: i
     num_tiles = matrix.num_outputs // TILE
     size = piece_size(num_tiles, step.num_threads)
     num_pieces = -(-num_tiles // size)
-    together = TOGETHER if num_rows >= ENOUGH else 1
-    total = num_pieces + (-(-num_rows // together) if matrix.num_parts else 0)
+    together = rows_at_once(step, num_rows)
+    total = num_pieces + (-(-num_rows // together) if matrix.num_parts and step.num_adapted else 0)
     panel = step.panels + thread * step.panel_bytes
     piece = take_some(step.counters, phase, 1)
     while piece < total:
@@ -357,39 +339,42 @@ def project(step: Step, matrix: Projection, num_rows: int, phase: int, thread: i
 
 
 @compiled
-def prepare_head(model: Model, step: Step, layer: int, matrix: Projection, row: int, head: int) -> None:
-    """Add LoRA to a head, if that was not done; turn a query or key; put a key or value head into the cache."""
-    size = model.head_size
-    part = 0 if head < model.num_heads else 1 if head < model.num_heads + model.num_groups else 2
-    y = step.queries + 4 * row * (model.num_heads + 2 * model.num_groups) * size
-    if step.num_rows < ENOUGH:
-        for panel in range(head * size // PANEL, (head + 1) * size // PANEL):
-            expand_panel(step, matrix, part, panel, row, row + 1)
-    values, position = floats(y + 4 * head * size, size), word(step.positions, row)
-    if part < 2:
-        at = 4 * position * (size // 2)
-        turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2), 1.0)
-    if part == 0:
-        enlarge(values, model.scale)
-    else:
-        group = (head - model.num_heads) % model.num_groups
-        place = (layer * model.num_places + word(step.places, row)) * model.num_groups + group
-        to_half((model.k if part == 1 else model.v) + 2 * place * size, y + 4 * head * size, size)
+def prepare_head(
+    model: Model, step: Step, layer: int, matrix: Projection, head: int, first: int, last: int
+) -> None:
+    """For rows first … last - 1: add LoRA to a head; turn a query or key; put a key or value into the cache."""
+    size, num_heads, num_groups = model.head_size, model.num_heads, model.num_groups
+    part = 0 if head < num_heads else 1 if head < num_heads + num_groups else 2
+    expand(step, matrix, part, head * size // PANEL, (head + 1) * size // PANEL, first, last)
+    for row in range(first, last):
+        y = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
+        values, position = floats(y, size), word(step.positions, row)
+        if part < 2:
+            at = 4 * position * (size // 2)
+            turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2), 1.0)
+        if part == 0:
+            enlarge(values, model.scale)
+        else:
+            group = (head - num_heads) % num_groups
+            place = (layer * model.num_places + word(step.places, row)) * num_groups + group
+            to_half((model.k if part == 1 else model.v) + 2 * place * size, y, size)
 
 
 @compiled
 def prepare_heads(model: Model, step: Step, layer: int, matrix: Projection, phase: int) -> None:
     """`prepare_head` for all: a phase."""
-    per_row = model.num_heads + 2 * model.num_groups
-    total = step.num_rows * per_row
+    per_row, together = model.num_heads + 2 * model.num_groups, rows_at_once(step, step.num_rows)
+    total = -(-step.num_rows // together) * per_row
     size = piece_size(total, step.num_threads)
-    first = take_some(step.counters, phase, size)
-    while first < total:
-        last = min(first + size, total)
-        for unit in range(first, last):
-            prepare_head(model, step, layer, matrix, unit // per_row, unit % per_row)
-        finish_some(step.counters, phase, last - first)
-        first = take_some(step.counters, phase, size)
+    start = take_some(step.counters, phase, size)
+    while start < total:
+        stop = min(start + size, total)
+        for unit in range(start, stop):
+            first = unit // per_row * together
+            last = min(first + together, step.num_rows)
+            prepare_head(model, step, layer, matrix, unit % per_row, first, last)
+        finish_some(step.counters, phase, stop - start)
+        start = take_some(step.counters, phase, size)
     wait_until_done(step.counters, phase, total)
 
 
@@ -420,44 +405,47 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
 def add_and_normalise(
     model: Model, step: Step, matrix: Projection, num_rows: int, norm: int, adds: int, phase: int
 ) -> None:
-    """hidden += out (if adds) and LoRA, if that was not done; normed = norm(hidden), also as integers: a phase."""
-    width = model.width
-    row = take_some(step.counters, phase, 1)
-    while row < num_rows:
-        at = 4 * row * width
-        hidden = floats(step.hidden + at, width)
-        if adds and num_rows < ENOUGH:
-            for panel in range(width // PANEL):
-                expand_panel(step, matrix, plain(0), panel, row, row + 1)
+    """hidden += out (if adds), with LoRA; normed = norm(hidden), also as integers: a phase."""
+    width, together = model.width, rows_at_once(step, num_rows)
+    total = -(-num_rows // together)
+    unit = take_some(step.counters, phase, 1)
+    while unit < total:
+        first = unit * together
+        last = min(first + together, num_rows)
         if adds:
-            add(hidden, floats(step.out + at, width))
-        normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
-        round_groups(step, step.normed + at, row, width, 0, width // GROUP)
+            expand(step, matrix, plain(0), plain(0), width // PANEL, first, last)
+        for row in range(first, last):
+            at = 4 * row * width
+            hidden = floats(step.hidden + at, width)
+            if adds:
+                add(hidden, floats(step.out + at, width))
+            normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
+            round_groups(step, step.normed + at, row, width, 0, width // GROUP)
         finish_some(step.counters, phase, 1)
-        row = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, num_rows)
+        unit = take_some(step.counters, phase, 1)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
 def activate(model: Model, step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
-    """Combine gate and up, with LoRA if that was not added, also as integers: a phase."""
-    inner, panels = model.inner, model.inner // PANEL
+    """Combine gate and up, with LoRA, also as integers: a phase."""
+    inner, panels, together = model.inner, model.inner // PANEL, rows_at_once(step, num_rows)
     spans = -(-panels // SPAN)
+    total = -(-num_rows // together) * spans
     unit = take_some(step.counters, phase, 1)
-    while unit < num_rows * spans:
-        row, first = unit // spans, unit % spans * SPAN
-        last = min(first + SPAN, panels)
-        y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-        if num_rows < ENOUGH:
-            for panel in range(first, last):
-                expand_panel(step, matrix, plain(0), panel, row, row + 1)
-                expand_panel(step, matrix, plain(1), panels + panel, row, row + 1)
-        at, count = 4 * first * PANEL, (last - first) * PANEL
-        silu_times(floats(y + at, count), floats(y + 4 * inner + at, count), floats(acts + at, count))
-        round_groups(step, acts, row, inner, first, last)
+    while unit < total:
+        first, begin = unit // spans * together, unit % spans * SPAN
+        last, end = min(first + together, num_rows), min(begin + SPAN, panels)
+        expand(step, matrix, plain(0), begin, end, first, last)
+        expand(step, matrix, plain(1), panels + begin, panels + end, first, last)
+        at, count = 4 * begin * PANEL, (end - begin) * PANEL
+        for row in range(first, last):
+            y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
+            silu_times(floats(y + at, count), floats(y + 4 * inner + at, count), floats(acts + at, count))
+            round_groups(step, acts, row, inner, begin, end)
         finish_some(step.counters, phase, 1)
         unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, num_rows * spans)
+    wait_until_done(step.counters, phase, total)
 
 
 @compiled
@@ -577,9 +565,6 @@ def run_step(thread: int, model: Model, step: Step) -> None:
         if index >= 0:
             project(step, matrix, num_rows, phase, thread)
             adds, phase = 1, phase + 1
-            if num_rows >= ENOUGH and step.num_adapted:
-                expand_rows(model, step, matrix, which, num_rows, phase)
-                phase += 1
         phase = follow(model, step, matrix, num_rows, layer, which, adds, phase, thread)
         if index == 4 * (model.num_layers - 1):
             gather_kept(model, step, phase)
