@@ -164,10 +164,13 @@ def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
     )
 
 
+def wants_json(options: SamplingOptions) -> bool:
+    """Whether a grammar is needed for the answer: making it takes a while."""
+    return bool(options.json_mode or options.response_schema)
+
+
 def _grammar(options: SamplingOptions, words: Words) -> Grammar | None:
-    if options.json_mode or options.response_schema:
-        return words.grammars.start(options.response_schema or ANY_JSON)
-    return None
+    return words.grammars.start(options.response_schema or ANY_JSON) if wants_json(options) else None
 
 
 def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:

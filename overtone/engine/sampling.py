@@ -12,6 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -58,8 +59,9 @@ class Sampler:
     eos_ids: frozenset[int] = frozenset()
     _counts: Counter[int] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        self._random = np.random.default_rng(secrets.randbits(64) if self.seed is None else self.seed)
+    @cached_property
+    def _random(self) -> np.random.Generator:
+        return np.random.default_rng(secrets.randbits(64) if self.seed is None else self.seed)
 
     def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> Choice:
         """Choose from a row of logits; `allowed` is a mask over the vocabulary, when a grammar rules."""
