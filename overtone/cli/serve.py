@@ -28,7 +28,7 @@ from overtone.supervisor import (
     watch_lifeline,
 )
 
-READY_TIMEOUT_S = 60.0
+PATIENT_CALL_S = 60.0  # a call that waits for the API to start
 RETRY_S = 0.2
 TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
@@ -161,10 +161,7 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
 
 def _announce_when_ready(settings: Settings) -> None:
     """Wait until the API answers, note where it is, say so. The socket listens already: one call waits."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
     while not _answers(settings):
-        if time.monotonic() > deadline:
-            return
         time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
     note = make_note(settings)
     note.save(settings.run)
@@ -176,10 +173,10 @@ def _answers(settings: Settings) -> bool:
     if settings.tls_cert:
         trusting = ssl._create_unverified_context()  # it is ourselves
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            *address, timeout=READY_TIMEOUT_S, context=trusting
+            *address, timeout=PATIENT_CALL_S, context=trusting
         )
     else:
-        connection = http.client.HTTPConnection(*address, timeout=READY_TIMEOUT_S)
+        connection = http.client.HTTPConnection(*address, timeout=PATIENT_CALL_S)
     try:
         connection.request("GET", "/v1beta/models?pageSize=1")
         connection.getresponse()
