@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from overtone.errors import OvertoneError
-from overtone.model.registry import ALIASES, Card, Registry, is_base_id
+from overtone.model.registry import ALIASES, Card, Hyperparameters, Registry, is_base_id
 from tests import tiny
 
 
@@ -41,6 +41,25 @@ def test_the_open_model_carries_its_own_limits(registry: Registry) -> None:
     card = registry.find_card(tiny.BASE_ID)
     assert card is not None and not card.is_alias
     assert card.max_input_chars is None and card.json_mode and card.system_instruction
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "batch_size", "learning_rate"),
+    [
+        (1, 4, 0.001),
+        (63, 4, 0.001),
+        (64, 16, 0.001),
+        (499, 16, 0.001),
+        (500, 16, 0.0002),
+        (50_000, 16, 0.0002),
+    ],
+)
+def test_defaults_depend_on_the_number_of_examples(
+    registry: Registry, num_examples: int, batch_size: int, learning_rate: float
+) -> None:
+    card = registry.find_card(tiny.BASE_ID)
+    assert card is not None
+    assert card.hyperparameters(num_examples) == Hyperparameters(5, batch_size, learning_rate)
 
 
 def test_a_notebook_that_picks_the_first_tunable_flash_finds_the_tuning_alias(registry: Registry) -> None:
