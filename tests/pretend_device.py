@@ -3,16 +3,14 @@
 Whoever forgets to move a tensor fails on it as on a GPU; whoever does not computes what the processor
 computes. So the code for GPUs is run where there is none. Autograd and inference mode see tensors of the
 device `pretend` (PyTorch's place for devices of others, PrivateUse1), every operation on them comes to
-`compute`, and that computes with what is inside.
+`compute`, and that computes with what is inside. It is for a process of its own: autograd must hear of a
+device before its first backward pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+from contextlib import nullcontext
 from typing import Any
-from unittest import mock
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
@@ -97,23 +95,17 @@ def _look_inside(value: Any) -> Any:
     return value.inside if isinstance(value, Pretended) else value
 
 
-@cache
-def _register() -> Any:
-    """Make the device known to PyTorch, for as long as the process lives."""
+def pretend_from_now_on() -> None:
+    """Make the device known to this process. `torch.tensor` makes its tensors on the processor and moves them."""
     _setup_privateuseone_for_python_backend(NAME, Backend())
-    library: Any = torch.library.Library("_", "IMPL")  # type: ignore[no-untyped-call]
-    library.fallback(compute, "PrivateUse1")
-    return library
-
-
-@contextmanager
-def pretend_device() -> Iterator[torch.device]:
-    """Return the device. `torch.tensor` makes its tensors on the processor and moves them."""
-    _register()
+    _kept.append(torch.library.Library("_", "IMPL"))  # type: ignore[no-untyped-call]
+    _kept[0].fallback(compute, "PrivateUse1")
     make = torch.tensor
 
     def make_and_move(data: Any, *, device: Any = None, **options: Any) -> torch.Tensor:
         return make(data, **options) if device is None else make(data, **options).to(device)
 
-    with mock.patch.object(torch, "tensor", make_and_move):
-        yield torch.device(NAME, 0)
+    torch.tensor = make_and_move
+
+
+_kept: list[Any] = []  # a library's registrations end with it
