@@ -81,12 +81,12 @@ def compute(operation: Any, *args: Any, **kwargs: Any) -> Any:
     if kwargs.get("device") is not None:
         kwargs["device"] = "cpu"
     result = operation(*tree_map(_look_inside, args), **tree_map(_look_inside, kwargs))
-    known = {
-        id(_look_inside(tensor)): tensor for tensor in tensors
-    }  # changed in place, they return as they are
+    given = {id(_look_inside(tensor)): tensor for tensor in tensors}
 
     def outside(value: Any) -> Any:
-        return known.get(id(value), Pretended(value)) if isinstance(value, torch.Tensor) else value
+        if id(value) in given:  # it was changed in place
+            return given[id(value)]
+        return Pretended(value) if isinstance(value, torch.Tensor) else value
 
     return result if to_processor else tree_map(outside, result)
 

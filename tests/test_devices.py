@@ -31,7 +31,7 @@ NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA devic
 ROOMS: dict[str, dict[str, Any]] = {
     "roomy": {},
     "long texts": {"target": attention, "BLOCK_ROWS": 8},  # pieces that are gathered instead of one block
-    "in parts": {"target": loop, "max_tokens": lambda decoder: 12},  # layers are computed again to go back
+    "short of memory": {"target": loop, "max_tokens": lambda decoder: 12},  # layers are computed again
 }
 
 Run = Callable[..., Any]

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from overtone.config import Settings
-from overtone.errors import ApiError, Code
+from overtone.errors import ApiError, Code, OvertoneError
 from overtone.jobs.attempts import note_attempt
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
 from overtone.jobs.reporter import Report, Reporter
@@ -285,7 +285,7 @@ class Trainer:
 
 def _failure(error: Exception) -> Failed:
     """Say in one sentence why a job failed."""
-    if isinstance(error, TuningFailed):
+    if isinstance(error, TuningFailed | OvertoneError):
         return Failed(Code.FAILED_PRECONDITION, str(error))
     if isinstance(error, OSError):
         return Failed(Code.RESOURCE_EXHAUSTED, f"The tuned weights could not be written: {error.strerror}.")

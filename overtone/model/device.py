@@ -12,7 +12,7 @@ def choose_device(name: str) -> torch.device:
 
     Raises OvertoneError for a GPU that is not there.
     """
-    num_gpus = torch.cuda.device_count()
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # a driver may count in vain
     if name == "auto":
         name = "cuda" if num_gpus else "cpu"
     device = torch.device(name)

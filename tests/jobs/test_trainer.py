@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,14 @@ def test_damaged_examples_fail_their_own_job_only(content: str | None, said: str
 
     assert (damaged.state, sound.state) == ("FAILED", "ACTIVE")
     assert said in str(damaged.error_message)
+
+
+def test_a_device_that_is_not_there_fails_the_job_with_what_to_set(bench: Bench) -> None:
+    bench.settings = replace(bench.settings, device="cuda:99")
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "FAILED"
+    assert str(row.error_message).startswith("OVERTONE_DEVICE is cuda:99, but PyTorch")
 
 
 def test_a_loss_that_runs_away_is_given_half_the_rate_once_and_then_fails(bench: Bench) -> None:
