@@ -28,14 +28,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from bench.adapters import random_adapter, save_gguf
 from bench.workers import Worker
+from overtone import processor
 from overtone.config import Settings
 from overtone.engine.client import EngineClient
 from overtone.engine.protocol import GenerateRequest, SamplingOptions, engine_address
-from overtone.jobs.trainer import choose_dtype
 from overtone.model import wheel
 from overtone.model.adapter import save_adapter
 from overtone.model.chat import Chat
@@ -43,7 +41,7 @@ from overtone.model.decoder_config import DecoderConfig
 from tests.serving import running_service
 
 PEERS = Path(".envs/peers-engine")
-NUM_THREADS = len(os.sched_getaffinity(0))
+NUM_THREADS = processor.num_cores()
 NUM_ADAPTERS, NUM_SLOTS, NUM_BATCH = 64, 16, 8  # NUM_BATCH: adapters that llama.cpp holds, and its slots
 PROMPT_TOKENS, CROWD_TOKENS, WARM_UP_TOKENS = 40, 16, 8
 FIRST_TOKENS = 10  # calls for one median
@@ -265,8 +263,9 @@ class Peers:
 
     @cached_property
     def _transformers(self) -> Worker:
-        script, dtype = "bench/peers/transformers_generate.py", str(choose_dtype(torch.device("cpu")))
-        return self._start(sys.executable, script, self._base, str(NUM_THREADS), dtype.removeprefix("torch."))
+        script = "bench/peers/transformers_generate.py"
+        precision = "bfloat16" if "avx512bf16" in processor.features() else "float32"  # the faster, always
+        return self._start(sys.executable, script, self._base, str(NUM_THREADS), precision)
 
     def _start(self, *command: str | Path) -> Worker:
         worker = Worker(*command)
@@ -327,10 +326,12 @@ async def run_bench(options: argparse.Namespace, stack: ExitStack) -> dict[str, 
     wanted = dict.fromkeys(name for case in cases.values() for name in (case.ours, case.other) if name)
     medians = await measure({name: everybody[name] for name in wanted}, options.rounds, options.tokens)
     await ours.close()
+    print(f"\n{processor.describe(NUM_THREADS)}")
     report(cases, medians)
     ratios = {name: round(case.measured(medians), 2) for name, case in cases.items()}
     load = [round(value, 1) for value in os.getloadavg()]
-    run = {"bench": "engine", "threads": NUM_THREADS, "load": load, "tokens": options.tokens}
+    where = processor.describe(NUM_THREADS)
+    run = {"bench": "engine", "processor": where, "load": load, "tokens": options.tokens}
     return {**run, "medians": medians, "measured": ratios}
 
 

@@ -35,11 +35,11 @@ from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.lora import LoraWeights, Slot, project_with
 from overtone.model.registry import Card
-from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.packing import Pack, common_prefix, pack
+from overtone.train.precision import load_decoder
 from overtone.train.tuning import Recipe, Tuning
 
 RATES = {16: (2e-4, 5e-4, 1e-3, 2e-3), 128: (2e-4, 5e-4, 1e-3)}  # by the number of examples
@@ -198,8 +198,7 @@ class Sweep:
 
     def __init__(self, base: Path, results: Results, kinds: Sequence[str], sizes: Sequence[int]):
         self.kinds, self.sizes, self.results = kinds, sizes, results
-        self._card, self._decoder, chat = Card.load(base), Decoder.load(base), Chat(base)
-        compiled_pass.use_integers(self._decoder)  # as jobs do
+        self._card, self._decoder, chat = Card.load(base), load_decoder(base, torch.device("cpu")), Chat(base)
         self._data = {key: DataSet.make(chat, *key) for key in product(kinds, sizes)}
         self._wanted: set[Trial] = set()  # in all rounds so far
 

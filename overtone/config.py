@@ -15,7 +15,7 @@ DEFAULT_BASE = "smollm2-135m-instruct"
 ALLOWED = {
     "device": ("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:1 and so on"),
     "weights": ("auto|float32|bfloat16", "auto, float32 or bfloat16"),
-    "precision": ("auto|float32", "auto or float32"),
+    "precision": ("auto|float32|bfloat16", "auto, float32 or bfloat16"),
 }  # a setting → what its text must match, and how that is said
 
 
@@ -39,7 +39,7 @@ class Settings:
     base: str = DEFAULT_BASE  # id of the base model that the engine and the trainer hold
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
     weights: str = "auto"  # of the engine: auto (the base's 4-bit blocks, else 8 bits), float32, bfloat16
-    precision: str = "auto"  # of the trainer: auto (16-bit integers or bfloat16, where faster), float32
+    precision: str = "auto"  # of the trainer: auto (the fastest of equal quality), float32, bfloat16
     threads: int = 0  # compute threads of the engine and of the trainer; 0: one per core
     max_body_mb: int = 64  # larger request bodies are refused; the hosted service took 4 MB of data
     max_queue: int = 256  # calls that may wait for the engine; above it 429

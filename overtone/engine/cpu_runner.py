@@ -6,7 +6,6 @@ text and adapter, so an answer is the same alone and in company, in whatever chu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
 from overtone.model.kernels.tiles import SUMS_BYTES
 from overtone.model.lora import FUSED_TARGETS, target_sizes
-from overtone.model.quant import GROUP, TILE
+from overtone.model.quant import GROUP, Q4, TILE
+from overtone.processor import num_cores
 
 Array = np.ndarray[Any, Any]
 
@@ -59,12 +59,17 @@ class CpuRunner:
         """Load a base; `max_rows` is the largest step, `num_tokens` the cache, at least one whole context."""
         self.config = DecoderConfig.load(base_folder)
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // llama.BLOCK)
-        self._team = Team(num_threads or len(os.sched_getaffinity(0)))
+        self._team = Team(num_threads or num_cores())
         self._weights = load_weights(base_folder, self.config) | self._make_cache()
         self._model = _describe(self.config, self._weights)
         self._max_rows = max_rows
         self._scratch = self._make_scratch(rank=16)
         self._adapters: dict[int, tuple[int, Array]] = {}
+
+    @property
+    def precision(self) -> str:
+        bits = 4 if self._model.tile_bytes == Q4.group_bytes else 8
+        return f"compiled kernels on {bits}-bit blocks"
 
     def prepare(self, adapter: Adapter) -> tuple[int, Array]:
         """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""

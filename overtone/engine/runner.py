@@ -33,6 +33,10 @@ class Runner(Protocol):
     block_size: int
     num_blocks: int
 
+    @property
+    def precision(self) -> str:
+        """In which numbers it computes and with what, in words, for the log."""
+
     def prepare(self, adapter: Adapter) -> Any:
         """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
 
@@ -80,6 +84,10 @@ class TorchRunner:
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
         self._bank = AdapterBank()
         self._attention = PagedAttention(self.config, self.num_blocks, self.block_size, dtype, device)
+
+    @property
+    def precision(self) -> str:
+        return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
 
     def prepare(self, adapter: Adapter) -> Pairs:
         """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""

@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from overtone import processor
 from overtone.config import Settings
 from overtone.engine import protocol
 from overtone.engine.call import Call, Words, wants_json
@@ -114,6 +115,9 @@ class EngineServicer:
         runner = open_runner(
             self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights
         )
+        where = processor.describe(settings.threads or processor.num_cores())
+        on = where if runner.device.type == "cpu" else str(runner.device)
+        log.info("%s is served with %s on %s", self._base_folder.name, runner.precision, on)
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
         words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
         engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)

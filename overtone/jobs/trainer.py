@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from overtone import processor
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
 from overtone.jobs.attempts import note_attempt
@@ -31,8 +32,9 @@ from overtone.jobs.turns import choose, join
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.device import choose_device
-from overtone.train import compiled_pass
 from overtone.train.loop import max_tokens, run_pass
+from overtone.train.precision import choose as choose_precision
+from overtone.train.precision import load_decoder
 from overtone.train.tuning import Step
 
 IDLE_S = 0.1  # between two looks for work
@@ -51,6 +53,7 @@ def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Eve
         torch.set_num_threads(settings.threads)
     trainer = Trainer(settings, queue, base_folder)
     try:
+        trainer.tell_how_it_computes()
         trainer.reclaim_our_own()
         while not stop.is_set():
             if not _work_if_possible(trainer):
@@ -66,22 +69,6 @@ def _work_if_possible(trainer: Trainer) -> bool:
     except ApiError as error:
         log.warning("The database does not answer: %s", error)
         return False
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the base's products are faster in it, which on a CPU takes AVX512-BF16 or AMX."""
-    if device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16
-    return torch.float32
-
-
-def load_decoder(base_folder: Path, settings: Settings) -> Decoder:
-    """Load a base for training in the precision that the settings ask for."""
-    device, exact = choose_device(settings.device), settings.precision == "float32"
-    decoder = Decoder.load(base_folder, torch.float32 if exact else choose_dtype(device), device)
-    if not exact:
-        compiled_pass.use_integers(decoder)
-    return decoder
 
 
 class Trainer:
@@ -103,6 +90,17 @@ class Trainer:
         """
         if self._settings.database_url.startswith("sqlite"):
             self._queue.rescue(0.0)
+
+    def tell_how_it_computes(self) -> None:
+        """Log which way the base is trained, and on which processor: figures are worth nothing without."""
+        try:
+            device = choose_device(self._settings.device)
+            precision = choose_precision(self._base_folder, device, self._settings.precision)
+        except (OvertoneError, OSError, ValueError) as error:
+            log.warning("%s cannot be trained: %s", self._settings.base, error)
+            return
+        where = processor.describe(torch.get_num_threads()) if device.type == "cpu" else str(device)
+        log.info("%s is trained with %s on %s", self._settings.base, precision, where)
 
     def work(self) -> bool:
         """Claim what waits and run one pass. Returns False when there was nothing to do."""
@@ -171,7 +169,8 @@ class Trainer:
 
     def _load_base(self) -> tuple[Decoder, Chat]:
         if self._base is None:
-            decoder = load_decoder(self._base_folder, self._settings)
+            device = choose_device(self._settings.device)
+            decoder = load_decoder(self._base_folder, device, self._settings.precision)
             self._base = decoder, Chat(self._base_folder)
         return self._base
 

@@ -10,6 +10,7 @@ from llvmlite import binding, ir
 from numba.core import cgutils
 
 from overtone.kernels.emit import I16, I32, I64, INTS_8, LANES, load, spread
+from overtone.processor import has_avx2
 
 COLUMNS = 16  # of a panel
 DEPTH = 32  # products in a sum
@@ -17,7 +18,7 @@ MOST_ROWS = 4  # that meet a panel together: eight vectors of sums in registers
 PANEL_BYTES = 2 * COLUMNS * DEPTH
 WORDS_16 = ir.VectorType(I16, 16)
 
-HAS_AVX2 = binding.get_host_cpu_features().get("avx2", False)
+HAS_AVX2 = has_avx2()
 if HAS_AVX2:
     binding.initialize_native_asmparser()
 

@@ -28,17 +28,23 @@ def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
 
     Raises OvertoneError when the file is damaged.
     """
-    blocks = _open(base_folder)
-    if blocks is None:
+    kind, blocks = kind_of_layers(base_folder, config), _open(base_folder)
+    if kind is None or blocks is None:
         return None
-    names = {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
-    kinds = {blocks.kind_of(name) for layers in names.values() for together in layers for name in together}
-    kind = kinds.pop()
-    if kinds or kind is None:
-        return None
+    names = _names_by_projection(config)
     return LayerTiles(
         kind, {projection: _stack([blocks.load(*n) for n in layers]) for projection, layers in names.items()}
     )
+
+
+def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
+    """Return the one kind of block that all matrices of all layers have, else None. Reads no weights."""
+    blocks = _open(base_folder)
+    if blocks is None:
+        return None
+    names = _names_by_projection(config).values()
+    kinds = {blocks.kind_of(name) for layers in names for together in layers for name in together}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
@@ -53,7 +59,7 @@ def round_layers(floats: WeightFile, config: DecoderConfig) -> LayerTiles:
     def rounded(names: tuple[str, ...]) -> Tiles:
         return quantise_q8(torch.cat([floats.get(name) for name in names]).numpy())
 
-    names = {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
+    names = _names_by_projection(config)
     return LayerTiles(Q8, {name: _stack([rounded(n) for n in layers]) for name, layers in names.items()})
 
 
@@ -64,6 +70,10 @@ def round_head(floats: WeightFile, config: DecoderConfig) -> Tiles:
 
 def _open(base_folder: Path) -> BlockFile | None:
     return BlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
+
+
+def _names_by_projection(config: DecoderConfig) -> dict[str, list[tuple[str, ...]]]:
+    return {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
 
 
 def _names(projection: str, num_layers: int) -> list[tuple[str, ...]]:

@@ -9,23 +9,21 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from llvmlite.binding import get_host_cpu_features
 from torch import Tensor
 
 from overtone.kernels.memory import addresses, aligned_empty
-from overtone.kernels.pairs import HAS_AVX2
 from overtone.kernels.team import shared_team
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import PROJECTIONS, Decoder
-from overtone.model.decoder_config import Family
+from overtone.model.decoder_config import DecoderConfig, Family
 from overtone.model.lora import Slot
 from overtone.model.quant import GROUP, Tiles
+from overtone.processor import has_avx2, has_fused_multiply_add
 from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
@@ -39,21 +37,34 @@ def can_run(decoder: Decoder, slots: Sequence[Slot]) -> bool:
 
 
 def knows(decoder: Decoder) -> bool:
-    """Say whether the kernels compute what this base is: Llama's layers, sizes in whole panels."""
-    config = decoder.config
-    sizes = (config.width, config.head_size, config.inner_size, config.vocab_size)
-    return (
-        decoder.device.type == "cpu"
-        and decoder.dtype == torch.float32
-        and replace(config.family, sliding=False, fused=False) == Family()
-        and not any(config.windows)
-        and config.attn_softcap is None
-        and config.logit_softcap is None
-        and len(set(config.ropes)) == 1
-        and len(config.ropes[0].inv_freq) * 2 == config.head_size
-        and all(size % PANEL == 0 for size in sizes)
-        and _has_fused_multiply_add()
+    """Say whether the kernels compute what this base is."""
+    return not obstacle(decoder.config, decoder.device, decoder.dtype)
+
+
+def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> str:
+    """Say why the kernels cannot compute a model, or "": they know Llama's layers, sizes in whole panels."""
+    if device.type != "cpu":
+        return f"the kernels are for processors, not for {device.type}"
+    if dtype != torch.float32:
+        return f"the kernels compute in float32, not in {str(dtype).removeprefix('torch.')}"
+    if replace(config.family, sliding=False, fused=False) != Family():
+        return "the kernels do not know this family's norms or activation"
+    if any(config.windows):
+        return "the kernels do not know sliding windows"
+    if config.attn_softcap is not None or config.logit_softcap is not None:
+        return "the kernels do not know soft caps"
+    if len(set(config.ropes)) != 1 or len(config.ropes[0].inv_freq) * 2 != config.head_size:
+        return "the kernels turn whole heads, by the same angles in each layer"
+    sizes = {
+        "hidden_size": config.width,
+        "head_dim": config.head_size,
+        "intermediate_size": config.inner_size,
+        "vocab_size": config.vocab_size,
+    }
+    odd = next(
+        (f"{name} is {size}, not a multiple of {PANEL}" for name, size in sizes.items() if size % PANEL), ""
     )
+    return odd or ("" if has_fused_multiply_add() else "the processor has no fused multiply-add")
 
 
 def of(decoder: Decoder) -> CompiledPass:
@@ -68,7 +79,7 @@ def use_integers(decoder: Decoder) -> None:
 
     It moves gradients by a thousandth of their length, where bfloat16 moves them by five to twelve hundredths.
     """
-    if HAS_AVX2 and knows(decoder):
+    if has_avx2() and knows(decoder):
         _made[decoder] = CompiledPass(decoder, in_integers=True)
 
 
@@ -84,6 +95,7 @@ class CompiledPass:
         layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
         head = read_head(decoder.base_folder, decoder.config)
         units, head_units = _units(layers, head) if in_integers else (None, None)
+        self.in_integers = units is not None
         tables = _tables(decoder, layers, units)
         self._base = _describe(decoder, tables, layers, head, head_units)
         self._weights = tables, units, head_units, layers, head  # kept as long as a helper may look at them
@@ -312,12 +324,6 @@ def _describe(
         head_units=0 if head_units is None else head_units.ctypes.data,
         **addresses(tables),
     )
-
-
-@cache
-def _has_fused_multiply_add() -> bool:
-    features = get_host_cpu_features()
-    return bool(features.get("fma") or features.get("neon"))
 
 
 _made: weakref.WeakKeyDictionary[Decoder, CompiledPass] = weakref.WeakKeyDictionary()

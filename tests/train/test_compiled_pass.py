@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from overtone.kernels.pairs import HAS_AVX2
 from overtone.model.decoder import Decoder
+from overtone.processor import has_avx2
 from overtone.train import compiled_pass, loop
 from overtone.train.compiled_pass import CompiledPass
 from overtone.train.data import BatchOrder, Document
@@ -51,9 +51,7 @@ def gradients(
     decoder: Decoder, tunings: Sequence[Tuning], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[float], list[torch.Tensor]]:
     """Return the losses and gradients of the tunings' next batches, in one pass."""
-    runs: list[int] = []
-    run = CompiledPass.run
-    monkeypatch.setattr(CompiledPass, "run", lambda *arguments: runs.append(1) or run(*arguments))
+    runs = count_compiled_runs(monkeypatch)
     if not compiled:
         monkeypatch.setattr(compiled_pass, "can_run", lambda *arguments: False)
     taken = [tuning.take(10_000) for tuning in tunings]
@@ -173,7 +171,7 @@ def test_blocks_train_the_same_bits_as_the_floats_they_stand_for(
 
 
 WITH_INTEGERS = ["4 bits", "8 bits", "4 bits, a head of 4 bits"]  # the last: its head stays in floats
-needs_integers = pytest.mark.skipif(not HAS_AVX2, reason="this processor multiplies floats")
+needs_integers = pytest.mark.skipif(not has_avx2(), reason="this processor multiplies floats")
 
 
 @needs_integers
@@ -226,12 +224,33 @@ def test_integers_do_not_hide_what_is_no_number(tmp_path: Path, monkeypatch: pyt
         assert not isfinite(loss)
 
 
-def test_what_the_kernels_do_not_know_takes_the_plain_way(tmp_path: Path) -> None:
-    decoder = make_decoder(tmp_path, "qwen3")
-    odd_rank = make_tuning(make_decoder(tmp_path / "llama"), documents(), rank=5)
-    assert not compiled_pass.knows(decoder)
-    run_pass(decoder, [make_tuning(decoder, documents())], 10_000)
-    run_pass(Decoder.load(tmp_path / "llama"), [odd_rank], 10_000)
+def count_compiled_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with each run of the compiled pass."""
+    runs: list[int] = []
+    run = CompiledPass.run
+    monkeypatch.setattr(CompiledPass, "run", lambda *arguments: runs.append(1) or run(*arguments))
+    return runs
+
+
+def test_a_family_that_the_kernels_do_not_know_takes_the_plain_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, runs = make_decoder(tmp_path, "qwen3"), count_compiled_runs(monkeypatch)
+    (step,) = run_pass(decoder, [make_tuning(decoder, documents())], 10_000)
+    assert step is not None
+    assert step.is_finite
+    assert not runs
+
+
+def test_a_rank_of_no_whole_panels_takes_the_plain_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, runs = make_decoder(tmp_path), count_compiled_runs(monkeypatch)
+    for rank, num_runs in ((5, 0), (16, 1)):
+        (step,) = run_pass(decoder, [make_tuning(decoder, documents(), rank)], 10_000)
+        assert step is not None
+        assert step.is_finite
+        assert len(runs) == num_runs
 
 
 def test_training_learns_the_examples(tmp_path: Path) -> None:
