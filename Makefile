@@ -8,12 +8,17 @@ PY := $(VENV)/bin/python
 
 setup: $(VENV)/.installed
 
-# torch first and by version: a range would let a dependency choose a build several GB larger.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# PyTorch first and by version: a range would let a dependency choose a build several GB larger.
+$(VENV)/.installed: pyproject.toml constraints.txt tools/install_torch.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Overtone needs Python 3.11 or newer, this is %d.%d: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Setting up Overtone in $(VENV). 1 of 4: an environment of its own"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet -c constraints.txt torch==2.13.0
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[dev]'
-	$(PY) -m overtone.engine.kernels   # compiled here and now, or else by whoever needs them first
+	@echo "2 of 4: PyTorch"
+	$(PY) tools/install_torch.py 2.13.0 constraints.txt
+	@echo "3 of 4: the other libraries, about 300 MB to download"
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "4 of 4: compiling the kernels for this processor, about a minute; it is done once"
+	$(PY) -m overtone.engine.kernels   # here and now, or else by whoever needs them first
 	$(PY) -m overtone.train.kernels
 	touch $@
 

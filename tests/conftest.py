@@ -5,6 +5,7 @@ And hypothesis without a stopwatch or dice: no run fails because of its machine 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -37,3 +38,26 @@ def real_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (data / "bases").symlink_to(bases_folder())
     with running_service(data) as running:
         yield running
+
+
+SKIPS_ARE_FAILURES = "OVERTONE_TEST_NO_SKIPS"  # set where everything that a test may need is there
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what was skipped for another reason than a missing GPU."""
+    if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
+        _skipped.append(f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which tests were skipped that should not have been."""
+    if _skipped and os.environ.get(SKIPS_ARE_FAILURES):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _skipped and os.environ.get(SKIPS_ARE_FAILURES):
+        terminalreporter.section("skipped, but nothing may be skipped here", red=True)
+        for line in _skipped:
+            terminalreporter.line(line)
