@@ -79,8 +79,9 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
     import uvicorn
 
     from overtone.service import monitoring
-    from overtone.wire import grpc_door, rest_door
+    from overtone.wire import grpc_door, http_protocol, rest_door
 
+    http_protocol.LimitedProtocol.max_connections = http_protocol.allow_many_connections()
     authenticate = api.access.authenticate
     door = None
     if settings.grpc_port >= 0:
@@ -88,6 +89,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
     routes = monitoring.routes(api.engines, authenticate)
     config = uvicorn.Config(
         rest_door.build(api.servicers, authenticate, settings, routes=routes),
+        http=http_protocol.LimitedProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=FINISH_STREAMS_S,

@@ -47,7 +47,9 @@ _skipped: list[str] = []
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note what was skipped for another reason than a missing GPU."""
     if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
-        _skipped.append(f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
+        _skipped.append(
+            f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}"
+        )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -25,6 +25,7 @@ from overtone.wire.messages import Message, decoder_of, encode
 from overtone.wire.rpcs import RPCS, Rpc
 
 log = logging.getLogger(__name__)
+HANDSHAKE_MS = 20_000  # who has not said that it speaks gRPC by then is hung up on
 STATUS_DETAILS = "grpc-status-details-bin"
 
 
@@ -39,7 +40,11 @@ async def start(
 
     Raises OvertoneError when the port is taken or the certificate cannot be read.
     """
-    options = [("grpc.max_receive_message_length", settings.max_body_mb * 2**20), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", settings.max_body_mb * 2**20),
+        ("grpc.so_reuseport", 0),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ]
     server = grpc.aio.server(options=options)
     server.add_generic_rpc_handlers(_handlers(servicers, authenticate, rpcs))
     wanted = port if port is not None else settings.grpc_port or settings.port + 1
