@@ -109,7 +109,7 @@ class Bench:
         """Run the batches by turns and note tokens a second, final losses and peaks of memory."""
         workers = {name: self.start(name) for name in ["ours", *in_each_precision(names)]}
         order = [[(list(document.ids), document.num_prompt) for document in batch] for batch in batches]
-        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
         for _ in range(self.rounds):
             for name, worker in workers.items():
                 runs[name].append(
