@@ -30,6 +30,11 @@ def has_avx2() -> bool:
     return "avx2" in features()
 
 
+def has_avx512_vnni() -> bool:
+    """Tell whether 16-bit products are added to 32-bit sums in one instruction, in vectors of any size."""
+    return features() >= {"avx512f", "avx512vl", "avx512vnni"}
+
+
 def num_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

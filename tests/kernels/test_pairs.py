@@ -32,14 +32,16 @@ def make_product(num_rows: int) -> Callable[[int, int, int], None]:
     return njit(lambda panel, rows, sums: product(panel, rows, sums))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("in_instructions", [True, False])
+WAYS = ["plain vectors", *(["AVX2"] if pairs.HAS_AVX2 else []), *(["AVX-512 VNNI"] if pairs.HAS_VNNI else [])]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("num_rows", range(1, pairs.MOST_ROWS + 1))
 def test_sums_are_exact_up_to_the_largest_numbers(
-    num_rows: int, in_instructions: bool, monkeypatch: pytest.MonkeyPatch
+    num_rows: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if in_instructions and not pairs.HAS_AVX2:
-        pytest.skip("needs AVX2")
-    monkeypatch.setattr(pairs, "HAS_AVX2", in_instructions)
+    monkeypatch.setattr(pairs, "HAS_AVX2", way != "plain vectors")
+    monkeypatch.setattr(pairs, "HAS_VNNI", way == "AVX-512 VNNI")
     random = np.random.default_rng(num_rows)
     rows = random.integers(-8191, 8192, (num_rows, pairs.DEPTH)).astype(np.int16)
     weights = random.integers(-8191, 8192, (pairs.DEPTH, pairs.COLUMNS)).astype(np.int16)
