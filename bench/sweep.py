@@ -28,17 +28,15 @@ from itertools import product
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from bench.data.kinds import KINDS
 from overtone.model.chat import Chat
-from overtone.model.decoder import Decoder
-from overtone.model.lora import LoraWeights, Slot, project_with
+from overtone.model.lora import LoraWeights
 from overtone.model.registry import Card
-from overtone.train.attention import attend_packed
 from overtone.train.data import BatchOrder, Document, encode_examples
+from overtone.train.evaluate import mean_loss
 from overtone.train.loop import max_tokens, run_pass
-from overtone.train.packing import Pack, common_prefix, pack
+from overtone.train.packing import common_prefix
 from overtone.train.precision import load_decoder
 from overtone.train.tuning import Recipe, Tuning
 
@@ -106,13 +104,13 @@ class DataSet:
     """What is tuned on, and what is held out, laid out for one pass."""
 
     documents: Sequence[Document]
-    held_out: Pack
+    held_out: list[Document]
 
     @classmethod
     def make(cls, chat: Chat, kind: str, num_examples: int) -> DataSet:
         pairs, held_out = KINDS[kind]()
         documents = encode_examples(chat, pairs[:num_examples])
-        return cls(documents, pack([(0, encode_examples(chat, held_out))]))
+        return cls(documents, encode_examples(chat, held_out))
 
     def batch_tokens(self, batch_size: int) -> float:
         """Return about how many tokens a batch has when it is packed."""
@@ -124,7 +122,10 @@ class DataSet:
     def epoch_tokens(self, batch_size: int) -> float:
         """Return about what an epoch costs, with the look at what is held out: a forward pass only."""
         num_steps = len(self.documents) / batch_size
-        return num_steps * self.batch_tokens(batch_size) + len(self.held_out.ids_T) / 2
+        return (
+            num_steps * self.batch_tokens(batch_size)
+            + sum(len(document.ids) for document in self.held_out) / 2
+        )
 
 
 @dataclass
@@ -209,7 +210,7 @@ class Sweep:
     def base_loss(self, kind: str, num_examples: int) -> float:
         """Return the held-out loss of the base itself."""
         untrained = LoraWeights(self._decoder.config, 1, 1.0)
-        return held_out_loss(self._decoder, untrained, self._data[kind, num_examples].held_out)
+        return mean_loss(self._decoder, untrained, self._data[kind, num_examples].held_out)
 
     def first_round(self, num_examples: int) -> list[Choice]:
         grid = product(RATES[num_examples], BATCHES[num_examples])
@@ -259,7 +260,8 @@ class Sweep:
         steps = run_pass(self._decoder, [run.tuning for run in company], WHOLE_BATCHES)
         for run, step in zip(company, steps, strict=True):
             if step is not None and step.epoch > len(run.losses):
-                run.losses.append(held_out_loss(self._decoder, run.tuning.lora, run.data.held_out))
+                loss = mean_loss(self._decoder, run.tuning.lora, run.data.held_out)
+                run.losses.append(loss if math.isfinite(loss) else math.inf)
         live.extend(run for run in company if not run.tuning.done)
         return [run for run in company if run.tuning.done]
 
@@ -287,16 +289,6 @@ class Progress:
             + " ".join(f"{loss:.3f}" for loss in run.losses),
             flush=True,
         )
-
-
-@torch.no_grad()
-def held_out_loss(decoder: Decoder, lora: LoraWeights, packed: Pack) -> float:
-    """Return the mean loss per output token."""
-    project = project_with(decoder, [Slot(lora, packed.rows[0], packed.kept_rows[0])])
-    attend = attend_packed(decoder.config, packed.groups)
-    hidden_ND = decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
-    loss = F.cross_entropy(decoder.logits(hidden_ND).float(), packed.targets_N)
-    return loss.item() if torch.isfinite(loss) else math.inf
 
 
 def print_tables(sweep: Sweep) -> None:

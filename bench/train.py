@@ -251,7 +251,7 @@ def obey(base: Path) -> None:
 
 
 def run_batches(decoder: Decoder, order: dict[str, Any]) -> dict[str, Any]:
-    batches = [[Document(tuple(ids), num_prompt) for ids, num_prompt in batch] for batch in order["batches"]]
+    batches = [[Document.of_pair(ids, num_prompt) for ids, num_prompt in batch] for batch in order["batches"]]
     documents = [document for batch in batches for document in batch]
     in_order = InOrder(len(documents), 1, len(batches[0]), 0)
     source = load_adapter(Path(order["adapter"]))

@@ -7,8 +7,9 @@ every family, device and length.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ class CompiledPass:
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
-    def run(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> Tensor:
-        """Add the slots' gradients to theirs; return every output token's weighted loss."""
+    def run(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor, backward: bool = True) -> Tensor:
+        """Return every trained token's weighted loss; with `backward`, add the slots' gradients to theirs."""
         strips, kept_strips = _strips(packed)
         plan = self._plan(packed, slots, weight_N) | {"strips": np.array(strips + kept_strips, np.int64)}
         rank = max(slot.lora.rank for slot in slots)
@@ -119,6 +120,7 @@ class CompiledPass:
             num_kept_strips=len(kept_strips),
             most_rows=max(slot.rows.stop - slot.rows.start for slot in slots),
             rank=rank,
+            backward=int(backward),
             panel_bytes=self._memory["panels"].nbytes // self._team.num_threads,
             score_bytes=4 * _score_width(longest),
             **addresses(plan | self._memory),
@@ -230,11 +232,11 @@ def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
             for row in range(own.start, own.stop, STRIP):
                 count = min(STRIP, own.stop - row)
                 strips.append([row, count, row, *stretch, row + count - own.start])
-            low, high = np.searchsorted(keep_N, (own.start, own.stop)).tolist()
-            for n in range(low, high, STRIP):
-                row, count = int(keep_N[n]), min(STRIP, high - n)
-                span = -(-(row + count - own.start) // STRIP) * STRIP
-                kept.append([row, count, n, *stretch, min(span, len(own)), 0, 0, 0, 0])
+            for low, high in _runs(keep_N, own):
+                for n in range(low, high, STRIP):
+                    row, count = int(keep_N[n]), min(STRIP, high - n)
+                    span = -(-(row + count - own.start) // STRIP) * STRIP
+                    kept.append([row, count, n, *stretch, min(span, len(own)), 0, 0, 0, 0])
             bounds.append((len(strips), len(kept)))
         for number, text in enumerate(texts):
             (first, kept_first), (end, kept_end) = bounds[number], bounds[number + 1]
@@ -244,6 +246,13 @@ def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
                     kept_first += 1
                 strips[index] += [index, last, kept_first, kept_last]
     return strips, kept
+
+
+def _runs(keep_N: Array, own: range) -> Iterator[tuple[int, int]]:
+    """Yield where a text's kept rows begin and end among all, as often as they are neighbours: a strip has no gap."""
+    low, high = np.searchsorted(keep_N, (own.start, own.stop)).tolist()
+    gaps = np.flatnonzero(np.diff(keep_N[low:high]) != 1) + 1
+    yield from pairwise([low, *(low + gaps).tolist(), high])
 
 
 def _describe_slot(slot: Slot) -> tuple[int, ...]:

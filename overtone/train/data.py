@@ -23,20 +23,41 @@ class ExampleEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Document:
-    """One example: prompt, output, end of turn. The loss counts the ids from `num_prompt` on."""
+    """A text as token ids, with the spans of ids that the loss counts.
+
+    Of a pair that is one span, the output and the end of its turn; of a conversation one for each answer. A span is
+    (start, end); spans grow, do not touch, and the first begins after the first id, which nothing predicts.
+    """
 
     ids: tuple[int, ...]
-    num_prompt: int
+    spans: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        borders = [border for span in self.spans for border in span]
+        assert borders == sorted(set(borders)), "spans grow and do not touch"
+        assert borders and 0 < borders[0] < borders[-1] <= len(self.ids), (
+            "spans lie within the ids, after the first"
+        )
+
+    @classmethod
+    def of_pair(cls, ids: Sequence[int], num_prompt: int) -> Document:
+        """Return a prompt and its output, of which the latter is trained."""
+        return cls(tuple(ids), ((num_prompt, len(ids)),))
 
     @property
-    def num_output(self) -> int:
-        return len(self.ids) - self.num_prompt
+    def num_prompt(self) -> int:
+        """How many ids stand before the first that is trained."""
+        return self.spans[0][0]
+
+    @property
+    def num_trained(self) -> int:
+        """How many ids the loss counts."""
+        return sum(end - start for start, end in self.spans)
 
 
 def encode_examples(chat: ExampleEncoder, examples: Iterable[tuple[str, str]]) -> list[Document]:
     """Render each (text_input, output) through the base's chat template."""
-    encoded = (chat.example_ids(text_input, output) for text_input, output in examples)
-    return [Document(tuple(ids), num_prompt) for ids, num_prompt in encoded]
+    return [Document.of_pair(*chat.example_ids(text_input, output)) for text_input, output in examples]
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def add_gradients(
     for more than a short one, and a batch may be run in several passes without changing its gradient.
     """
     packed = pack(list(enumerate(taken)))
-    weight_N = torch.tensor([1.0 / tuning.num_outputs for tuning in tunings])[packed.slot_N]
+    weight_N = torch.tensor([1.0 / tuning.num_trained for tuning in tunings])[packed.slot_N]
     terms_N = _backward(decoder, tunings, packed.to(decoder.device), weight_N.to(decoder.device))
     shares: list[float] = torch.zeros(len(tunings)).index_add_(0, packed.slot_N, terms_N.cpu()).tolist()
     return shares

@@ -25,6 +25,18 @@ def output_loss(
     return total, terms_N
 
 
+def token_losses(decoder: Decoder, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+    """Return -log p(target) of every row, in chunks and without gradients."""
+    num_rows = _chunk_rows(decoder)
+    chunks = zip(torch.split(hidden_ND, num_rows), torch.split(targets_N, num_rows), strict=True)
+    logits = ((decoder.logits(hidden_CD).float(), targets_C) for hidden_CD, targets_C in chunks)
+    return torch.cat([F.cross_entropy(logits_CV, t_C, reduction="none") for logits_CV, t_C in logits])
+
+
+def _chunk_rows(decoder: Decoder) -> int:
+    return max(1, CHUNK_LOGITS // decoder.config.vocab_size)
+
+
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -32,7 +44,7 @@ class _OutputLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         grad_ND = torch.empty_like(hidden_ND)
         terms_N = torch.empty_like(weight_N)
-        num_rows = max(1, CHUNK_LOGITS // decoder.config.vocab_size)
+        num_rows = _chunk_rows(decoder)
         for start in range(0, len(hidden_ND), num_rows):
             rows = slice(start, start + num_rows)
             hidden_CD = hidden_ND[rows].detach().requires_grad_()

@@ -30,7 +30,7 @@ class Pack:
     rows: dict[int, slice]  # slot → its tokens
     kept_rows: dict[int, slice]  # slot → its tokens among those of keep_N
     texts: dict[int, list[Text]]  # slot → who attends to whom
-    keep_N: Tensor  # the rows that predict an output token
+    keep_N: Tensor  # the rows that predict a trained token; of each text in ascending order
     targets_N: Tensor  # the tokens to be predicted
     slot_N: Tensor  # whose they are
 
@@ -56,7 +56,7 @@ def pack(slots: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
 
 
 def common_prefix(documents: Sequence[Document]) -> int:
-    """Return how many tokens the documents share before any of them predicts an output token."""
+    """Return how many tokens the documents share before any of them predicts a trained token."""
     if len(documents) < 2:
         return 0
     first, last = min(document.ids for document in documents), max(document.ids for document in documents)
@@ -90,12 +90,13 @@ class _Layout:
         self.kept_rows[slot] = slice(begin_kept, len(self.keep))
 
     def _add_document(self, slot: int, document: Document, shared: range) -> None:
-        """Add a document without the tokens that are shared, and without its last, which predicts nothing."""
+        """Add a document without the tokens that are shared, and up to the last that predicts a trained one."""
         begin = len(self.ids) - len(shared)
-        self._add_text(slot, document.ids[len(shared) : -1], shared)
-        self.keep += range(begin + document.num_prompt - 1, begin + len(document.ids) - 1)
-        self.targets += document.ids[document.num_prompt :]
-        self.slots += [slot] * document.num_output
+        self._add_text(slot, document.ids[len(shared) : document.spans[-1][1] - 1], shared)
+        for start, end in document.spans:
+            self.keep += range(begin + start - 1, begin + end - 1)
+            self.targets += document.ids[start:end]
+        self.slots += [slot] * document.num_trained
 
     def _add_text(self, slot: int, ids: Sequence[int], shared: range) -> None:
         own = range(len(self.ids), len(self.ids) + len(ids))

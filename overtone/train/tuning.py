@@ -93,9 +93,9 @@ class Tuning:
         return self.step >= self.order.total_steps
 
     @property
-    def num_outputs(self) -> int:
-        """Return how many output tokens the batch has."""
-        return sum(document.num_output for document in self._batch)
+    def num_trained(self) -> int:
+        """Return how many tokens of the batch the loss counts."""
+        return sum(document.num_trained for document in self._batch)
 
     def next_tokens(self) -> int:
         """Return how many tokens the next document has."""

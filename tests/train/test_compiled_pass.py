@@ -99,12 +99,48 @@ def test_the_loss_is_that_of_transformers(tmp_path: Path, monkeypatch: pytest.Mo
 
 LONG = torch.randint(3, 80, (300,), generator=torch.Generator().manual_seed(5)).tolist()
 BORDERS = {  # of a panel's depth, a chunk of logits, a strip of queries
-    "many outputs": [Document((*LONG,), 10), Document((*LONG[:40],), 35)],
+    "many outputs": [Document.of_pair(LONG, 10), Document.of_pair(LONG[:40], 35)],
     "a long beginning": [
-        Document((*LONG[:200],), 170), Document((*LONG[:90], 7, 8, 9), 91), Document((*LONG[:250], 4, 5), 80),
+        Document.of_pair(LONG[:200], 170),
+        Document.of_pair((*LONG[:90], 7, 8, 9), 91),
+        Document.of_pair((*LONG[:250], 4, 5), 80),
     ],
-    "one text": [Document((*LONG,), 145)],
+    "one text": [Document.of_pair(LONG, 145)],
 }  # fmt: skip
+
+
+CONVERSATIONS = {  # answers with what is not trained between them, within a strip of queries and across several
+    "two answers": [Document(tuple(LONG[:40]), ((9, 14), (20, 31))), Document(tuple(LONG[:50]), ((9, 10), (12, 50)))],
+    "many answers": [Document(tuple(LONG), tuple((n, n + 3) for n in range(10, 290, 7)))],
+    "a long gap": [Document(tuple(LONG), ((5, 20), (150, 230), (280, 290)))],
+    "beside a pair": [Document.of_pair(LONG[:90], 40), Document(tuple(LONG[:200]), ((50, 60), (190, 200)))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", CONVERSATIONS.values(), ids=CONVERSATIONS)
+def test_a_text_may_have_several_trained_spans(
+    data: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = make_decoder(tmp_path)
+    tunings = [make_tuning(decoder, documents()), make_tuning(decoder, data)]
+
+    plain_losses, plain = gradients(decoder, tunings, False, monkeypatch)
+    losses, compiled = gradients(decoder, tunings, True, monkeypatch)
+
+    assert losses == pytest.approx(plain_losses, rel=1e-5)
+    for ours, theirs in zip(compiled, plain, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 2e-5
+
+
+@pytest.mark.parametrize("data", CONVERSATIONS.values(), ids=CONVERSATIONS)
+def test_the_loss_of_several_spans_is_that_of_transformers(data: list[Document], tmp_path: Path) -> None:
+    oracle = make_oracle("Llama", SIZES)
+    oracle.save_pretrained(tmp_path)
+    decoder = Decoder.load(tmp_path)
+    tuning = make_tuning(decoder, data)
+    tuning.reset()
+    (loss,) = loop.add_gradients(decoder, [tuning], [tuning.take(10_000)])
+    assert loss == pytest.approx(plain_loss(oracle, data).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("data", BORDERS.values(), ids=BORDERS)
@@ -158,7 +194,7 @@ def test_blocks_train_the_same_bits_as_the_floats_they_stand_for(
     kinds: tiny.Kinds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tiny.make_base(tmp_path, width=64, kinds=kinds)
-    data = [Document((*LONG,), 120), *documents()]
+    data = [Document.of_pair(LONG, 120), *documents()]
     with_blocks = Decoder.load(folder)
     losses, found = gradients(with_blocks, [make_tuning(with_blocks, data)], True, monkeypatch)
     (folder / "blocks.safetensors").unlink()
@@ -182,7 +218,7 @@ def test_integers_move_losses_and_gradients_by_less_than_a_thousandth(
     folder = tiny.make_base(tmp_path, width=64, kinds=kinds)
     exact, rounded = Decoder.load(folder), Decoder.load(folder)
     compiled_pass.use_integers(rounded)
-    for data in ([Document((*LONG,), 120), *documents()], documents()[:1], BORDERS["many outputs"]):
+    for data in ([Document.of_pair(LONG, 120), *documents()], documents()[:1], BORDERS["many outputs"]):
         losses, expected = gradients(exact, [make_tuning(exact, data)], True, monkeypatch)
         rounded_losses, found = gradients(rounded, [make_tuning(rounded, data)], True, monkeypatch)
 
@@ -228,7 +264,12 @@ def count_compiled_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with each run of the compiled pass."""
     runs: list[int] = []
     run = CompiledPass.run
-    monkeypatch.setattr(CompiledPass, "run", lambda *arguments: runs.append(1) or run(*arguments))
+
+    def counted(*arguments: Any, **options: Any) -> torch.Tensor:
+        runs.append(1)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(CompiledPass, "run", counted)
     return runs
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from overtone.train.data import BatchOrder
+from overtone.train.data import BatchOrder, Document
 from tests.train.texts import END, PAIRS, TEMPLATE, ByteChat, documents, encode
 
 
 def test_an_example_is_prompt_output_and_end() -> None:
     document = documents()[0]
     assert document.ids == (*TEMPLATE, *encode("one"), 59, *encode("two"), END)
-    assert (document.num_prompt, document.num_output) == (len(TEMPLATE) + 4, 4)
+    assert (document.num_prompt, document.num_trained) == (len(TEMPLATE) + 4, 4)
     assert len(documents()) == len(PAIRS)
     assert ByteChat().example_ids(*PAIRS[0])[1] == document.num_prompt
 
@@ -42,3 +42,9 @@ def test_a_batch_runs_across_the_border_of_two_epochs() -> None:
 def test_the_seed_decides_the_order() -> None:
     assert BatchOrder(50, 1, 50, seed=1).batch(0) == BatchOrder(50, 1, 50, seed=1).batch(0)
     assert BatchOrder(50, 1, 50, seed=1).batch(0) != BatchOrder(50, 1, 50, seed=2).batch(0)
+
+
+@pytest.mark.parametrize("spans", [(), ((0, 3),), ((4, 4),), ((2, 5), (5, 7)), ((5, 7), (2, 3)), ((2, 21),)])
+def test_spans_that_cannot_be_are_noticed(spans: tuple[tuple[int, int], ...]) -> None:
+    with pytest.raises(AssertionError):
+        Document(tuple(range(20)), spans)

@@ -78,9 +78,9 @@ def plain_loss(model: torch.nn.Module, batch: Sequence[Document]) -> Tensor:
     terms = []
     for document in batch:
         logits_TV = model(torch.tensor(document.ids)[None]).logits[0]
-        predicted = slice(document.num_prompt - 1, -1)
-        targets = torch.tensor(document.ids[document.num_prompt :])
-        terms.append(F.cross_entropy(logits_TV[predicted], targets, reduction="none"))
+        for start, end in document.spans:
+            targets = torch.tensor(document.ids[start:end])
+            terms.append(F.cross_entropy(logits_TV[start - 1 : end - 1], targets, reduction="none"))
     return torch.cat(terms).mean()
 
 
@@ -93,7 +93,7 @@ def test_packing_is_exact_for_windows_and_caps_too(
     oracle = make_oracle(*FAMILIES[family])
     oracle.save_pretrained(tmp_path)
     decoder = Decoder.load(tmp_path)
-    data = [Document(tuple(token % 57 + 3 for token in d.ids), d.num_prompt) for d in documents()]
+    data = [Document(tuple(token % 57 + 3 for token in d.ids), d.spans) for d in documents()]
 
     our_loss = add_whole_batch(decoder, make_tuning(decoder, batch_size=len(data), data=data))
 

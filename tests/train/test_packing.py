@@ -35,7 +35,7 @@ def test_slots_are_neighbouring_slices() -> None:
 
 
 def test_the_prefix_never_reaches_a_token_that_predicts() -> None:
-    twins = [Document(tuple(range(20)), num_prompt=9)] * 2
+    twins = [Document.of_pair(range(20), num_prompt=9)] * 2
     assert common_prefix(twins) == 8
     assert common_prefix(twins[:1]) == 0
 

@@ -71,6 +71,7 @@ class Pass(NamedTuple):
     num_kept_strips: int
     most_rows: int  # of a slot
     rank: int  # the largest
+    backward: int  # 0: the losses are wanted, no gradients
     panel_bytes: int
     score_bytes: int  # of a query's attention weights, with room for a panel more than it sees
     cos: int  # [T, K / 2]
@@ -943,7 +944,7 @@ def leave_head(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> 
 
 @compiled
 def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
-    """From the last layer's output to the loss and back."""
+    """From the last layer's output to the loss and, where gradients are wanted, back."""
     layer, width, begin = base.num_layers, base.width, 0
     x, normed = in_layer(run, run.x, layer, width), in_layer(run, run.normed_1, layer, width)
     scales = numbers_in_layer(run, run.scale_1, layer, 1)
@@ -953,8 +954,9 @@ def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
         phase = round_hidden(base, run, begin, num_rows, phase)
         phase = make_logits(base, run, begin, num_rows, phase, thread)
         phase = make_losses(base, run, begin, num_rows, phase)
-        phase = multiply_segments(base, run, num_rows, phase, thread)
-        phase = leave_head(base, run, begin, num_rows, phase)
+        if run.backward:
+            phase = multiply_segments(base, run, num_rows, phase, thread)
+            phase = leave_head(base, run, begin, num_rows, phase)
         begin += num_rows
     return phase
 
@@ -1019,7 +1021,7 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
 
 @njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
 def run_pass(thread: int, base: Base, run: Pass) -> None:
-    """Add every slot's gradients to its own, and note the terms of its loss.
+    """Note the terms of every slot's loss and, unless the pass is forward only, add to its gradients.
 
     Every thread of the team calls this with its own number. x[0] holds the embeddings; the counters are zero.
     """
@@ -1027,5 +1029,5 @@ def run_pass(thread: int, base: Base, run: Pass) -> None:
     for layer in range(base.num_layers):
         phase = run_layer(base, run, layer, phase, thread)
     phase = run_head(base, run, phase, thread)
-    for index in range(base.num_layers):
+    for index in range(base.num_layers if run.backward else 0):
         phase = run_layer_back(base, run, base.num_layers - 1 - index, phase, thread)

@@ -1,0 +1,64 @@
+"""How well an adapter predicts texts: passes forward only, as the training pass would compute their losses.
+
+It takes what the training takes: the compiled pass where the kernels know the base, else the plain one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from overtone.model.decoder import Decoder
+from overtone.model.lora import LoraWeights, Slot, project_with
+from overtone.train import compiled_pass
+from overtone.train.attention import attend_packed
+from overtone.train.data import Document
+from overtone.train.loop import max_tokens
+from overtone.train.loss import token_losses
+from overtone.train.packing import Pack, pack
+
+
+def document_losses(decoder: Decoder, lora: LoraWeights, documents: Sequence[Document]) -> list[float]:
+    """Return each document's mean loss over its trained tokens, in nats, through an adapter."""
+    means: list[float] = []
+    for batch in _batches(documents, max_tokens(decoder)):
+        terms_N = _run(decoder, lora, pack([(0, batch)]))
+        parts = torch.split(terms_N, [document.num_trained for document in batch])
+        means += [float(part.double().mean()) for part in parts]
+    return means
+
+
+def mean_loss(decoder: Decoder, lora: LoraWeights, documents: Sequence[Document]) -> float:
+    """Return the mean loss over all trained tokens together, as a training step reports it."""
+    counts = [document.num_trained for document in documents]
+    losses = document_losses(decoder, lora, documents)
+    return sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)
+
+
+def _batches(documents: Sequence[Document], num_tokens: int) -> Iterator[list[Document]]:
+    """Yield neighbouring documents, as many as fit into a pass and at least one."""
+    batch: list[Document] = []
+    room = num_tokens
+    for document in documents:
+        if batch and len(document.ids) > room:
+            yield batch
+            batch, room = [], num_tokens
+        batch.append(document)
+        room -= len(document.ids)
+    if batch:
+        yield batch
+
+
+@torch.no_grad()
+def _run(decoder: Decoder, lora: LoraWeights, packed: Pack) -> Tensor:
+    """Return the loss of every trained token."""
+    slots = [Slot(lora, packed.rows[0], packed.kept_rows[0])]
+    if len(packed.ids_T) <= max_tokens(decoder) and compiled_pass.can_run(decoder, slots):
+        ones_N = torch.ones(len(packed.keep_N))
+        return compiled_pass.of(decoder).run(packed, slots, ones_N, backward=False)
+    packed = packed.to(decoder.device)
+    attend, project = attend_packed(decoder.config, packed.groups), project_with(decoder, slots)
+    hidden_ND = decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
+    return token_losses(decoder, hidden_ND, packed.targets_N).cpu()
