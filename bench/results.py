@@ -2,7 +2,7 @@
 
     python -m bench.results [--group training|engine|service] [--figures]
 
-bench/results.jsonl has one JSON line a result: date, group, bench, processor, load (the machine's load average; 1.4 to 2
+bench/results.jsonl has one JSON line a result: date, group, bench, processor, load (the load average; 1.4 to 2
 is a bench itself) and `result` in words, or `figures`, the bench's own last line. Machines are shared: read ratios.
 """
 
