@@ -18,8 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt tools/install_torch.py
 	@echo "3 of 4: the other libraries, about 300 MB to download"
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@echo "4 of 4: compiling the kernels for this processor, about a minute; it is done once"
-	$(PY) -m overtone.engine.kernels   # here and now, or else by whoever needs them first
-	$(PY) -m overtone.train.kernels
+	$(PY) -m overtone.kernels   # here and now, or else by whoever needs them first
 	touch $@
 
 # Google's published clients, old and new, each in an environment of its own for tests/contract.

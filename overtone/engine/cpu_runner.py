@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from overtone.engine.kernels import llama
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
-from overtone.kernels.memory import addresses, aligned_zeros
-from overtone.kernels.team import Team
+from overtone.kernels.llama import serve as llama
+from overtone.kernels.threads import Team
+from overtone.kernels.tile_products import SUMS_BYTES
+from overtone.kernels.tiles import GROUP, Q4, TILE
+from overtone.kernels.views import addresses, aligned_zeros
 from overtone.model.adapter import Adapter
 from overtone.model.base_tiles import read_head, read_layers, round_head, round_layers
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
-from overtone.model.kernels.tiles import SUMS_BYTES
 from overtone.model.lora import FUSED_TARGETS, target_sizes
-from overtone.model.quant import GROUP, Q4, TILE
 from overtone.processor import num_cores
 
 Array = np.ndarray[Any, Any]

@@ -1,9 +1,8 @@
-"""What compiled kernels are made of: vectors, memory, threads that work as a team.
+"""Compiled kernels: what they are made of, the operations, and a Llama-like decoder made of those (README.md).
 
-The kernels themselves are in model/kernels, engine/kernels and train/kernels. Numba compiles them for the
-processor at hand: in a few seconds once, then from a cache. The cache lies beside Python's own, in a folder named
-after the sources' contents: numba itself would miss a change in a file that the compiled function's file only
-imports.
+Numba compiles them for the processor at hand: in a few seconds once, then from a cache. The cache lies beside
+Python's own, in a folder named after the sources' contents: numba itself would miss a change in a file that the
+compiled function's file only imports.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numba
 def _cache_folder() -> Path:
     here = Path(__file__).parent
     package = here.parent
-    sources = [*sorted(package.glob("**/kernels/*.py")), package / "model/quant.py"]
+    sources = [*sorted(package.glob("**/kernels/*.py")), package / "kernels/tiles.py"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     for parent in (here / "__pycache__", Path(tempfile.gettempdir()) / f"overtone-{os.getuid()}"):
         folder = parent / digest

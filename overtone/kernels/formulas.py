@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from overtone.kernels.lanes import power_of_two
-from overtone.kernels.memory import Array, compiled, free_order
+from overtone.kernels.simd import power_of_two
+from overtone.kernels.views import Array, compiled, free_order
 
 
 @free_order
@@ -45,7 +45,7 @@ def normalise(x: Array, weight: Array, eps: float, normed: Array) -> float:
 
 
 @compiled
-def turn(x: Array, cos: Array, sin: Array, sign: float) -> None:
+def rotate(x: Array, cos: Array, sin: Array, sign: float) -> None:
     """Rotate one head by its position (RoPE, arXiv:2104.09864), or back with sign -1, in place."""
     half, sign = len(cos), np.float32(sign)
     for i in range(half):

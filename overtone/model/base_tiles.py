@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from overtone.kernels.tiles import Q8, Kind, Tiles, quantise_q8
 from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import PARTS, WeightFile
-from overtone.model.quant import Q8, BlockFile, Kind, Tiles, quantise_q8
+from overtone.model.quant import BlockFile
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class LoraWeights:
 
 
 @dataclass(frozen=True)
-class Slot:
+class JobRows:
     """Rows that go through one adapter: where they stand in the whole, and where among the kept ones."""
 
     lora: LoraWeights
@@ -134,15 +134,13 @@ class Slot:
         return self.kept_rows if past_keep and self.kept_rows is not None else self.rows
 
 
-def project_with(decoder: Decoder, slots: Sequence[Slot]) -> Project:
-    """Return a `Project` that sends each slot's rows through the base and through its own adapter."""
+def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
+    """Return a `Project` that sends each job's rows through the base and through its own adapter."""
 
     def project(layer: int, name: str, x_TI: Tensor) -> Tensor:
         base = decoder.layers[layer]
         past_keep = layer == decoder.config.num_layers - 1 and name != "qkv"
-        shares = [
-            (slot.find_rows(past_keep), slot.lora.scale, slot.lora.pairs[layer, name]) for slot in slots
-        ]
+        shares = [(job.find_rows(past_keep), job.lora.scale, job.lora.pairs[layer, name]) for job in jobs]
         trained = [matrix for _, _, pair in shares for matrix in (pair.a_RI, *pair.b_OR)]
         y_TO: Tensor = _apply(x_TI, base.weights[name], base.biases.get(name), shares, *trained)
         return y_TO

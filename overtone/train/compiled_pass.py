@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from overtone.kernels.memory import addresses, aligned_empty
-from overtone.kernels.team import shared_team
+from overtone.kernels.threads import shared_team
+from overtone.kernels.tiles import GROUP, Tiles
+from overtone.kernels.views import addresses, aligned_empty
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import PROJECTIONS, Decoder
 from overtone.model.decoder_config import DecoderConfig, Family
-from overtone.model.lora import Slot
-from overtone.model.quant import GROUP, Tiles
+from overtone.model.lora import JobRows
 from overtone.processor import has_avx2, has_fused_multiply_add
 from overtone.train.packing import Pack
 
@@ -32,9 +32,9 @@ Array = np.ndarray[Any, Any]
 PANEL = 16  # as in kernels/panels.py, which is imported where it is used: that compiles it
 
 
-def can_run(decoder: Decoder, slots: Sequence[Slot]) -> bool:
+def can_run(decoder: Decoder, jobs: Sequence[JobRows]) -> bool:
     """Say whether the kernels know this base and these ranks."""
-    return all(slot.lora.rank % PANEL == 0 for slot in slots) and knows(decoder)
+    return all(job.lora.rank % PANEL == 0 for job in jobs) and knows(decoder)
 
 
 def knows(decoder: Decoder) -> bool:
@@ -88,26 +88,33 @@ class CompiledPass:
     """The kernels' view of a base, their threads, and their working memory, which grows as needed."""
 
     def __init__(self, decoder: Decoder, in_integers: bool = False):
-        from overtone.train.kernels import integers, llama, products  # compiles: only where it is used
+        from overtone.kernels import float_products, rounded_products
+        from overtone.kernels.llama import train as llama  # compiles: only where it is used
 
-        self._kernels, self._products, self.decoder = llama, products, weakref.proxy(decoder)
-        self._functions = products.ADDRESSES | integers.ADDRESSES
+        self._kernels, self._products, self.decoder = llama, float_products, weakref.proxy(decoder)
+        self._functions = float_products.ADDRESSES | rounded_products.ADDRESSES
         self._team = shared_team(torch.get_num_threads())
         layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
         head = read_head(decoder.base_folder, decoder.config)
-        units, head_units = _units(layers, head) if in_integers else (None, None)
-        self.in_integers = units is not None
-        tables = _tables(decoder, layers, units)
-        self._base = _describe(decoder, tables, layers, head, head_units)
-        self._weights = tables, units, head_units, layers, head  # kept as long as a helper may look at them
+        step_sizes, head_step_sizes = _step_sizes(layers, head) if in_integers else (None, None)
+        self.in_integers = step_sizes is not None
+        tables = _tables(decoder, layers, step_sizes)
+        self._base = _describe(decoder, tables, layers, head, head_step_sizes)
+        self._weights = (
+            tables,
+            step_sizes,
+            head_step_sizes,
+            layers,
+            head,
+        )  # kept as long as a helper may look at them
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
-    def run(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor, backward: bool = True) -> Tensor:
-        """Return every trained token's weighted loss; with `backward`, add the slots' gradients to theirs."""
+    def run(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor, backward: bool = True) -> Tensor:
+        """Return every trained token's weighted loss; with `backward`, add the jobs' gradients to theirs."""
         strips, kept_strips = _strips(packed)
-        plan = self._plan(packed, slots, weight_N) | {"strips": np.array(strips + kept_strips, np.int64)}
-        rank = max(slot.lora.rank for slot in slots)
+        plan = self._plan(packed, jobs, weight_N) | {"strips": np.array(strips + kept_strips, np.int64)}
+        rank = max(job.lora.rank for job in jobs)
         longest = _longest(packed)
         self._make_room(len(packed.ids_T), len(packed.keep_N), rank, longest)
         self._embed(packed.ids_T)
@@ -115,10 +122,10 @@ class CompiledPass:
             num_threads=self._team.num_threads,
             num_rows=len(packed.ids_T),
             num_kept=len(packed.keep_N),
-            num_slots=len(slots),
+            num_jobs=len(jobs),
             num_strips=len(strips),
             num_kept_strips=len(kept_strips),
-            most_rows=max(slot.rows.stop - slot.rows.start for slot in slots),
+            most_rows=max(job.rows.stop - job.rows.start for job in jobs),
             rank=rank,
             backward=int(backward),
             panel_bytes=self._memory["panels"].nbytes // self._team.num_threads,
@@ -129,7 +136,7 @@ class CompiledPass:
         self._team.run(self._kernels.run_pass, self._base, run, memory=(plan, self._weights))
         return torch.from_numpy(plan["terms"])
 
-    def _plan(self, packed: Pack, slots: Sequence[Slot], weight_N: Tensor) -> dict[str, Any]:
+    def _plan(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor) -> dict[str, Any]:
         """Return what is particular to one pass, by the names of the kernels' `Pass`."""
         rope, num_kept = self.decoder.config.ropes[0], len(packed.keep_N)
         cos_T1R, sin_T1R = rope.tables(packed.positions_T, torch.float32)
@@ -138,8 +145,8 @@ class CompiledPass:
             "cos": np.ascontiguousarray(cos_T1R[:, 0, :half].numpy()),
             "sin": np.ascontiguousarray(sin_T1R[:, 0, half:].numpy()),
             "keep": packed.keep_N.numpy(),
-            "slots": np.array([_describe_slot(slot) for slot in slots], np.int64),
-            "scales": np.array([slot.lora.scale for slot in slots], np.float32),
+            "jobs": np.array([_describe_job(job) for job in jobs], np.int64),
+            "scales": np.array([job.lora.scale for job in jobs], np.float32),
             "targets": packed.targets_N.numpy(),
             "shares": weight_N.numpy(),
             "terms": np.empty(num_kept, np.float32),
@@ -170,7 +177,7 @@ def _longest(packed: Pack) -> int:
 
 def _score_width(longest: int) -> int:
     """Return how many numbers a query's attention weights take, with room for a panel that begins among the last."""
-    from overtone.train.kernels.products import padded
+    from overtone.kernels.float_products import padded
 
     return padded(-(-longest // PANEL) * PANEL + PANEL)
 
@@ -179,11 +186,11 @@ def _sizes(
     decoder: Decoder, num_threads: int, rows: int, kept: int, rank: int, longest: int
 ) -> dict[str, int]:
     """Return how many numbers each array of working memory holds."""
-    from overtone.model.kernels.tiles import SUMS_BYTES
-    from overtone.train.kernels.attention import STRIP
-    from overtone.train.kernels.integers import BLOCKS
-    from overtone.train.kernels.llama import LOGIT_ROWS, SEGMENTS
-    from overtone.train.kernels.products import DEPTH, padded
+    from overtone.kernels.attention import STRIP
+    from overtone.kernels.float_products import DEPTH, padded
+    from overtone.kernels.llama.train import LOGIT_ROWS, SEGMENTS
+    from overtone.kernels.rounded_products import BLOCKS
+    from overtone.kernels.tile_products import SUMS_BYTES
 
     config, layers, heads = decoder.config, decoder.config.num_layers, decoder.config.num_heads
     widths = (
@@ -220,7 +227,7 @@ def _sizes(
 
 def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
     """Return the strips of all rows and those of the kept ones, as the kernels' `Strip` has them."""
-    from overtone.train.kernels.attention import STRIP
+    from overtone.kernels.attention import STRIP
 
     keep_N = packed.keep_N.numpy()
     strips: list[list[int]] = []
@@ -255,30 +262,32 @@ def _runs(keep_N: Array, own: range) -> Iterator[tuple[int, int]]:
     yield from pairwise([low, *(low + gaps).tolist(), high])
 
 
-def _describe_slot(slot: Slot) -> tuple[int, ...]:
-    assert slot.kept_rows is not None
-    bounds = slot.rows.start, slot.rows.stop, slot.kept_rows.start, slot.kept_rows.stop
-    return *bounds, slot.lora.rank, slot.lora.flat.data_ptr(), slot.lora.grad.data_ptr()
+def _describe_job(job: JobRows) -> tuple[int, ...]:
+    assert job.kept_rows is not None
+    bounds = job.rows.start, job.rows.stop, job.kept_rows.start, job.kept_rows.stop
+    return *bounds, job.lora.rank, job.lora.flat.data_ptr(), job.lora.grad.data_ptr()
 
 
-def _units(
+def _step_sizes(
     layers: LayerTiles | None, head: Tiles | None
 ) -> tuple[dict[str, list[Array]] | None, Array | None]:
     """Return what the products in integers need beside the tiles; None: multiply in float32."""
-    from overtone.train.kernels.integers import BLOCK_TILES, units_of
+    from overtone.kernels.rounded_products import BLOCK_TILES, step_sizes_of
 
     def fits(num_tiles: int) -> bool:
         return num_tiles % BLOCK_TILES == 0
 
     of_layers = None
     if layers is not None and all(fits(data.shape[1]) for data in layers.data.values()):
-        of_layers = {name: [units_of(layers.kind, one) for one in all] for name, all in layers.data.items()}
-    of_head = None if head is None or not fits(len(head.data)) else units_of(head.kind, head.data)
+        of_layers = {
+            name: [step_sizes_of(layers.kind, one) for one in all] for name, all in layers.data.items()
+        }
+    of_head = None if head is None or not fits(len(head.data)) else step_sizes_of(head.kind, head.data)
     return of_layers, of_head
 
 
 def _tables(
-    decoder: Decoder, tiles: LayerTiles | None, units: dict[str, list[Array]] | None
+    decoder: Decoder, tiles: LayerTiles | None, step_sizes: dict[str, list[Array]] | None
 ) -> dict[str, Array]:
     """Return the addresses of the base's tensors, by the names of the kernels' `Base`."""
     norms = ("before_attention", "before_mlp")
@@ -290,8 +299,8 @@ def _tables(
 
     rows = {
         "weights": [[weight(layer, name) for name in PROJECTIONS] for layer in range(len(decoder.layers))],
-        "units": [
-            [units[name][layer].ctypes.data if units else 0 for name in PROJECTIONS]
+        "step_sizes": [
+            [step_sizes[name][layer].ctypes.data if step_sizes else 0 for name in PROJECTIONS]
             for layer in range(len(decoder.layers))
         ],
         "biases": [[_address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
@@ -310,10 +319,10 @@ def _describe(
     tables: dict[str, Array],
     layers: LayerTiles | None,
     head: Tiles | None,
-    head_units: Array | None,
+    head_step_sizes: Array | None,
 ) -> Any:
-    from overtone.train.kernels.llama import Base
-    from overtone.train.kernels.panels import FLOATS
+    from overtone.kernels.llama.train import Base
+    from overtone.kernels.panels import FLOATS
 
     config = decoder.config
     return Base(
@@ -330,7 +339,7 @@ def _describe(
         head_kind=FLOATS if head is None else head.kind.group_bytes,
         final_norm=decoder.final_norm_D.data_ptr(),
         head=_address(decoder.head_VD) if head is None else head.data.ctypes.data,
-        head_units=0 if head_units is None else head_units.ctypes.data,
+        head_step_sizes=0 if head_step_sizes is None else head_step_sizes.ctypes.data,
         **addresses(tables),
     )
 

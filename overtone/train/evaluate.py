@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from overtone.model.decoder import Decoder
-from overtone.model.lora import LoraWeights, Slot, project_with
+from overtone.model.lora import JobRows, LoraWeights, project_with
 from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
 from overtone.train.data import Document
@@ -54,11 +54,11 @@ def _batches(documents: Sequence[Document], num_tokens: int) -> Iterator[list[Do
 @torch.no_grad()
 def _run(decoder: Decoder, lora: LoraWeights, packed: Pack) -> Tensor:
     """Return the loss of every trained token."""
-    slots = [Slot(lora, packed.rows[0], packed.kept_rows[0])]
-    if len(packed.ids_T) <= max_tokens(decoder) and compiled_pass.can_run(decoder, slots):
+    jobs = [JobRows(lora, packed.rows[0], packed.kept_rows[0])]
+    if len(packed.ids_T) <= max_tokens(decoder) and compiled_pass.can_run(decoder, jobs):
         ones_N = torch.ones(len(packed.keep_N))
-        return compiled_pass.of(decoder).run(packed, slots, ones_N, backward=False)
+        return compiled_pass.of(decoder).run(packed, jobs, ones_N, backward=False)
     packed = packed.to(decoder.device)
-    attend, project = attend_packed(decoder.config, packed.groups), project_with(decoder, slots)
+    attend, project = attend_packed(decoder.config, packed.groups), project_with(decoder, jobs)
     hidden_ND = decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     return token_losses(decoder, hidden_ND, packed.targets_N).cpu()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from overtone.model.decoder import Decoder, Project
-from overtone.model.lora import Slot, project_with
+from overtone.model.lora import JobRows, project_with
 from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
 from overtone.train.data import Document
@@ -58,9 +58,9 @@ def add_gradients(
     for more than a short one, and a batch may be run in several passes without changing its gradient.
     """
     packed = pack(list(enumerate(taken)))
-    weight_N = torch.tensor([1.0 / tuning.num_trained for tuning in tunings])[packed.slot_N]
+    weight_N = torch.tensor([1.0 / tuning.num_trained for tuning in tunings])[packed.job_N]
     terms_N = _backward(decoder, tunings, packed.to(decoder.device), weight_N.to(decoder.device))
-    shares: list[float] = torch.zeros(len(tunings)).index_add_(0, packed.slot_N, terms_N.cpu()).tolist()
+    shares: list[float] = torch.zeros(len(tunings)).index_add_(0, packed.job_N, terms_N.cpu()).tolist()
     return shares
 
 
@@ -83,10 +83,10 @@ def _fits(decoder: Decoder, packed: Pack) -> bool:
 
 def _backward(decoder: Decoder, tunings: Sequence[Tuning], packed: Pack, weight_N: Tensor) -> Tensor:
     """Run one pass forward and backward; return every output token's share of its batch's loss."""
-    slots = [Slot(tunings[slot].lora, rows, packed.kept_rows[slot]) for slot, rows in packed.rows.items()]
-    if _fits(decoder, packed) and compiled_pass.can_run(decoder, slots):
-        return compiled_pass.of(decoder).run(packed, slots, weight_N)
-    project = project_with(decoder, slots)
+    jobs = [JobRows(tunings[job].lora, rows, packed.kept_rows[job]) for job, rows in packed.rows.items()]
+    if _fits(decoder, packed) and compiled_pass.can_run(decoder, jobs):
+        return compiled_pass.of(decoder).run(packed, jobs, weight_N)
+    project = project_with(decoder, jobs)
     hidden_ND = _forward(decoder, packed, project)
     total, terms_N = output_loss(decoder, hidden_ND, packed.targets_N, weight_N)
     total.backward()  # type: ignore[no-untyped-call]

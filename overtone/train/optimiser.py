@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from overtone.kernels.team import shared_team
+from overtone.kernels.threads import shared_team
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Optimiser:
         return norm
 
     def _compiled_step(self, rate: float, number: int) -> float:
-        from overtone.train.kernels import adamw  # compiles: only where it is used
+        from overtone.kernels import adamw  # compiles: only where it is used
 
         adam, size = self._adam, self._parameters.numel()
         memory = np.empty(-(-size // adamw.SPAN), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)

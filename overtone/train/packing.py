@@ -1,8 +1,8 @@
 """Many documents in one flat row of tokens, without padding and without seeing one another.
 
-What all documents of a slot begin with (the template's system message, mostly) stands in the row once,
+What all documents of a job begin with (the template's system message, mostly) stands in the row once,
 before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
-could not see the rest anyway. A slot is one job; its tokens are contiguous, so that its adapter applies to
+could not see the rest anyway. A job is one job; its tokens are contiguous, so that its adapter applies to
 a slice.
 """
 
@@ -27,31 +27,31 @@ class Pack:
 
     ids_T: Tensor
     positions_T: Tensor
-    rows: dict[int, slice]  # slot → its tokens
-    kept_rows: dict[int, slice]  # slot → its tokens among those of keep_N
-    texts: dict[int, list[Text]]  # slot → who attends to whom
+    rows: dict[int, slice]  # job → its tokens
+    kept_rows: dict[int, slice]  # job → its tokens among those of keep_N
+    texts: dict[int, list[Text]]  # job → who attends to whom
     keep_N: Tensor  # the rows that predict a trained token; of each text in ascending order
     targets_N: Tensor  # the tokens to be predicted
-    slot_N: Tensor  # whose they are
+    job_N: Tensor  # whose they are
 
     @cached_property
     def groups(self) -> list[Group]:
         """Who attends to whom, as batched products."""
-        groups = group_texts([(self.rows[slot], texts) for slot, texts in self.texts.items()])
+        groups = group_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
         return [group.to(self.ids_T.device) for group in groups]
 
     def to(self, device: torch.device) -> Pack:
         return Pack(
             self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows, self.texts,
-            self.keep_N.to(device), self.targets_N.to(device), self.slot_N.to(device),
+            self.keep_N.to(device), self.targets_N.to(device), self.job_N.to(device),
         )  # fmt: skip
 
 
-def pack(slots: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
-    """Lay out the documents of each slot."""
+def pack(jobs: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
+    """Lay out the documents of each job."""
     layout = _Layout()
-    for slot, documents in slots:
-        layout.add_slot(slot, documents)
+    for job, documents in jobs:
+        layout.add_job(job, documents)
     return layout.finish()
 
 
@@ -76,37 +76,37 @@ class _Layout:
         self.texts: dict[int, list[Text]] = {}
         self.keep: list[int] = []
         self.targets: list[int] = []
-        self.slots: list[int] = []
+        self.jobs: list[int] = []
 
-    def add_slot(self, slot: int, documents: Sequence[Document]) -> None:
+    def add_job(self, job: int, documents: Sequence[Document]) -> None:
         begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
-        self.texts[slot] = []
+        self.texts[job] = []
         if num_shared:
-            self._add_text(slot, documents[0].ids[:num_shared], range(0))
+            self._add_text(job, documents[0].ids[:num_shared], range(0))
         shared = range(begin, begin + num_shared)
         for document in documents:
-            self._add_document(slot, document, shared)
-        self.rows[slot] = slice(begin, len(self.ids))
-        self.kept_rows[slot] = slice(begin_kept, len(self.keep))
+            self._add_document(job, document, shared)
+        self.rows[job] = slice(begin, len(self.ids))
+        self.kept_rows[job] = slice(begin_kept, len(self.keep))
 
-    def _add_document(self, slot: int, document: Document, shared: range) -> None:
+    def _add_document(self, job: int, document: Document, shared: range) -> None:
         """Add a document without the tokens that are shared, and up to the last that predicts a trained one."""
         begin = len(self.ids) - len(shared)
-        self._add_text(slot, document.ids[len(shared) : document.spans[-1][1] - 1], shared)
+        self._add_text(job, document.ids[len(shared) : document.spans[-1][1] - 1], shared)
         for start, end in document.spans:
             self.keep += range(begin + start - 1, begin + end - 1)
             self.targets += document.ids[start:end]
-        self.slots += [slot] * document.num_trained
+        self.jobs += [job] * document.num_trained
 
-    def _add_text(self, slot: int, ids: Sequence[int], shared: range) -> None:
+    def _add_text(self, job: int, ids: Sequence[int], shared: range) -> None:
         own = range(len(self.ids), len(self.ids) + len(ids))
         self.ids += ids
         self.positions += range(len(shared), len(shared) + len(ids))
-        self.texts[slot].append(Text(shared, own))
+        self.texts[job].append(Text(shared, own))
 
     def finish(self) -> Pack:
         return Pack(
             torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
             self.texts, torch.tensor(self.keep), torch.tensor(self.targets),
-            torch.tensor(self.slots),
+            torch.tensor(self.jobs),
         )  # fmt: skip

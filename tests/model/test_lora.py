@@ -13,7 +13,7 @@ from torch import Tensor
 
 from overtone.model.adapter import TARGETS, Adapter, Place
 from overtone.model.decoder import Decoder
-from overtone.model.lora import LoraWeights, Slot, project_with
+from overtone.model.lora import JobRows, LoraWeights, project_with
 from tests.model.plain_attention import causal
 from tests.model.tiny import VOCAB, make_base, random_adapter
 
@@ -39,9 +39,9 @@ def loss_of(logits_TV: Tensor) -> Tensor:
     return F.cross_entropy(logits_TV[:-1], IDS[1:])
 
 
-def backward(decoder: Decoder, slots: Sequence[Slot]) -> Tensor:
-    """Run the text through the slots' adapters and back; return its logits."""
-    project = project_with(decoder, slots)
+def backward(decoder: Decoder, jobs: Sequence[JobRows]) -> Tensor:
+    """Run the text through the jobs' adapters and back; return its logits."""
+    project = project_with(decoder, jobs)
     hidden_TD = decoder.forward(IDS, torch.arange(len(IDS)), causal(decoder.config), project)
     logits_TV = decoder.logits(hidden_TD)
     loss_of(logits_TV).backward()
@@ -74,7 +74,7 @@ def test_logits_and_gradients_are_those_of_peft(decoder: Decoder, tmp_path: Path
     adapter = random_adapter(decoder, rank=3, alpha=4.0, seed=1)
     oracle, lora = make_peft(tmp_path, adapter), lora_of(decoder, adapter)
 
-    ours_TV = backward(decoder, [Slot(lora, slice(0, len(IDS)))])
+    ours_TV = backward(decoder, [JobRows(lora, slice(0, len(IDS)))])
     theirs_TV = oracle(IDS[None]).logits[0]
     loss_of(theirs_TV).backward()
 
@@ -89,10 +89,10 @@ def test_logits_and_gradients_are_those_of_peft(decoder: Decoder, tmp_path: Path
 
 def test_gradients_of_two_passes_add_up(decoder: Decoder) -> None:
     lora = lora_of(decoder, random_adapter(decoder, rank=3, alpha=4.0, seed=1))
-    backward(decoder, [Slot(lora, slice(0, len(IDS)))])
+    backward(decoder, [JobRows(lora, slice(0, len(IDS)))])
     once = lora.grad.clone()
 
-    backward(decoder, [Slot(lora, slice(0, len(IDS)))])
+    backward(decoder, [JobRows(lora, slice(0, len(IDS)))])
 
     torch.testing.assert_close(lora.grad, 2 * once)
 
@@ -102,10 +102,10 @@ def test_each_slice_goes_through_its_own_adapter_only(decoder: Decoder) -> None:
     large = lora_of(decoder, random_adapter(decoder, rank=5, alpha=1.0, seed=2))
     x_TI = torch.randn(9, decoder.config.width)
 
-    both = project_with(decoder, [Slot(small, slice(0, 4)), Slot(large, slice(4, 9))])(1, "qkv", x_TI)
+    both = project_with(decoder, [JobRows(small, slice(0, 4)), JobRows(large, slice(4, 9))])(1, "qkv", x_TI)
 
-    first = project_with(decoder, [Slot(small, slice(0, 4))])(1, "qkv", x_TI[:4])
-    second = project_with(decoder, [Slot(large, slice(0, 5))])(1, "qkv", x_TI[4:])
+    first = project_with(decoder, [JobRows(small, slice(0, 4))])(1, "qkv", x_TI[:4])
+    second = project_with(decoder, [JobRows(large, slice(0, 5))])(1, "qkv", x_TI[4:])
     torch.testing.assert_close(both, torch.cat((first, second)))
 
 
@@ -113,7 +113,7 @@ def test_rows_without_an_adapter_see_the_bare_base(decoder: Decoder) -> None:
     lora = lora_of(decoder, random_adapter(decoder, rank=2, alpha=4.0, seed=1))
     x_TI = torch.randn(9, decoder.config.width)
 
-    y_TO = project_with(decoder, [Slot(lora, slice(0, 4))])(0, "gate_up", x_TI)
+    y_TO = project_with(decoder, [JobRows(lora, slice(0, 4))])(0, "gate_up", x_TI)
 
     torch.testing.assert_close(y_TO[4:], decoder.project(0, "gate_up", x_TI)[4:])
 
@@ -136,7 +136,7 @@ def test_a_half_precision_base_trains_a_float32_adapter(tmp_path: Path) -> None:
     loras = [lora_of(decoder, random_adapter(decoder, 3, 4.0, seed=1)) for decoder in (exact, half)]
 
     for decoder, lora in zip((exact, half), loras, strict=True):
-        backward(decoder, [Slot(lora, slice(0, len(IDS)))])
+        backward(decoder, [JobRows(lora, slice(0, len(IDS)))])
 
     assert loras[1].grad.dtype == torch.float32
     assert F.cosine_similarity(loras[0].grad, loras[1].grad, dim=0) > 0.99

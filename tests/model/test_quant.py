@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from overtone.model.quant import GROUP, TILE, Tiles, pack_q4, pack_q8, quantise_q8
+from overtone.kernels.tiles import GROUP, TILE, Tiles, pack_q4, pack_q8, quantise_q8
 
 random = np.random.default_rng(0)
 Q4_NUMBERS = random.integers(0, 16, (2 * TILE, 3 * GROUP), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from overtone.train.kernels.adamw import SPAN
+from overtone.kernels.adamw import SPAN
 from overtone.train.optimiser import Adam, Optimiser
 
 ADAM = Adam(weight_decay=0.1, max_grad_norm=2.0)

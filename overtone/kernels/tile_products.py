@@ -6,7 +6,7 @@ depends on nothing but that row: neither on the batch it is in nor on the number
 
     y_o = Σ_g  d_og · s_g · (Σ_i q_oi x_i)  +  m_og · (s_g Σ_i x_i)          w = d q + m,  activation = s x
 
-The layout of the tiles is model/quant.py's. Many rows (a prompt) meet a tile whose weights have been widened to 16
+The layout of the tiles is kernels/tiles.py's. Many rows (a prompt) meet a tile whose weights have been widened to 16
 bits once for all of them: a panel.
 """
 
@@ -19,7 +19,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import (
+from overtone.kernels.int16_products import (
+    MOST_ROWS,
+    PANEL_BYTES,
+    WORDS_16,
+    add_pair_products,
+    multiply_panel_by,
+)
+from overtone.kernels.llvm import (
     F32,
     FLOATS_8,
     HALFS_8,
@@ -28,14 +35,13 @@ from overtone.kernels.emit import (
     I64,
     INTS_8,
     LANES,
+    broadcast,
     fused_add,
     load,
-    spread,
     store,
 )  # fmt: skip
-from overtone.kernels.memory import compiled
-from overtone.kernels.pairs import MOST_ROWS, PANEL_BYTES, WORDS_16, add_pair_products, multiply_panel_by
-from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.tiles import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.views import compiled
 
 HALVES = TILE // LANES
 LARGEST_ACTIVATION = 32767.0
@@ -70,7 +76,7 @@ def _unpacked(
         for row, inputs in enumerate(rows):
             here = builder.add(inputs, builder.mul(index, I64(8)))
             for pair in (0, 1):
-                two = builder.bitcast(spread(builder, load(builder, here, 4 * pair, I32)), WORDS_16)
+                two = builder.bitcast(broadcast(builder, load(builder, here, 4 * pair, I32)), WORDS_16)
                 for half in range(HALVES):
                     place = totals[row * HALVES + half]
                     before = (
@@ -97,11 +103,11 @@ def _with_group(
     builder: ir.IRBuilder, scales: list[ir.Value], factors: ir.Value, total: ir.Value, before: ir.Value
 ) -> ir.Value:
     """Return a row's sum with one more group, whose integer products are `total`."""
-    scale = builder.fmul(scales[0], spread(builder, load(builder, factors, 0, F32)))
+    scale = builder.fmul(scales[0], broadcast(builder, load(builder, factors, 0, F32)))
     after = fused_add(builder, builder.sitofp(total, FLOATS_8), scale, before)
     if len(scales) == 1:
         return after
-    return fused_add(builder, scales[1], spread(builder, load(builder, factors, 4, F32)), after)
+    return fused_add(builder, scales[1], broadcast(builder, load(builder, factors, 4, F32)), after)
 
 
 def _place(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, size: int) -> ir.Value:

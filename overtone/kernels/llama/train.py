@@ -15,16 +15,17 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from overtone.kernels.formulas import exp, normalise, turn
-from overtone.kernels.lanes import add_scaled, call, clear, plain, round_group
-from overtone.kernels.memory import Array, compiled, floats, free_order, word, words
-from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
-from overtone.model.kernels.tiles import LARGEST_ACTIVATION
-from overtone.model.quant import GROUP, TILE
-from overtone.train.kernels.attention import STRIP, Seen, Tools, attend, attend_back
-from overtone.train.kernels.integers import LARGEST_GRADIENT
-from overtone.train.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
-from overtone.train.kernels.products import DEPTH, padded
+from overtone.kernels.attention import STRIP, Kernels, KeySpan, attend, attend_back
+from overtone.kernels.calls import call, opaque
+from overtone.kernels.float_products import DEPTH, padded
+from overtone.kernels.formulas import exp, normalise, rotate
+from overtone.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
+from overtone.kernels.rounded_products import LARGEST_GRADIENT
+from overtone.kernels.simd import add_scaled, clear, round_group
+from overtone.kernels.threads import finish_some, piece_size, take_some, wait_until_done
+from overtone.kernels.tile_products import LARGEST_ACTIVATION
+from overtone.kernels.tiles import GROUP, TILE
+from overtone.kernels.views import Array, compiled, free_order, read_i64, view_f32, view_i64
 
 CHUNK = 24  # rows of one piece of a narrow product
 ROUND_ROWS = 4  # of one piece of rounding
@@ -52,12 +53,12 @@ class Base(NamedTuple):
     kind: int  # of the layers' weights, see panels.py
     head_kind: int
     weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
-    units: int  # [layer, 4] addresses of what integers.py calls units, or 0: multiply in float32
+    step_sizes: int  # [layer, 4] addresses of what integers.py calls step_sizes, or 0: multiply in float32
     biases: int  # [layer, 4] addresses of bias_O, or 0
     norms: int  # [layer, 2] addresses: before attention, before the MLP
     final_norm: int
     head: int  # [V, D]
-    head_units: int
+    head_step_sizes: int
 
 
 class Pass(NamedTuple):
@@ -66,10 +67,10 @@ class Pass(NamedTuple):
     num_threads: int
     num_rows: int
     num_kept: int
-    num_slots: int
+    num_jobs: int
     num_strips: int  # of all rows
     num_kept_strips: int
-    most_rows: int  # of a slot
+    most_rows: int  # of a job
     rank: int  # the largest
     backward: int  # 0: the losses are wanted, no gradients
     panel_bytes: int
@@ -78,8 +79,8 @@ class Pass(NamedTuple):
     sin: int
     keep: int  # [N] the kept rows
     strips: int  # [strip, 11] see Strip; those of all rows, then those of the kept ones
-    slots: int  # [slot, 7] see Slot
-    scales: int  # [slot] alpha / rank
+    jobs: int  # [job, 7] see JobRows
+    scales: int  # [job] alpha / rank
     targets: int  # [N]
     shares: int  # [N] the weight of each output token's loss
     terms: int  # [N] the output tokens' losses, weighted
@@ -122,7 +123,7 @@ class Pass(NamedTuple):
     multiply_tiles_back: int
 
 
-class Slot(NamedTuple):
+class JobRows(NamedTuple):
     """A job's rows and its adapter, whose matrices lie as model/lora.py carves them."""
 
     begin: int
@@ -154,7 +155,7 @@ class Projection(NamedTuple):
 
     which: int
     weight: int
-    units: int
+    step_sizes: int
     bias: int
     num_inputs: int
     num_outputs: int
@@ -214,11 +215,11 @@ def numbers_in_layer(run: Pass, address: int, layer: int, count: int) -> int:
 
 
 @compiled
-def slot_at(run: Pass, index: int, kept: bool) -> Slot:
-    fields = words(run.slots + 56 * index, 7)
+def job_at(run: Pass, index: int, kept: bool) -> JobRows:
+    fields = view_i64(run.jobs + 56 * index, 7)
     first = 2 if kept else 0
-    scale = floats(run.scales, index + 1)[index]
-    return Slot(fields[first], fields[first + 1], fields[4], fields[5], fields[6], scale)
+    scale = view_f32(run.scales, index + 1)[index]
+    return JobRows(fields[first], fields[first + 1], fields[4], fields[5], fields[6], scale)
 
 
 @compiled
@@ -243,24 +244,24 @@ def part_of(base: Base, which: int, output: int) -> int:
 def projection_of(base: Base, run: Pass, layer: int, which: int) -> Projection:
     width, inner, mixed, qkv = base.width, base.inner, mixed_width(base), qkv_width(base)
     start = layer * (7 * width + mixed + 3 * inner + qkv)
-    weight, bias = word(base.weights, 4 * layer + which), word(base.biases, 4 * layer + which)
-    units = word(base.units, 4 * layer + which)
+    weight, bias = read_i64(base.weights, 4 * layer + which), read_i64(base.biases, 4 * layer + which)
+    step_sizes = read_i64(base.step_sizes, 4 * layer + which)
     u = run.u + 12 * (4 * layer + which) * run.num_rows * run.rank
     middle, acts = in_layer(run, run.middle, layer, width), in_layer(run, run.acts, layer, inner)
     if which == QKV:
         x, y = in_layer(run, run.normed_1, layer, width), in_layer(run, run.qkv, layer, qkv)
-        return Projection(which, weight, units, bias, width, qkv, 3, start, x, y, u)
+        return Projection(which, weight, step_sizes, bias, width, qkv, 3, start, x, y, u)
     start += 3 * width + qkv
     if which == OUT:
         x = in_layer(run, run.mixed, layer, mixed)
-        return Projection(which, weight, units, bias, mixed, width, 1, start, x, middle, u)
+        return Projection(which, weight, step_sizes, bias, mixed, width, 1, start, x, middle, u)
     start += mixed + width
     if which == GATE_UP:
         x, y = in_layer(run, run.normed_2, layer, width), in_layer(run, run.gates, layer, 2 * inner)
-        return Projection(which, weight, units, bias, width, 2 * inner, 2, start, x, y, u)
+        return Projection(which, weight, step_sizes, bias, width, 2 * inner, 2, start, x, y, u)
     start += 2 * width + 2 * inner
     y = in_layer(run, run.x, layer + 1, width)
-    return Projection(which, weight, units, bias, inner, width, 1, start, acts, y, u)
+    return Projection(which, weight, step_sizes, bias, inner, width, 1, start, acts, y, u)
 
 
 @compiled
@@ -284,49 +285,49 @@ def panel_of(run: Pass, thread: int) -> int:
 
 
 @free_order
-def enlarge(address: int, stride: int, num_rows: int, factor: float) -> None:
+def scale_rows(address: int, stride: int, num_rows: int, factor: float) -> None:
     """Multiply a panel of rows by a factor."""
     for row in range(num_rows):
-        x = floats(address + row * stride, PANEL)
+        x = view_f32(address + row * stride, PANEL)
         for i in range(PANEL):
             x[i] *= np.float32(factor)
 
 
 @compiled
-def shrink_piece(run: Pass, matrix: Projection, slot: Slot, column: int, first: int, panel: int) -> None:
+def shrink_piece(run: Pass, matrix: Projection, job: JobRows, column: int, first: int, panel: int) -> None:
     """u = scale · x Aᵀ in 16 columns for up to CHUNK rows."""
-    last, stride = min(first + CHUNK, slot.end), 12 * run.rank
-    if first < last and column < matrix.num_parts * slot.rank:
+    last, stride = min(first + CHUNK, job.end), 12 * run.rank
+    if first < last and column < matrix.num_parts * job.rank:
         from_row, from_a = row_bytes(matrix.num_inputs), 4 * matrix.num_inputs
         x, u = matrix.x + first * from_row, matrix.u + first * stride + 4 * column
-        a = a_of(matrix, slot.parameters, slot.rank) + column * from_a
+        a = a_of(matrix, job.parameters, job.rank) + column * from_a
         call(
             run.multiply_by_rows,
             (x, from_row, last - first, FLOATS, a, matrix.num_inputs, from_a, u, stride, 0, panel),
         )
-        enlarge(u, stride, last - first, slot.scale)
+        scale_rows(u, stride, last - first, job.scale)
 
 
 @compiled
 def shrink_back_piece(
-    base: Base, run: Pass, matrix: Projection, slot: Slot, column: int, first: int, g: int
+    base: Base, run: Pass, matrix: Projection, job: JobRows, column: int, first: int, g: int
 ) -> None:
     """du = scale · g B in 16 columns for up to CHUNK rows."""
-    last, stride = min(first + CHUNK, slot.end), 12 * run.rank
-    if first < last and column < matrix.num_parts * slot.rank:
-        part = column // slot.rank
+    last, stride = min(first + CHUNK, job.end), 12 * run.rank
+    if first < last and column < matrix.num_parts * job.rank:
+        part = column // job.rank
         begin = part_begin(base, matrix.which, part)
         depth = (
             part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
         ) - begin
         from_row = row_bytes(matrix.num_outputs)
         g_rows, du = g + first * from_row + 4 * begin, run.du + first * stride + 4 * column
-        b = b_of(matrix, slot.parameters, slot.rank, begin) + 4 * (column % slot.rank)
+        b = b_of(matrix, job.parameters, job.rank, begin) + 4 * (column % job.rank)
         call(
             run.multiply_panel,
-            (g_rows, from_row, last - first, b, 4 * slot.rank, du, stride, depth, 0),
+            (g_rows, from_row, last - first, b, 4 * job.rank, du, stride, depth, 0),
         )
-        enlarge(du, stride, last - first, slot.scale)
+        scale_rows(du, stride, last - first, job.scale)
 
 
 @compiled
@@ -345,17 +346,17 @@ def prepare(
 ) -> None:
     """Compute u, or du where there is a gradient g, and round what meets the base: a phase."""
     num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK)
-    num_shrinks = run.num_slots * num_columns * num_chunks
-    total = num_shrinks + (-(-num_rows // ROUND_ROWS) if matrix.units else 0)
+    num_shrinks = run.num_jobs * num_columns * num_chunks
+    total = num_shrinks + (-(-num_rows // ROUND_ROWS) if matrix.step_sizes else 0)
     piece = take_some(run.counters, phase, 1)
     while piece < num_shrinks:
-        slot = slot_at(run, piece // (num_columns * num_chunks), kept)
+        job = job_at(run, piece // (num_columns * num_chunks), kept)
         column = piece // num_chunks % num_columns * PANEL
-        first = slot.begin + piece % num_chunks * CHUNK
+        first = job.begin + piece % num_chunks * CHUNK
         if g:
-            shrink_back_piece(base, run, matrix, slot, column, first, g)
+            shrink_back_piece(base, run, matrix, job, column, first, g)
         else:
-            shrink_piece(run, matrix, slot, column, first, panel_of(run, thread))
+            shrink_piece(run, matrix, job, column, first, panel_of(run, thread))
         finish_some(run.counters, phase, 1)
         piece = take_some(run.counters, phase, 1)
     while piece < total:
@@ -403,7 +404,7 @@ def project_panel(
     y, w, at = matrix.y + 4 * output, matrix.weight + output * from_w, 4 * output
     residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
     begin_rows(y, stride, num_rows, residual, bias)
-    if matrix.units:
+    if matrix.step_sizes:
         num_groups = matrix.num_inputs // GROUP
         call(run.multiply_tile, (base.kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel))
     else:
@@ -412,13 +413,13 @@ def project_panel(
             (matrix.x, from_row, num_rows, base.kind, w, matrix.num_inputs, from_w, y, stride, 1, panel),
         )
     part = part_of(base, matrix.which, output)
-    for index in range(run.num_slots):
-        slot = slot_at(run, index, kept)
-        u = matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank)
-        b = b_of(matrix, slot.parameters, slot.rank, output)
+    for index in range(run.num_jobs):
+        job = job_at(run, index, kept)
+        u = matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank)
+        b = b_of(matrix, job.parameters, job.rank, output)
         call(run.multiply_by_rows, (
-            u, 12 * run.rank, slot.end - slot.begin, FLOATS, b, slot.rank, 4 * slot.rank,
-            y + slot.begin * stride, stride, 1, panel,
+            u, 12 * run.rank, job.end - job.begin, FLOATS, b, job.rank, 4 * job.rank,
+            y + job.begin * stride, stride, 1, panel,
         ))  # fmt: skip
 
 
@@ -428,7 +429,7 @@ def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase:
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
     num_rows = run.num_kept if kept else run.num_rows
-    prepare(base, run, matrix, kept, num_rows, plain(0), phase, thread)
+    prepare(base, run, matrix, kept, num_rows, opaque(0), phase, thread)
     phase += 1
     total = matrix.num_outputs // PANEL
     piece = take_some(run.counters, phase, 1)
@@ -456,52 +457,52 @@ def project_back_panel(
     stride, depth, y = row_bytes(matrix.num_inputs), matrix.num_outputs, d_x + 4 * column
     from_w = bytes_of_row(base.kind, matrix.num_inputs)
     begin_rows(y, stride, num_rows, 0, 0)
-    if matrix.units:
+    if matrix.step_sizes:
         blocks = depth // GROUP
-        units = matrix.units + 4 * (column // GROUP) * blocks
+        step_sizes = matrix.step_sizes + 4 * (column // GROUP) * blocks
         call(run.multiply_tiles_back, (
-            base.kind, matrix.weight, TILE * from_w, column, units, blocks, run.ints, run.factors, blocks, num_rows,
-            y, stride, panel,
+            base.kind, matrix.weight, TILE * from_w, column, step_sizes, blocks, run.ints, run.factors, blocks,
+            num_rows, y, stride, panel,
         ))  # fmt: skip
     else:
         call(run.multiply_by_columns, (
             g, row_bytes(depth), num_rows, base.kind, matrix.weight, column, depth, from_w, y, stride, 1, panel,
         ))  # fmt: skip
-    for index in range(run.num_slots):
-        slot = slot_at(run, index, kept)
+    for index in range(run.num_jobs):
+        job = job_at(run, index, kept)
         call(run.multiply_by_columns, (
-            run.du + 12 * slot.begin * run.rank, 12 * run.rank, slot.end - slot.begin, FLOATS,
-            a_of(matrix, slot.parameters, slot.rank), column, matrix.num_parts * slot.rank,
-            4 * matrix.num_inputs, y + slot.begin * stride, stride, 1, panel,
+            run.du + 12 * job.begin * run.rank, 12 * run.rank, job.end - job.begin, FLOATS,
+            a_of(matrix, job.parameters, job.rank), column, matrix.num_parts * job.rank,
+            4 * matrix.num_inputs, y + job.begin * stride, stride, 1, panel,
         ))  # fmt: skip
 
 
 @compiled
-def add_a_gradient(run: Pass, matrix: Projection, slot: Slot, column: int, panel: int) -> None:
+def add_a_gradient(run: Pass, matrix: Projection, job: JobRows, column: int, panel: int) -> None:
     """dA += duᵀ x in 16 columns."""
-    from_row, first = row_bytes(matrix.num_inputs), slot.begin
-    a_grad = a_of(matrix, slot.gradients, slot.rank) + 4 * column
-    while first < slot.end:
-        depth = min(DEPTH, slot.end - first)
+    from_row, first = row_bytes(matrix.num_inputs), job.begin
+    a_grad = a_of(matrix, job.gradients, job.rank) + 4 * column
+    while first < job.end:
+        depth = min(DEPTH, job.end - first)
         pack_columns(matrix.x + first * from_row + 4 * column, from_row, panel, depth)
-        du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * slot.rank
+        du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * job.rank
         from_a = 4 * matrix.num_inputs
         call(run.add_transposed, (du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, from_a, depth))
         first += depth
 
 
 @compiled
-def add_b_gradient(base: Base, run: Pass, matrix: Projection, slot: Slot, output: int, g: int) -> None:
+def add_b_gradient(base: Base, run: Pass, matrix: Projection, job: JobRows, output: int, g: int) -> None:
     """dB += gᵀ u in up to TALL rows, those of each target with its own columns of u."""
     last, from_g = min(output + TALL, matrix.num_outputs), row_bytes(matrix.num_outputs)
     while output < last:
         part = part_of(base, matrix.which, output)
         end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
-        for column in range(0, slot.rank, PANEL):
+        for column in range(0, job.rank, PANEL):
             call(run.add_transposed, (
-                g + slot.begin * from_g + 4 * output, from_g, end - output,
-                matrix.u + 4 * (slot.begin * 3 * run.rank + part * slot.rank + column), 12 * run.rank,
-                b_of(matrix, slot.gradients, slot.rank, output) + 4 * column, 4 * slot.rank, slot.end - slot.begin,
+                g + job.begin * from_g + 4 * output, from_g, end - output,
+                matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank + column), 12 * run.rank,
+                b_of(matrix, job.gradients, job.rank, output) + 4 * column, 4 * job.rank, job.end - job.begin,
             ))  # fmt: skip
         output = end
 
@@ -519,7 +520,7 @@ def project_back(
     num_panels = matrix.num_inputs // PANEL
     num_tall = -(-matrix.num_outputs // TALL)
     num_first = num_panels if d_x else 0
-    total = num_first + run.num_slots * (num_panels + num_tall)
+    total = num_first + run.num_jobs * (num_panels + num_tall)
     piece = take_some(run.counters, phase, 1)
     while piece < total:
         panel = panel_of(run, thread)
@@ -530,11 +531,11 @@ def project_back(
                 (piece - num_first) // (num_panels + num_tall),
                 (piece - num_first) % (num_panels + num_tall),
             )
-            slot = slot_at(run, index, kept)
+            job = job_at(run, index, kept)
             if rest < num_panels:
-                add_a_gradient(run, matrix, slot, rest * PANEL, panel)
+                add_a_gradient(run, matrix, job, rest * PANEL, panel)
             else:
-                add_b_gradient(base, run, matrix, slot, (rest - num_panels) * TALL, g)
+                add_b_gradient(base, run, matrix, job, (rest - num_panels) * TALL, g)
         finish_some(run.counters, phase, 1)
         piece = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, total)
@@ -562,13 +563,13 @@ def normalise_rows(
 ) -> int:
     """Normalise rows and note their factors: a phase."""
     size, width = piece_size(num_rows, run.num_threads), base.width
-    factors, weight = floats(scales, num_rows), floats(norm, width)
+    factors, weight = view_f32(scales, num_rows), view_f32(norm, width)
     first = take_some(run.counters, phase, size)
     while first < num_rows:
         last = min(first + size, num_rows)
         for row in range(first, last):
             at = row * row_bytes(width)
-            factors[row] = normalise(floats(x + at, width), weight, base.eps, floats(normed + at, width))
+            factors[row] = normalise(view_f32(x + at, width), weight, base.eps, view_f32(normed + at, width))
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, num_rows)
@@ -581,14 +582,14 @@ def normalise_rows_back(
 ) -> int:
     """Add to the residual stream's gradient g what comes through a norm: a phase."""
     size, width = piece_size(num_rows, run.num_threads), base.width
-    factors, weight = floats(scales, num_rows), floats(norm, width)
+    factors, weight = view_f32(scales, num_rows), view_f32(norm, width)
     first = take_some(run.counters, phase, size)
     while first < num_rows:
         last = min(first + size, num_rows)
         for row in range(first, last):
             at = row * row_bytes(width)
-            d_normed = floats(run.d_normed + at, width)
-            normalise_back(d_normed, floats(x + at, width), weight, factors[row], floats(g + at, width))
+            d_normed = view_f32(run.d_normed + at, width)
+            normalise_back(d_normed, view_f32(x + at, width), weight, factors[row], view_f32(g + at, width))
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, num_rows)
@@ -621,14 +622,14 @@ def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
     while first < num_rows:
         last = min(first + size, num_rows)
         for row in range(first, last):
-            gate = floats(gates + row * from_gate, inner)
-            up = floats(gates + row * from_gate + 4 * inner, inner)
+            gate = view_f32(gates + row * from_gate, inner)
+            up = view_f32(gates + row * from_gate + 4 * inner, inner)
             if back:
-                d_gate = floats(run.d_gates + row * from_gate, inner)
-                d_up = floats(run.d_gates + row * from_gate + 4 * inner, inner)
-                activate_row_back(floats(run.d_acts + row * from_act, inner), gate, up, d_gate, d_up)
+                d_gate = view_f32(run.d_gates + row * from_gate, inner)
+                d_up = view_f32(run.d_gates + row * from_gate + 4 * inner, inner)
+                activate_row_back(view_f32(run.d_acts + row * from_act, inner), gate, up, d_gate, d_up)
             else:
-                activate_row(gate, up, floats(acts + row * from_act, inner))
+                activate_row(gate, up, view_f32(acts + row * from_act, inner))
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, num_rows)
@@ -639,17 +640,17 @@ def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
 
 
 @compiled
-def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
+def rotate_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
     """Turn every row's queries and keys: a phase."""
     size, half = piece_size(run.num_rows, run.num_threads), base.head_size // 2
     first = take_some(run.counters, phase, size)
     while first < run.num_rows:
         last = min(first + size, run.num_rows)
         for row in range(first, last):
-            cos, sin = floats(run.cos + 4 * row * half, half), floats(run.sin + 4 * row * half, half)
+            cos, sin = view_f32(run.cos + 4 * row * half, half), view_f32(run.sin + 4 * row * half, half)
             x = qkv + row * row_bytes(qkv_width(base))
             for head in range(base.num_heads + base.num_groups):
-                turn(floats(x + 8 * head * half, 2 * half), cos, sin, sign)
+                rotate(view_f32(x + 8 * head * half, 2 * half), cos, sin, sign)
         finish_some(run.counters, phase, last - first)
         first = take_some(run.counters, phase, size)
     wait_until_done(run.counters, phase, run.num_rows)
@@ -658,7 +659,7 @@ def turn_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
 
 @compiled
 def strip_at(run: Pass, index: int) -> Strip:
-    f = words(run.strips + 88 * index, 11)
+    f = view_i64(run.strips + 88 * index, 11)
     return Strip(f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9], f[10])
 
 
@@ -675,11 +676,11 @@ def attend_strip(base: Base, run: Pass, layer: int, strip: Strip, head: int, bac
     qkv, from_g = in_layer(run, run.qkv, layer, qkv_width(base)), row_bytes(heads * size)
     key = qkv + 4 * (heads + head * base.num_groups // heads) * size
     num_own = strip.row + strip.count - strip.own
-    seen = Seen(
+    seen = KeySpan(
         strip.count, key + strip.shared * stride, strip.num_shared, key + strip.own * stride, num_own,
         strip.span, stride, size,
     )  # fmt: skip
-    tools = Tools(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
+    tools = Kernels(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
     log_sums = numbers_in_layer(run, run.log_sums, layer, heads) + 4 * (strip.query * heads + head)
     to_head, to_value = 4 * head * size, 4 * base.num_groups * size
     q, at_mixed = strip.row * stride + to_head, strip.query * from_g + to_head
@@ -772,7 +773,7 @@ def select_kept(base: Base, run: Pass, phase: int) -> int:
         x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
         stride = row_bytes(width)
         for n in range(run.num_kept):
-            row = word(run.keep, n)
+            row = read_i64(run.keep, n)
             copy_row(x + row * stride, middle + n * stride, width)
         finish_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, 1)
@@ -785,7 +786,7 @@ def spread_kept(base: Base, run: Pass, phase: int) -> int:
     if take_some(run.counters, phase, 1) == 0:
         width, stride, n = base.width, row_bytes(base.width), 0
         for row in range(run.num_rows):
-            kept = n < run.num_kept and word(run.keep, n) == row
+            kept = n < run.num_kept and read_i64(run.keep, n) == row
             copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
             if kept:
                 n += 1
@@ -823,7 +824,7 @@ def to_loss(logits: Array, target: int, share: float) -> float:
 def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
     """Round what the head is to be multiplied with: a phase of one piece."""
     if take_some(run.counters, phase, 1) == 0:
-        if base.head_units:
+        if base.head_step_sizes:
             x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * row_bytes(base.width)
             round_rows(x, base.width, run.ints, run.factors, 0, num_rows, LARGEST_ACTIVATION)
         finish_some(run.counters, phase, 1)
@@ -848,7 +849,7 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, th
         last = min(first + size, total)
         for output in range(first * PANEL, last * PANEL, PANEL):
             w, y = base.head + output * from_w, run.logits + 4 * output
-            if base.head_units:
+            if base.head_step_sizes:
                 begin_rows(y, stride, num_rows, 0, 0)
                 call(run.multiply_tile, (
                     base.head_kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel,
@@ -869,10 +870,10 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
     row = take_some(run.counters, phase, 1)
     while row < num_rows:
         kept = begin + row
-        target, share = word(run.targets, kept), floats(run.shares, kept + 1)[kept]
-        logits = floats(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
-        floats(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
-        if base.head_units:
+        target, share = read_i64(run.targets, kept), view_f32(run.shares, kept + 1)[kept]
+        logits = view_f32(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
+        view_f32(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
+        if base.head_step_sizes:
             ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
             round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
         finish_some(run.counters, phase, 1)
@@ -885,22 +886,25 @@ def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) ->
 def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: int) -> None:
     """partial = the gradients of a segment of the logits times the head's rows there."""
     stride, from_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
-    unit = GROUP if base.head_units else PANEL
-    num_units, y = base.vocabulary // unit, run.partial + segment * LOGIT_ROWS * stride
-    first, end = segment * num_units // SEGMENTS * unit, (segment + 1) * num_units // SEGMENTS * unit
+    unit = GROUP if base.head_step_sizes else PANEL
+    num_step_units, y = base.vocabulary // unit, run.partial + segment * LOGIT_ROWS * stride
+    first, end = (
+        segment * num_step_units // SEGMENTS * unit,
+        (segment + 1) * num_step_units // SEGMENTS * unit,
+    )
     for row in range(num_rows):
         clear(y + row * stride, base.width)
     while first < end:
         depth = min(SEGMENT_DEPTH, end - first)
         for column in range(0, base.width, PANEL):
             w, to = base.head + first * from_w, y + 4 * column
-            if base.head_units:
+            if base.head_step_sizes:
                 blocks, at = base.vocabulary // GROUP, first // GROUP
-                units = base.head_units + 4 * (column // GROUP * blocks + at)
+                step_sizes = base.head_step_sizes + 4 * (column // GROUP * blocks + at)
                 ints, factors = run.logit_ints + 2 * first, run.logit_factors + 8 * at
                 call(run.multiply_tiles_back, (
-                    base.head_kind, w, TILE * from_w, column, units, depth // GROUP, ints, factors, blocks, num_rows,
-                    to, stride, panel,
+                    base.head_kind, w, TILE * from_w, column, step_sizes, depth // GROUP, ints, factors, blocks,
+                    num_rows, to, stride, panel,
                 ))  # fmt: skip
             else:
                 call(run.multiply_by_columns, (
@@ -931,11 +935,11 @@ def leave_head(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> 
         total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
         for segment in range(1, SEGMENTS):
             add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
-        factor = floats(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
-        x = floats(in_layer(run, run.x, layer, width) + at, width)
-        g = floats(run.g_kept + at, width)
+        factor = view_f32(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
+        x = view_f32(in_layer(run, run.x, layer, width) + at, width)
+        g = view_f32(run.g_kept + at, width)
         clear(run.g_kept + at, width)
-        normalise_back(floats(total, width), x, floats(base.final_norm, width), factor, g)
+        normalise_back(view_f32(total, width), x, view_f32(base.final_norm, width), factor, g)
         finish_some(run.counters, phase, 1)
         row = take_some(run.counters, phase, 1)
     wait_until_done(run.counters, phase, num_rows)
@@ -974,20 +978,20 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
         numbers_in_layer(run, run.scale_1, layer, 1),
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
-    norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
-    no, forth = plain(0), plain(1)
+    norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
+    no, forth = opaque(0), opaque(1)
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
-    phase = project(base, run, layer, plain(QKV), no, phase, thread)
-    phase = turn_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
+    phase = project(base, run, layer, opaque(QKV), no, phase, thread)
+    phase = rotate_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
     phase = attend_strips(base, run, layer, no, phase, thread)
     if is_last(base, layer):
         phase = select_kept(base, run, phase)
         x = middle
-    phase = project(base, run, layer, plain(OUT), x, phase, thread)
+    phase = project(base, run, layer, opaque(OUT), x, phase, thread)
     phase = normalise_rows(base, run, middle, norm_2, normed_2, scale_2, num_rows, phase)
-    phase = project(base, run, layer, plain(GATE_UP), no, phase, thread)
+    phase = project(base, run, layer, opaque(GATE_UP), no, phase, thread)
     phase = activate(base, run, layer, no, phase)
-    return project(base, run, layer, plain(DOWN), middle, phase, thread)
+    return project(base, run, layer, opaque(DOWN), middle, phase, thread)
 
 
 @compiled
@@ -999,20 +1003,20 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
         numbers_in_layer(run, run.scale_1, layer, 1),
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
-    norm_1, norm_2 = word(base.norms, 2 * layer), word(base.norms, 2 * layer + 1)
-    g, back = run.g_kept if is_last(base, layer) else run.g, plain(1)
-    phase = project_back(base, run, layer, plain(DOWN), g, run.d_acts, phase, thread)
+    norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
+    g, back = run.g_kept if is_last(base, layer) else run.g, opaque(1)
+    phase = project_back(base, run, layer, opaque(DOWN), g, run.d_acts, phase, thread)
     phase = activate(base, run, layer, back, phase)
-    phase = project_back(base, run, layer, plain(GATE_UP), run.d_gates, run.d_normed, phase, thread)
+    phase = project_back(base, run, layer, opaque(GATE_UP), run.d_gates, run.d_normed, phase, thread)
     phase = normalise_rows_back(base, run, middle, norm_2, scale_2, g, num_rows, phase)
-    phase = project_back(base, run, layer, plain(OUT), g, run.d_mixed, phase, thread)
+    phase = project_back(base, run, layer, opaque(OUT), g, run.d_mixed, phase, thread)
     phase = attend_strips(base, run, layer, back, phase, thread)
     phase = gather_keys(base, run, layer, phase)
     if is_last(base, layer):
         phase = spread_kept(base, run, phase)
-    phase = turn_rows(base, run, run.d_qkv, -back, phase)
+    phase = rotate_rows(base, run, run.d_qkv, -back, phase)
     phase = project_back(
-        base, run, layer, plain(QKV), run.d_qkv, run.d_normed if layer else plain(0), phase, thread
+        base, run, layer, opaque(QKV), run.d_qkv, run.d_normed if layer else opaque(0), phase, thread
     )
     if layer:
         phase = normalise_rows_back(base, run, x, norm_1, scale_1, run.g, run.num_rows, phase)
@@ -1021,7 +1025,7 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
 
 @njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
 def run_pass(thread: int, base: Base, run: Pass) -> None:
-    """Note the terms of every slot's loss and, unless the pass is forward only, add to its gradients.
+    """Note the terms of every job's loss and, unless the pass is forward only, add to its gradients.
 
     Every thread of the team calls this with its own number. x[0] holds the embeddings; the counters are zero.
     """

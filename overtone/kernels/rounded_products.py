@@ -17,22 +17,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from overtone.kernels.emit import (
-    F32,
-    FLOATS_8,
-    HALFS_8,
-    I64,
-    INTS_8,
-    LANES,
-    SHORTS_8,
-    fused_add,
-    load,
-    prefetch,
-    spread,
-    store,
-)  # fmt: skip
-from overtone.kernels.memory import CACHE_LINE, compiled, separately
-from overtone.kernels.pairs import (
+from overtone.kernels.calls import separately
+from overtone.kernels.int16_products import (
     COLUMNS,
     DEPTH,
     HAS_AVX2,
@@ -41,9 +27,24 @@ from overtone.kernels.pairs import (
     WORDS_16,
     multiply_panel_by,
 )
-from overtone.model.kernels.tiles import multiply_rows_wide, widen
-from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
-from overtone.train.kernels.panels import HALVES, Q4_BYTES, transpose
+from overtone.kernels.llvm import (
+    F32,
+    FLOATS_8,
+    HALFS_8,
+    I64,
+    INTS_8,
+    LANES,
+    SHORTS_8,
+    broadcast,
+    fused_add,
+    load,
+    prefetch,
+    store,
+)  # fmt: skip
+from overtone.kernels.panels import HALVES, Q4_BYTES, transpose
+from overtone.kernels.tile_products import multiply_rows_wide, widen
+from overtone.kernels.tiles import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.views import CACHE_LINE, compiled
 
 LARGEST = 8191  # 14 bits: 32 products of two such numbers, the second rounded once more, stay below 2^31
 LARGEST_GRADIENT = float(LARGEST)
@@ -52,7 +53,7 @@ BLOCK_TILES = DEPTH // TILE
 AHEAD = 4  # tiles: they lie far apart, where the processor does not look by itself
 
 
-def units_of(kind: Kind, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+def step_sizes_of(kind: Kind, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what one step of the rounded weights is worth: tiles [tile, group, bytes] → [group, block]."""
     scales = tiles[:, :, kind.weight_bytes :].view(np.float16).astype(np.float32)
     d, m = scales[:, :, :TILE], scales[:, :, TILE:]
@@ -86,7 +87,7 @@ def _scales_as_words(builder: ir.IRBuilder, address: ir.Value, factor: ir.Value)
     halves = []
     for half in range(HALVES):
         scales = builder.fpext(load(builder, address, 16 * half, HALFS_8), FLOATS_8)
-        half_up = fused_add(builder, scales, spread(builder, factor), ir.Constant(FLOATS_8, [0.5] * LANES))
+        half_up = fused_add(builder, scales, broadcast(builder, factor), ir.Constant(FLOATS_8, [0.5] * LANES))
         halves.append(builder.trunc(builder.fptosi(builder.call(floor, [half_up]), INTS_8), SHORTS_8))
     return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(INTS_8.element, 16), list(range(16))))
 
@@ -105,15 +106,15 @@ def _words_of_inputs(kind: Kind, builder: ir.IRBuilder, words: ir.Value) -> list
 
 
 def _emit_fill(
-    kind: Kind, builder: ir.IRBuilder, group: ir.Value, half: ir.Value, stride: ir.Value, units: ir.Value,
+    kind: Kind, builder: ir.IRBuilder, group: ir.Value, half: ir.Value, stride: ir.Value, step_sizes: ir.Value,
     panel: ir.Value, num_blocks: ir.Value,
 ) -> None:  # fmt: skip
-    """panel[o, i] = w[o, i] in units: `group` is the first tile's that holds the inputs, `half` tells which half."""
+    """panel[o, i] = w[o, i] in steps: `group` is the first tile's that holds the inputs, `half` which half."""
     begin = builder.mul(half, I64(kind.weight_bytes // 2))
     upper = 2.0 ** (15 - (11 if kind is Q4 else 8))  # what the product divides by, less the bits moved up
     per_step = 4 if kind is Q4 else 2
     with cgutils.for_range(builder, num_blocks) as blocks:
-        unit = load(builder, builder.add(units, builder.mul(blocks.index, I64(4))), 0, F32)
+        unit = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
         inverse = builder.fdiv(F32(1.0), unit)
         for number in range(BLOCK_TILES):
             tile = builder.add(builder.mul(blocks.index, I64(BLOCK_TILES)), I64(number))
@@ -141,11 +142,11 @@ def _emit_fill(
 
 
 def _make_fill(kind: Kind) -> Any:
-    """Return an intrinsic, fill(group, half, stride, units, panel, num_blocks): see `_emit_fill`."""
+    """Return an intrinsic, fill(group, half, stride, step_sizes, panel, num_blocks): see `_emit_fill`."""
 
     @intrinsic
     def fill(
-        context: Any, group: Any, half: Any, stride: Any, units: Any, panel: Any, num_blocks: Any
+        context: Any, group: Any, half: Any, stride: Any, step_sizes: Any, panel: Any, num_blocks: Any
     ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_fill(kind, builder, *arguments)
@@ -163,7 +164,7 @@ _fill_q4, _fill_q8 = map(_make_fill, (Q4, Q8))
 
 
 def _emit_product(
-    builder: ir.IRBuilder, num_rows: int, panel: ir.Value, units: ir.Value, ints: ir.Value, stride_ints: ir.Value,
+    builder: ir.IRBuilder, num_rows: int, panel: ir.Value, step_sizes: ir.Value, ints: ir.Value, stride_ints: ir.Value,
     factors: ir.Value, stride_factors: ir.Value, y: ir.Value, stride_y: ir.Value, num_blocks: ir.Value,
 ) -> None:  # fmt: skip
     def of_row(address: ir.Value, stride: ir.Value, row: int) -> ir.Value:
@@ -175,10 +176,10 @@ def _emit_product(
         rows = [builder.add(of_row(ints, stride_ints, row), at) for row in range(num_rows)]
         here = builder.add(panel, builder.mul(blocks.index, I64(PANEL_BYTES)))
         products = multiply_panel_by(builder, here, rows)
-        unit = load(builder, builder.add(units, builder.mul(blocks.index, I64(4))), 0, F32)
+        unit = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
         for row, there in enumerate(of_rows):
             at = builder.add(of_row(factors, stride_factors, row), builder.mul(blocks.index, I64(8)))
-            scale = spread(builder, builder.fmul(load(builder, at, 0, F32), unit))
+            scale = broadcast(builder, builder.fmul(load(builder, at, 0, F32), unit))
             for half, product in enumerate(products[row]):
                 before = load(builder, there, 32 * half, FLOATS_8)
                 after = fused_add(builder, builder.sitofp(product, FLOATS_8), scale, before)
@@ -188,8 +189,8 @@ def _emit_product(
 def _make_product(num_rows: int) -> Any:
     @intrinsic
     def product(
-        context: Any, panel: Any, units: Any, ints: Any, stride_ints: Any, factors: Any, stride_factors: Any, y: Any,
-        stride_y: Any, num_blocks: Any,
+        context: Any, panel: Any, step_sizes: Any, ints: Any, stride_ints: Any, factors: Any, stride_factors: Any,
+        y: Any, stride_y: Any, num_blocks: Any,
     ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_product(builder, num_rows, *arguments)
@@ -238,18 +239,18 @@ def multiply_tile(
 
 @separately(13)
 def multiply_tiles_back(
-    kind: int, tiles: int, from_tile: int, column: int, units: int, num_blocks: int, ints: int, factors: int,
+    kind: int, tiles: int, from_tile: int, column: int, step_sizes: int, num_blocks: int, ints: int, factors: int,
     blocks_in_row: int, num_rows: int, y: int, stride_y: int, panel: int,
 ) -> None:  # fmt: skip
     """y[t, 0:16] += Σ_o g[t, o] w[o, i] for 16 inputs i from `column`; g as ints [T, block, 32] and factors.
 
-    The blocks may be some of a row's. `units` is that column's row of `units_of`, from the first of them on;
+    The blocks may be some of a row's. `step_sizes` is that column's row of `step_sizes_of`, from the first of them on;
     `panel` has room for [BLOCKS · 32, 16] int16.
     """
     group, half, first = tiles + column // GROUP * kind, column % GROUP // COLUMNS, 0
     stride_ints, stride_factors = 2 * DEPTH * blocks_in_row, 8 * blocks_in_row
     while first < num_blocks:
-        size, row, u = min(BLOCKS, num_blocks - first), 0, units + 4 * first
+        size, row, u = min(BLOCKS, num_blocks - first), 0, step_sizes + 4 * first
         if kind == Q4_BYTES:
             _fill_q4(group + BLOCK_TILES * first * from_tile, half, from_tile, u, panel, size)
         else:

@@ -13,24 +13,60 @@ from functools import cache
 from threading import Semaphore, Thread
 from typing import Any, TypeVar
 
-from overtone.kernels.lanes import look, take, yield_core
-from overtone.kernels.memory import compiled
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from overtone.kernels.llvm import I32, I64, returning
+from overtone.kernels.views import compiled
 
 T = TypeVar("T")
 
 PATIENCE = 2000  # looks at a counter before the core is offered to others
 
 
+def _emit_fetch_add(builder: ir.IRBuilder, address: ir.Value, amount: ir.Value) -> ir.Value:
+    return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), amount, "seq_cst")
+
+
+def _emit_load_acquire(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
+
+
+def _emit_yield(builder: ir.IRBuilder) -> ir.Value:
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), "sched_yield")
+    return builder.call(function, [])
+
+
+@intrinsic
+def fetch_add(context: Any, address: Any, amount: Any) -> Any:
+    """Add to a counter and return what it was: no two threads get the same."""
+    return types.int64(types.int64, types.int64), returning(_emit_fetch_add)
+
+
+@intrinsic
+def load_acquire(context: Any, address: Any) -> Any:
+    """Read a word that another thread may write."""
+    return types.int64(types.int64), returning(_emit_load_acquire)
+
+
+@intrinsic
+def yield_core(context: Any) -> Any:
+    """Let another thread have the core (sched_yield)."""
+    return types.int32(), returning(_emit_yield)
+
+
 @compiled
 def take_some(counters: int, phase: int, count: int) -> int:
     """Take the next `count` pieces of a phase; return the first of them, which may lie beyond the last."""
-    return take(counters + 64 * phase, count)
+    return fetch_add(counters + 64 * phase, count)
 
 
 @compiled
 def finish_some(counters: int, phase: int, count: int) -> None:
     """Report pieces as done."""
-    take(counters + 64 * phase + 8, count)
+    fetch_add(counters + 64 * phase + 8, count)
 
 
 @compiled
@@ -40,7 +76,7 @@ def wait_until_done(counters: int, phase: int, total: int) -> None:
     Not when all threads are here: one that the system keeps from running holds up nobody but in mid-piece.
     """
     looks = 0
-    while look(counters + 64 * phase + 8) < total:
+    while load_acquire(counters + 64 * phase + 8) < total:
         looks += 1
         if looks > PATIENCE:
             yield_core()

@@ -2,7 +2,7 @@
 
 A query sees the shared beginning and its own text up to itself: two stretches of neighbouring keys. A strip is
 up to STRIP neighbouring queries of one text, so what it computes does not depend on the texts beside it. Only the
-logarithm of each softmax's sum is kept; the backward pass computes the weights again (arXiv:2205.14135).
+logarithm of each softmax's sum is kept; the backward pass computes the weights recompute_weights (arXiv:2205.14135).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from overtone.kernels.calls import call
 from overtone.kernels.formulas import exp, softmax
-from overtone.kernels.lanes import call
-from overtone.kernels.memory import Array, compiled, floats, free_order
-from overtone.train.kernels.panels import FLOATS, PANEL
+from overtone.kernels.panels import FLOATS, PANEL
+from overtone.kernels.views import Array, compiled, free_order, view_f32
 
 STRIP = 72  # queries: twelve blocks of rows in a product
 
 
-class Seen(NamedTuple):
+class KeySpan(NamedTuple):
     """What a strip's queries see of one head. The last of `num_own` keys is the last query's own."""
 
     num_queries: int
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     size: int  # of a head
 
 
-class Tools(NamedTuple):
+class Kernels(NamedTuple):
     """Addresses: of products.py's functions and of a thread's panel."""
 
     by_rows: int
@@ -51,7 +51,7 @@ def to_weights(scores: Array, scale: float) -> float:
 
 
 @free_order
-def again(scores: Array, scale: float, log_sum: float) -> None:
+def recompute_weights(scores: Array, scale: float, log_sum: float) -> None:
     """scores = the weights that `to_weights` made of them."""
     for n in range(len(scores)):
         scores[n] = exp(np.float32(scale) * scores[n] - np.float32(log_sum))
@@ -69,96 +69,97 @@ def to_score_grads(grads: Array, weights: Array, scale: float) -> None:
 
 @compiled
 def multiply_keys(
-    tools: Tools, x: int, from_x: int, seen: Seen, to_key: int, out: int, from_out: int
+    kernels: Kernels, x: int, from_x: int, keys: KeySpan, to_key: int, out: int, from_out: int
 ) -> None:
     """out[q, n] = x_q · key n for every key that query q sees, and rubbish up to a panel further.
 
     `to_key` leads from a key to what is meant by it: 0, or to its value.
     """
-    for first in range(0, seen.num_shared, PANEL):
-        key = seen.shared + to_key + first * seen.stride
-        call(tools.by_rows, (
-            x, from_x, seen.num_queries, FLOATS, key, seen.size, seen.stride, out + 4 * first, from_out, 0, tools.panel,
+    for first in range(0, keys.num_shared, PANEL):
+        key = keys.shared + to_key + first * keys.stride
+        call(kernels.by_rows, (
+            x, from_x, keys.num_queries, FLOATS, key, keys.size, keys.stride, out + 4 * first, from_out, 0,
+            kernels.panel,
         ))  # fmt: skip
-    for first in range(0, seen.num_own, PANEL):
-        key, column = seen.own + to_key + first * seen.stride, seen.num_shared + first
-        blind = max(0, first - (seen.num_own - seen.num_queries))  # queries before the panel's first key
-        call(tools.by_rows, (
-            x + blind * from_x, from_x, seen.num_queries - blind, FLOATS, key, seen.size, seen.stride,
-            out + blind * from_out + 4 * column, from_out, 0, tools.panel,
+    for first in range(0, keys.num_own, PANEL):
+        key, column = keys.own + to_key + first * keys.stride, keys.num_shared + first
+        blind = max(0, first - (keys.num_own - keys.num_queries))  # queries before the panel's first key
+        call(kernels.by_rows, (
+            x + blind * from_x, from_x, keys.num_queries - blind, FLOATS, key, keys.size, keys.stride,
+            out + blind * from_out + 4 * column, from_out, 0, kernels.panel,
         ))  # fmt: skip
 
 
 @compiled
 def mix_keys(
-    tools: Tools, weights: int, from_weights: int, seen: Seen, to_key: int, y: int, from_y: int
+    kernels: Kernels, weights: int, from_weights: int, keys: KeySpan, to_key: int, y: int, from_y: int
 ) -> None:
     """y_q = Σ_n weights[q, n] · key n; `to_key` as above."""
-    own_weights = weights + 4 * seen.num_shared
-    for column in range(0, seen.size, PANEL):
+    own_weights = weights + 4 * keys.num_shared
+    for column in range(0, keys.size, PANEL):
         adds = 0
-        if seen.num_shared:
+        if keys.num_shared:
             adds = 1
-            call(tools.by_columns, (
-                weights, from_weights, seen.num_queries, FLOATS, seen.shared + to_key, column, seen.num_shared,
-                seen.stride, y + 4 * column, from_y, 0, tools.panel,
+            call(kernels.by_columns, (
+                weights, from_weights, keys.num_queries, FLOATS, keys.shared + to_key, column, keys.num_shared,
+                keys.stride, y + 4 * column, from_y, 0, kernels.panel,
             ))  # fmt: skip
-        call(tools.by_columns, (
-            own_weights, from_weights, seen.num_queries, FLOATS, seen.own + to_key, column, seen.num_own,
-            seen.stride, y + 4 * column, from_y, adds, tools.panel,
+        call(kernels.by_columns, (
+            own_weights, from_weights, keys.num_queries, FLOATS, keys.own + to_key, column, keys.num_own,
+            keys.stride, y + 4 * column, from_y, adds, kernels.panel,
         ))  # fmt: skip
 
 
 @compiled
-def num_seen(seen: Seen, query: int) -> int:
+def num_seen(keys: KeySpan, query: int) -> int:
     """Return how many keys the strip's n-th query sees."""
-    return seen.num_shared + seen.num_own - seen.num_queries + query + 1
+    return keys.num_shared + keys.num_own - keys.num_queries + query + 1
 
 
 @compiled
-def clear_unseen(row: int, seen: Seen, query: int) -> None:
+def clear_unseen(row: int, keys: KeySpan, query: int) -> None:
     """Put zeros where a query's row has rubbish."""
-    count = num_seen(seen, query)
-    zeros = floats(row + 4 * count, seen.num_shared + seen.span - count)
+    count = num_seen(keys, query)
+    zeros = view_f32(row + 4 * count, keys.num_shared + keys.span - count)
     for n in range(len(zeros)):
         zeros[n] = np.float32(0)
 
 
 @compiled
 def attend(
-    tools: Tools, q: int, from_q: int, seen: Seen, to_value: int, scale: float,
+    kernels: Kernels, q: int, from_q: int, keys: KeySpan, to_value: int, scale: float,
     weights: int, from_weights: int, out: int, from_out: int, log_sums: int, from_log_sum: int,
 ) -> None:  # fmt: skip
     """out = softmax(q kᵀ scale) v for a strip; note the logarithms of the softmaxes' sums.
 
     Addresses, and bytes from row to row. `weights` is working memory: as long as a query sees and a panel.
     """
-    multiply_keys(tools, q, from_q, seen, 0, weights, from_weights)
-    for query in range(seen.num_queries):
+    multiply_keys(kernels, q, from_q, keys, 0, weights, from_weights)
+    for query in range(keys.num_queries):
         row = weights + query * from_weights
-        log_sum = to_weights(floats(row, num_seen(seen, query)), scale)
-        floats(log_sums + query * from_log_sum, 1)[0] = log_sum
-        clear_unseen(row, seen, query)
-    mix_keys(tools, weights, from_weights, seen, to_value, out, from_out)
+        log_sum = to_weights(view_f32(row, num_seen(keys, query)), scale)
+        view_f32(log_sums + query * from_log_sum, 1)[0] = log_sum
+        clear_unseen(row, keys, query)
+    mix_keys(kernels, weights, from_weights, keys, to_value, out, from_out)
 
 
 @compiled
 def attend_back(
-    tools: Tools, q: int, from_q: int, seen: Seen, to_value: int, scale: float,
+    kernels: Kernels, q: int, from_q: int, keys: KeySpan, to_value: int, scale: float,
     weights: int, grads: int, from_weights: int, g: int, from_g: int,
     log_sums: int, from_log_sum: int, d_q: int,
 ) -> None:  # fmt: skip
     """Compute `attend`'s weights again, the gradients of its scores and, from the output's g, of its queries."""
-    multiply_keys(tools, q, from_q, seen, 0, weights, from_weights)
-    multiply_keys(tools, g, from_g, seen, to_value, grads, from_weights)
-    for query in range(seen.num_queries):
+    multiply_keys(kernels, q, from_q, keys, 0, weights, from_weights)
+    multiply_keys(kernels, g, from_g, keys, to_value, grads, from_weights)
+    for query in range(keys.num_queries):
         row, d_row, count = (
             weights + query * from_weights,
             grads + query * from_weights,
-            num_seen(seen, query),
+            num_seen(keys, query),
         )
-        again(floats(row, count), scale, floats(log_sums + query * from_log_sum, 1)[0])
-        to_score_grads(floats(d_row, count), floats(row, count), scale)
-        clear_unseen(row, seen, query)
-        clear_unseen(d_row, seen, query)
-    mix_keys(tools, grads, from_weights, seen, 0, d_q, from_q)
+        recompute_weights(view_f32(row, count), scale, view_f32(log_sums + query * from_log_sum, 1)[0])
+        to_score_grads(view_f32(d_row, count), view_f32(row, count), scale)
+        clear_unseen(row, keys, query)
+        clear_unseen(d_row, keys, query)
+    mix_keys(kernels, grads, from_weights, keys, 0, d_q, from_q)

@@ -1,6 +1,6 @@
 """Memory as kernels see it, and how they are compiled.
 
-Memory is handed over as addresses, and functions look at it through `floats` and its like: numba compiles
+Memory is handed over as addresses, and functions look at it through `view_f32` and its like: numba compiles
 integers many times faster than tuples of arrays.
 """
 
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
 
-from overtone.kernels.lanes import as_floats, as_words
+from overtone.kernels.llvm import F16, F32, I8, I32, load, returning
 
 Array = np.ndarray[Any, Any]
 
@@ -25,27 +27,58 @@ free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **OPTIONS)
 """For loops that LLVM may sum in lanes: in another order than written, but always in the same."""
 
 
-def separately(num_arguments: int) -> Callable[[Callable[..., None]], Any]:
-    """Compile a function of integers by itself; its `address` is what `lanes.call` takes."""
-    return cfunc(types.void(*[types.int64] * num_arguments), cache=True, error_model="numpy")
+def _pointer_to(kind: types.Type) -> Any:
+    """Return an intrinsic that turns an address into a pointer, for `carray`."""
+
+    @intrinsic
+    def pointer(context: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), codegen
+
+    return pointer
+
+
+_as_f32, _as_i64 = map(_pointer_to, (types.float32, types.int64))
 
 
 @compiled
-def floats(address: int, length: int) -> Array:
+def view_f32(address: int, length: int) -> Array:
     """Look at float32 numbers."""
-    return carray(as_floats(address), (length,))
+    return carray(_as_f32(address), (length,))
 
 
 @compiled
-def words(address: int, length: int) -> Array:
+def view_i64(address: int, length: int) -> Array:
     """Look at int64 numbers."""
-    return carray(as_words(address), (length,))
+    return carray(_as_i64(address), (length,))
 
 
 @compiled
-def word(address: int, index: int) -> int:
+def read_i64(address: int, index: int) -> int:
     """Return one of a row of int64 numbers."""
-    return words(address, index + 1)[index]
+    return view_i64(address, index + 1)[index]
+
+
+def _emit_read_f16(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.fpext(load(builder, address, 0, F16), F32)
+
+
+def _emit_read_i8(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    return builder.sext(load(builder, address, 0, I8), I32)
+
+
+@intrinsic
+def read_f16(context: Any, address: Any) -> Any:
+    """Return one float16 number as float32."""
+    return types.float32(types.int64), returning(_emit_read_f16)
+
+
+@intrinsic
+def read_i8(context: Any, address: Any) -> Any:
+    """Return one signed byte."""
+    return types.int32(types.int64), returning(_emit_read_i8)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:

@@ -14,20 +14,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import (
-    F16,
+from overtone.kernels.llvm import (
     F32,
     FLOATS_8,
     HALFS_8,
-    I8,
     I32,
     I64,
     INTS_8,
     LANES,
     SHORTS_8,
+    broadcast,
     fused_add,
     load,
-    spread,
+    returning,
+    silent,
     store,
 )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _emit_round_group(
     bits = _fold(builder, larger(larger(sizes[0], sizes[1]), larger(sizes[2], sizes[3])), larger)
     largest = builder.bitcast(bits, F32)
     is_zero = builder.fcmp_ordered("==", largest, F32(0.0))
-    inverse = spread(builder, builder.select(is_zero, F32(0.0), builder.fdiv(largest_int, largest)))
+    inverse = broadcast(builder, builder.select(is_zero, F32(0.0), builder.fdiv(largest_int, largest)))
     total = ir.Constant(INTS_8, [0] * LANES)
     for n, value in enumerate(values):
         half_up = fused_add(builder, value, inverse, ir.Constant(FLOATS_8, [0.5] * LANES))
@@ -124,7 +124,7 @@ def _emit_round_group(
 def _emit_add_scaled(
     builder: ir.IRBuilder, floats: ir.Value, right: ir.Value, factor: ir.Value, length: ir.Value
 ) -> None:
-    factors = spread(builder, factor)
+    factors = broadcast(builder, factor)
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
         a = _advance(builder, right, loop.index, 4 * LANES)
         y = _advance(builder, floats, loop.index, 4 * LANES)
@@ -159,7 +159,7 @@ def _emit_add_panel(
         here = builder.add(panel, builder.mul(loop.index, stride))
         halves = [_halfs(builder, here, n * LANES) for n in range(CHAINS)]
         for (_, u), places in zip(rows, chains, strict=True):
-            factor = spread(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
+            factor = broadcast(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
             for half, place in zip(halves, places, strict=True):
                 _accumulate(builder, place, half, factor)
     for (floats, _), places in zip(rows, chains, strict=True):
@@ -209,47 +209,35 @@ def _emit_add_panel_three(
     _emit_add_panel(builder, rows, panel, stride, count)
 
 
-def _returning(emit: Callable[..., ir.Value]) -> Callable[..., Any]:
-    return lambda context, builder, signature, arguments: emit(builder, *arguments)
-
-
-def _silent(emit: Callable[..., None]) -> Callable[..., Any]:
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        emit(builder, *arguments)
-        return context.get_dummy_value()
-
-    return codegen
-
-
 @intrinsic
 def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
     """Return Σ halfs[i] floats[i]."""
-    return types.float32(types.int64, types.int64, types.int64), _returning(_emit_dot_half_one)
+    return types.float32(types.int64, types.int64, types.int64), returning(_emit_dot_half_one)
 
 
 @intrinsic
 def add_scaled(context: Any, floats: Any, right: Any, factor: Any, length: Any) -> Any:
     """floats[i] += factor right[i]."""
     signature = types.void(types.int64, types.int64, types.float32, types.int64)
-    return signature, _silent(_emit_add_scaled)
+    return signature, silent(_emit_add_scaled)
 
 
 @intrinsic
 def clear(context: Any, floats: Any, length: Any) -> Any:
     """floats[i] = 0."""
-    return types.void(types.int64, types.int64), _silent(_emit_clear)
+    return types.void(types.int64, types.int64), silent(_emit_clear)
 
 
 @intrinsic
 def to_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
     """halfs[i] = floats[i], rounded."""
-    return types.void(types.int64, types.int64, types.int64), _silent(_emit_to_half)
+    return types.void(types.int64, types.int64, types.int64), silent(_emit_to_half)
 
 
 @intrinsic
 def add_panel(context: Any, floats: Any, panel: Any, stride: Any, u: Any, count: Any) -> Any:
     """floats[0:32] += Σ_n u[n] panel[n, 0:32]; the panel holds float16, its rows `stride` bytes apart."""
-    return types.void(*[types.int64] * 5), _silent(_emit_add_panel_one)
+    return types.void(*[types.int64] * 5), silent(_emit_add_panel_one)
 
 
 @intrinsic
@@ -257,7 +245,7 @@ def dot_half_three(
     context: Any, halfs: Any, floats: Any, from_row: Any, length: Any, sums: Any, from_sum: Any
 ) -> Any:
     """`dot_half` for three rows of floats, `from_row` bytes apart; their sums go to memory."""
-    return types.void(*[types.int64] * 6), _silent(_emit_dot_half_three)
+    return types.void(*[types.int64] * 6), silent(_emit_dot_half_three)
 
 
 @intrinsic
@@ -265,80 +253,13 @@ def add_panel_three(
     context: Any, floats: Any, from_row: Any, panel: Any, stride: Any, u: Any, from_u: Any, count: Any
 ) -> Any:
     """`add_panel` for three rows of floats, `from_row` bytes apart, each with its own u."""
-    return types.void(*[types.int64] * 7), _silent(_emit_add_panel_three)
+    return types.void(*[types.int64] * 7), silent(_emit_add_panel_three)
 
 
 @intrinsic
 def round_group(context: Any, x: Any, ints: Any, factors: Any, largest: Any) -> Any:
     """Round 32 numbers to 16-bit integers up to `largest`; `factors` are their scale and their scaled sum."""
-    return types.void(*[types.int64] * 3, types.float32), _silent(_emit_round_group)
-
-
-def _looking_at(kind: types.Type) -> Any:
-    """Return an intrinsic that turns an address into a pointer, for `carray`."""
-
-    @intrinsic
-    def pointer(context: Any, address: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(kind)(types.int64), codegen
-
-    return pointer
-
-
-as_floats, as_words = map(_looking_at, (types.float32, types.int64))
-
-
-def _emit_half_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    return builder.fpext(load(builder, address, 0, F16), F32)
-
-
-def _emit_byte_at(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    return builder.sext(load(builder, address, 0, I8), I32)
-
-
-@intrinsic
-def half_at(context: Any, address: Any) -> Any:
-    """Return one float16 number as float32."""
-    return types.float32(types.int64), _returning(_emit_half_at)
-
-
-@intrinsic
-def byte_at(context: Any, address: Any) -> Any:
-    """Return one signed byte."""
-    return types.int32(types.int64), _returning(_emit_byte_at)
-
-
-def _emit_take(builder: ir.IRBuilder, address: ir.Value, amount: ir.Value) -> ir.Value:
-    return builder.atomic_rmw("add", builder.inttoptr(address, I64.as_pointer()), amount, "seq_cst")
-
-
-def _emit_look(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    return builder.load_atomic(builder.inttoptr(address, I64.as_pointer()), "acquire", 8)
-
-
-def _emit_yield(builder: ir.IRBuilder) -> ir.Value:
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), "sched_yield")
-    return builder.call(function, [])
-
-
-@intrinsic
-def take(context: Any, address: Any, amount: Any) -> Any:
-    """Add to a counter and return what it was: no two threads get the same."""
-    return types.int64(types.int64, types.int64), _returning(_emit_take)
-
-
-@intrinsic
-def look(context: Any, address: Any) -> Any:
-    """Read a word that another thread may write."""
-    return types.int64(types.int64), _returning(_emit_look)
-
-
-@intrinsic
-def yield_core(context: Any) -> Any:
-    """Let another thread have the core (sched_yield)."""
-    return types.int32(), _returning(_emit_yield)
+    return types.void(*[types.int64] * 3, types.float32), silent(_emit_round_group)
 
 
 @intrinsic
@@ -350,32 +271,3 @@ def power_of_two(context: Any, exponent: Any) -> Any:
         return builder.bitcast(builder.shl(biased, I32(23)), F32)
 
     return types.float32(types.int32), codegen
-
-
-@intrinsic
-def plain(context: Any, number: Any) -> Any:
-    """Return a whole number as one that numba does not know: it compiles a function anew for every constant."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return context.cast(builder, arguments[0], number, types.int64)
-
-    return types.int64(number), codegen
-
-
-@intrinsic
-def call(context: Any, address: Any, arguments: Any) -> Any:
-    """Call the compiled function at an address with a tuple of integers.
-
-    For large functions with many callers: numba would compile them anew into each, and into its callers'.
-    """
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
-        parts = cgutils.unpack_tuple(builder, values[1], len(arguments))
-        given = [
-            context.cast(builder, part, one, types.int64) for part, one in zip(parts, arguments, strict=True)
-        ]
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, arguments), codegen

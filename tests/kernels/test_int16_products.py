@@ -10,8 +10,8 @@ import pytest
 from numba import njit, types
 from numba.extending import intrinsic
 
-from overtone.kernels import pairs
-from overtone.kernels.emit import I64, store
+from overtone.kernels import int16_products
+from overtone.kernels.llvm import I64, store
 
 
 def make_product(num_rows: int) -> Callable[[int, int, int], None]:
@@ -21,8 +21,8 @@ def make_product(num_rows: int) -> Callable[[int, int, int], None]:
     def product(context: Any, panel: Any, rows: Any, sums: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             panel, rows, sums = arguments
-            inputs = [builder.add(rows, I64(2 * pairs.DEPTH * row)) for row in range(num_rows)]
-            for row, halves in enumerate(pairs.multiply_panel_by(builder, panel, inputs)):
+            inputs = [builder.add(rows, I64(2 * int16_products.DEPTH * row)) for row in range(num_rows)]
+            for row, halves in enumerate(int16_products.multiply_panel_by(builder, panel, inputs)):
                 for half, total in enumerate(halves):
                     store(builder, total, sums, 64 * row + 32 * half)
             return context.get_dummy_value()
@@ -32,22 +32,26 @@ def make_product(num_rows: int) -> Callable[[int, int, int], None]:
     return njit(lambda panel, rows, sums: product(panel, rows, sums))  # type: ignore[no-any-return]
 
 
-WAYS = ["plain vectors", *(["AVX2"] if pairs.HAS_AVX2 else []), *(["AVX-512 VNNI"] if pairs.HAS_VNNI else [])]
+WAYS = [
+    "plain vectors",
+    *(["AVX2"] if int16_products.HAS_AVX2 else []),
+    *(["AVX-512 VNNI"] if int16_products.HAS_VNNI else []),
+]
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("num_rows", range(1, pairs.MOST_ROWS + 1))
+@pytest.mark.parametrize("num_rows", range(1, int16_products.MOST_ROWS + 1))
 def test_sums_are_exact_up_to_the_largest_numbers(
     num_rows: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "HAS_AVX2", way != "plain vectors")
-    monkeypatch.setattr(pairs, "HAS_VNNI", way == "AVX-512 VNNI")
+    monkeypatch.setattr(int16_products, "HAS_AVX2", way != "plain vectors")
+    monkeypatch.setattr(int16_products, "HAS_VNNI", way == "AVX-512 VNNI")
     random = np.random.default_rng(num_rows)
-    rows = random.integers(-8191, 8192, (num_rows, pairs.DEPTH)).astype(np.int16)
-    weights = random.integers(-8191, 8192, (pairs.DEPTH, pairs.COLUMNS)).astype(np.int16)
+    rows = random.integers(-8191, 8192, (num_rows, int16_products.DEPTH)).astype(np.int16)
+    weights = random.integers(-8191, 8192, (int16_products.DEPTH, int16_products.COLUMNS)).astype(np.int16)
     rows[0], weights[:, 0], weights[:, 1] = 8191, 8192, -8192  # the sum that just fits
-    panel = np.ascontiguousarray(weights.reshape(-1, 2, pairs.COLUMNS).transpose(0, 2, 1))
-    sums = np.empty((num_rows, pairs.COLUMNS), np.int32)
+    panel = np.ascontiguousarray(weights.reshape(-1, 2, int16_products.COLUMNS).transpose(0, 2, 1))
+    sums = np.empty((num_rows, int16_products.COLUMNS), np.int32)
 
     make_product(num_rows)(panel.ctypes.data, rows.ctypes.data, sums.ctypes.data)
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from overtone.kernels.memory import Array, compiled, floats, free_order
-from overtone.kernels.team import finish_some, take_some, wait_until_done
+from overtone.kernels.threads import finish_some, take_some, wait_until_done
+from overtone.kernels.views import Array, compiled, free_order, view_f32
 
 SPAN = 1 << 14  # numbers in a piece: their sum of squares is one of float32
 NUM_PHASES = 2
@@ -60,7 +60,7 @@ def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) 
 @compiled
 def total_norm(update: Update, num_spans: int) -> float:
     """Return the gradient's length, summed in one fixed order."""
-    total, sums = np.float64(0), floats(update.sums, num_spans)
+    total, sums = np.float64(0), view_f32(update.sums, num_spans)
     for span in range(num_spans):
         total += np.float64(sums[span])
     return np.sqrt(total)
@@ -76,7 +76,7 @@ def run_update(thread: int, update: Update) -> float:
     span = take_some(update.counters, 0, 1)
     while span < num_spans:
         at, length = 4 * span * SPAN, min(SPAN, update.size - span * SPAN)
-        floats(update.sums, num_spans)[span] = square_sum(floats(update.gradients + at, length))
+        view_f32(update.sums, num_spans)[span] = square_sum(view_f32(update.gradients + at, length))
         finish_some(update.counters, 0, 1)
         span = take_some(update.counters, 0, 1)
     wait_until_done(update.counters, 0, num_spans)
@@ -86,10 +86,10 @@ def run_update(thread: int, update: Update) -> float:
     while span < num_spans:
         at, length = 4 * span * SPAN, min(SPAN, update.size - span * SPAN)
         move(
-            floats(update.parameters + at, length),
-            floats(update.gradients + at, length),
-            floats(update.first + at, length),
-            floats(update.second + at, length),
+            view_f32(update.parameters + at, length),
+            view_f32(update.gradients + at, length),
+            view_f32(update.first + at, length),
+            view_f32(update.second + at, length),
             factor,
             update,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from llvmlite import ir
 from numba.core import cgutils
 
@@ -24,7 +27,7 @@ def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, offset: int
     builder.store(value, where).align = 1
 
 
-def spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+def broadcast(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Return a vector of eight times the same value."""
     empty = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = builder.insert_element(empty, value, I32(0))
@@ -45,3 +48,18 @@ def prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     signature = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
     builder.call(function, [builder.inttoptr(address, pointer), I32(0), I32(3), I32(1)])
+
+
+def returning(emit: Callable[..., ir.Value]) -> Callable[..., Any]:
+    """Return numba's code generator for an intrinsic whose value `emit` returns."""
+    return lambda context, builder, signature, arguments: emit(builder, *arguments)
+
+
+def silent(emit: Callable[..., None]) -> Callable[..., Any]:
+    """Return numba's code generator for an intrinsic that returns nothing."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        emit(builder, *arguments)
+        return context.get_dummy_value()
+
+    return codegen

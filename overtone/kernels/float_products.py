@@ -19,9 +19,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import F32, FLOATS_8, I64, LANES, fused_add, load, spread, store
-from overtone.kernels.memory import compiled, separately
-from overtone.train.kernels.panels import HALVES, PANEL, fill_from_columns, fill_from_rows
+from overtone.kernels.calls import separately
+from overtone.kernels.llvm import F32, FLOATS_8, I64, LANES, broadcast, fused_add, load, store
+from overtone.kernels.panels import HALVES, PANEL, fill_from_columns, fill_from_rows
+from overtone.kernels.views import compiled
 
 ROWS = 6  # that are computed together: 12 of the 16 vector registers
 DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
@@ -82,7 +83,7 @@ def _emit_panel_product(
                 at = builder.add(builder.add(x, builder.mul(stride_x, I64(row))), builder.mul(k, I64(4)))
             else:
                 at = builder.add(builder.add(x, builder.mul(stride_x, k)), I64(4 * row))
-            factor = spread(builder, load(builder, at, 0, F32))
+            factor = broadcast(builder, load(builder, at, 0, F32))
             for half, place in enumerate(places):
                 builder.store(fused_add(builder, factor, weights[half], builder.load(place)), place)
 

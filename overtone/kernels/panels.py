@@ -1,6 +1,6 @@
 """Sixteen columns of a right-hand matrix as a panel: [depth, 16] float32 that every row of the left one meets.
 
-The matrix may be float32 numbers in rows, or the 4-bit or 8-bit tiles of model/quant.py: these are a seventh (a
+The matrix may be float32 numbers in rows, or the 4-bit or 8-bit tiles of kernels/tiles.py: these are a seventh (a
 third) of the numbers to fetch from memory, and become exactly the numbers that model.safetensors holds. A matrix'
 kind is the bytes of a tile's group, or FLOATS.
 """
@@ -15,9 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from overtone.kernels.emit import FLOATS_8, HALFS_8, I32, I64, INTS_8, LANES, SHORTS_8, fused_add, load, store
-from overtone.kernels.memory import compiled
-from overtone.model.quant import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.llvm import FLOATS_8, HALFS_8, I32, I64, INTS_8, LANES, SHORTS_8, fused_add, load, store
+from overtone.kernels.tiles import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.views import compiled
 
 PANEL = TILE  # columns that are computed together
 HALVES = PANEL // LANES

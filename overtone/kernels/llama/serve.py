@@ -11,23 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from overtone.kernels.formulas import exp, normalise, softmax, turn
-from overtone.kernels.lanes import (
+from overtone.kernels.calls import opaque
+from overtone.kernels.formulas import exp, normalise, rotate, softmax
+from overtone.kernels.simd import (
     add_panel,
     add_panel_three,
-    byte_at,
     clear,
     dot_half,
     dot_half_three,
-    half_at,
-    plain,
     round_group,
     to_half,
 )  # fmt: skip
-from overtone.kernels.memory import compiled, floats, free_order, word, words
-from overtone.kernels.team import finish_some, piece_size, take_some, wait_until_done
-from overtone.model.kernels.tiles import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
-from overtone.model.quant import GROUP, Q4, Q8, TILE
+from overtone.kernels.threads import finish_some, piece_size, take_some, wait_until_done
+from overtone.kernels.tile_products import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
+from overtone.kernels.tiles import GROUP, Q4, Q8, TILE
+from overtone.kernels.views import compiled, free_order, read_f16, read_i8, read_i64, view_f32, view_i64
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +44,7 @@ _q8_1, _q8_2, _q8_4 = (PRODUCTS[Q8, rows] for rows in (1, 2, 4))
 
 
 class Model(NamedTuple):
-    """The base and the cache: sizes, then addresses. Tiles are those of model/quant.py, layer after layer."""
+    """The base and the cache: sizes, then addresses. Tiles are those of kernels/tiles.py, layer after layer."""
 
     num_layers: int
     width: int
@@ -204,7 +202,7 @@ def silu_times(gate: Array, up: Array, out: Array) -> None:
 
 
 @compiled
-def enlarge(x: Array, factor: float) -> None:
+def scale_numbers(x: Array, factor: float) -> None:
     """x *= factor."""
     for i in range(len(x)):
         x[i] *= np.float32(factor)
@@ -218,7 +216,7 @@ def attend(
 
     Addresses: of the query and the result, of `k` and `v` in the layer's first place; `stride` is in bytes.
     """
-    weights, largest = floats(scores, count), np.float32(-np.inf)
+    weights, largest = view_f32(scores, count), np.float32(-np.inf)
     for n in range(count):
         place = blocks[n // BLOCK] + n % BLOCK
         weights[n] = dot_half(k + place * stride, q, size)
@@ -234,9 +232,9 @@ def attend(
 @compiled
 def shrink(step: Step, row: int, x: int, num_inputs: int, start: int, num_parts: int) -> None:
     """u = A x for a row with an adapter. `start`: where A begins at rank 1; at rank R all is R times."""
-    adapter, rank = word(step.adapters, row), word(step.ranks, row)
+    adapter, rank = read_i64(step.adapters, row), read_i64(step.ranks, row)
     if adapter:
-        u = floats(step.u + 4 * row * step.u_width, num_parts * rank)
+        u = view_f32(step.u + 4 * row * step.u_width, num_parts * rank)
         for r in range(len(u)):
             u[r] = dot_half(adapter + 2 * (start * rank + r * num_inputs), x, num_inputs)
 
@@ -244,10 +242,10 @@ def shrink(step: Step, row: int, x: int, num_inputs: int, start: int, num_parts:
 @compiled
 def share_adapter(step: Step, first: int, last: int) -> bool:
     """Say whether these are three rows of one adapter: its numbers then become floats once for all."""
-    adapter = word(step.adapters, first)
+    adapter = read_i64(step.adapters, first)
     if not adapter or last - first != TOGETHER:
         return False
-    return word(step.adapters, first + 1) == adapter and word(step.adapters, first + 2) == adapter
+    return read_i64(step.adapters, first + 1) == adapter and read_i64(step.adapters, first + 2) == adapter
 
 
 @compiled
@@ -256,8 +254,8 @@ def shrink_rows(step: Step, matrix: Projection, first: int, last: int) -> None:
     num_inputs = matrix.num_inputs
     from_row, from_u = 4 * num_inputs, 4 * step.u_width
     if share_adapter(step, first, last):
-        rank = word(step.ranks, first)
-        a, x = word(step.adapters, first) + 2 * matrix.start * rank, matrix.x + first * from_row
+        rank = read_i64(step.ranks, first)
+        a, x = read_i64(step.adapters, first) + 2 * matrix.start * rank, matrix.x + first * from_row
         for r in range(matrix.num_parts * rank):
             u = step.u + first * from_u + 4 * r
             dot_half_three(a + 2 * r * num_inputs, x, from_row, num_inputs, u, from_u)
@@ -281,7 +279,7 @@ def expand(step: Step, matrix: Projection, part: int, begin: int, end: int, firs
     from_row, from_u = 4 * matrix.num_outputs, 4 * step.u_width
     together = TOGETHER if share_adapter(step, first, last) else 1
     for row in range(first, last, together):
-        adapter, rank = word(step.adapters, row), word(step.ranks, row)
+        adapter, rank = read_i64(step.adapters, row), read_i64(step.ranks, row)
         u, y = step.u + row * from_u + 4 * part * rank, matrix.y + row * from_row
         for panel in range(begin, end):
             b, here = adapter + 2 * rank * (start + panel * PANEL), y + 4 * panel * PANEL
@@ -348,15 +346,15 @@ def prepare_head(
     expand(step, matrix, part, head * size // PANEL, (head + 1) * size // PANEL, first, last)
     for row in range(first, last):
         y = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
-        values, position = floats(y, size), word(step.positions, row)
+        values, position = view_f32(y, size), read_i64(step.positions, row)
         if part < 2:
             at = 4 * position * (size // 2)
-            turn(values, floats(model.cos + at, size // 2), floats(model.sin + at, size // 2), 1.0)
+            rotate(values, view_f32(model.cos + at, size // 2), view_f32(model.sin + at, size // 2), 1.0)
         if part == 0:
-            enlarge(values, model.scale)
+            scale_numbers(values, model.scale)
         else:
             group = (head - num_heads) % num_groups
-            place = (layer * model.num_places + word(step.places, row)) * num_groups + group
+            place = (layer * model.num_places + read_i64(step.places, row)) * num_groups + group
             to_half((model.k if part == 1 else model.v) + 2 * place * size, y, size)
 
 
@@ -388,8 +386,8 @@ def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) ->
         row, head = unit // num_heads, unit % num_heads
         start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
         q = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
-        blocks = words(step.tables + 8 * word(step.table_of, row) * step.table_width, step.table_width)
-        scores, count = step.scores + 4 * thread * step.context, word(step.positions, row) + 1
+        blocks = view_i64(step.tables + 8 * read_i64(step.table_of, row) * step.table_width, step.table_width)
+        scores, count = step.scores + 4 * thread * step.context, read_i64(step.positions, row) + 1
         mixed = step.mixed + 4 * row * num_heads * size
         attend(
             q, model.k + start, model.v + start, size, stride, blocks, scores, count, mixed + 4 * head * size
@@ -413,13 +411,13 @@ def add_and_normalise(
         first = unit * together
         last = min(first + together, num_rows)
         if adds:
-            expand(step, matrix, plain(0), plain(0), width // PANEL, first, last)
+            expand(step, matrix, opaque(0), opaque(0), width // PANEL, first, last)
         for row in range(first, last):
             at = 4 * row * width
-            hidden = floats(step.hidden + at, width)
+            hidden = view_f32(step.hidden + at, width)
             if adds:
-                add(hidden, floats(step.out + at, width))
-            normalise(hidden, floats(norm, width), model.eps, floats(step.normed + at, width))
+                add(hidden, view_f32(step.out + at, width))
+            normalise(hidden, view_f32(norm, width), model.eps, view_f32(step.normed + at, width))
             round_groups(step, step.normed + at, row, width, 0, width // GROUP)
         finish_some(step.counters, phase, 1)
         unit = take_some(step.counters, phase, 1)
@@ -436,12 +434,14 @@ def activate(model: Model, step: Step, matrix: Projection, num_rows: int, phase:
     while unit < total:
         first, begin = unit // spans * together, unit % spans * SPAN
         last, end = min(first + together, num_rows), min(begin + SPAN, panels)
-        expand(step, matrix, plain(0), begin, end, first, last)
-        expand(step, matrix, plain(1), panels + begin, panels + end, first, last)
+        expand(step, matrix, opaque(0), begin, end, first, last)
+        expand(step, matrix, opaque(1), panels + begin, panels + end, first, last)
         at, count = 4 * begin * PANEL, (end - begin) * PANEL
         for row in range(first, last):
             y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-            silu_times(floats(y + at, count), floats(y + 4 * inner + at, count), floats(acts + at, count))
+            silu_times(
+                view_f32(y + at, count), view_f32(y + 4 * inner + at, count), view_f32(acts + at, count)
+            )
             round_groups(step, acts, row, inner, begin, end)
         finish_some(step.counters, phase, 1)
         unit = take_some(step.counters, phase, 1)
@@ -453,13 +453,13 @@ def embed_all(model: Model, step: Step, phase: int) -> None:
     """hidden = the rows' embeddings, from the 8-bit tiles: a phase."""
     row = take_some(step.counters, phase, 1)
     while row < step.num_rows:
-        token, hidden = word(step.ids, row), floats(step.hidden + 4 * row * model.width, model.width)
+        token, hidden = read_i64(step.ids, row), view_f32(step.hidden + 4 * row * model.width, model.width)
         half, lane = token % TILE // 8, token % 8
         for group in range(model.width // GROUP):
             at = model.head + (token // TILE * (model.width // GROUP) + group) * HEAD_BYTES
-            scale = half_at(at + TILE * GROUP + 2 * (token % TILE))
+            scale = read_f16(at + TILE * GROUP + 2 * (token % TILE))
             for i in range(GROUP):
-                weight = byte_at(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
+                weight = read_i8(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
                 hidden[group * GROUP + i] = scale * np.float32(weight)
         finish_some(step.counters, phase, 1)
         row = take_some(step.counters, phase, 1)
@@ -469,7 +469,7 @@ def embed_all(model: Model, step: Step, phase: int) -> None:
 @compiled
 def move_row(start: int, size: int, source: int, target: int) -> None:
     """Copy row `source` of float32 numbers over row `target`."""
-    here, there = floats(start + 4 * source * size, size), floats(start + 4 * target * size, size)
+    here, there = view_f32(start + 4 * source * size, size), view_f32(start + 4 * target * size, size)
     for i in range(size):
         there[i] = here[i]
 
@@ -482,9 +482,9 @@ def gather_kept(model: Model, step: Step, phase: int) -> None:
     """
     if take_some(step.counters, phase, 1) == 0:
         mixed = model.num_heads * model.head_size
-        adapters, ranks = words(step.adapters, step.num_rows), words(step.ranks, step.num_rows)
+        adapters, ranks = view_i64(step.adapters, step.num_rows), view_i64(step.ranks, step.num_rows)
         for n in range(step.num_kept):
-            row = word(step.keep, n)
+            row = read_i64(step.keep, n)
             if row > n:
                 move_row(step.hidden, model.width, row, n)
                 move_row(step.mixed, mixed, row, n)
@@ -518,8 +518,8 @@ def sum_up_all(model: Model, step: Step, phase: int) -> None:
         row, segment = unit // SEGMENTS, unit % SEGMENTS
         first = segment * size
         length = size if segment < SEGMENTS - 1 else model.vocabulary - first
-        best, log_sum = sum_up(floats(step.logits + 4 * (row * model.vocabulary + first), length))
-        words(step.best, total)[unit], floats(step.log_sums, total)[unit] = first + best, log_sum
+        best, log_sum = sum_up(view_f32(step.logits + 4 * (row * model.vocabulary + first), length))
+        view_i64(step.best, total)[unit], view_f32(step.log_sums, total)[unit] = first + best, log_sum
         finish_some(step.counters, phase, 1)
         unit = take_some(step.counters, phase, 1)
     wait_until_done(step.counters, phase, total)

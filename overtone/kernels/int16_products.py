@@ -10,7 +10,7 @@ from __future__ import annotations
 from llvmlite import binding, ir
 from numba.core import cgutils
 
-from overtone.kernels.emit import I16, I32, I64, INTS_8, LANES, load, spread
+from overtone.kernels.llvm import I16, I32, I64, INTS_8, LANES, broadcast, load
 from overtone.processor import has_avx2, has_avx512_vnni
 
 COLUMNS = 16  # of a panel
@@ -117,6 +117,6 @@ def _in_vectors(builder: ir.IRBuilder, panel: ir.Value, rows: list[ir.Value]) ->
             pair = load(builder, builder.add(row, builder.mul(loop.index, I64(4))), 0, I32)
             for half, weight in enumerate(weights):
                 place = sums[2 * n + half]
-                two = builder.bitcast(spread(builder, pair), WORDS_16)
+                two = builder.bitcast(broadcast(builder, pair), WORDS_16)
                 builder.store(add_pair_products(builder, builder.load(place), weight, two), place)
     return [builder.load(place) for place in sums]

@@ -1,1 +1,0 @@
-"""The engine's compiled steps over quantised weights."""

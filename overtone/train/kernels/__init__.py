@@ -1,1 +1,0 @@
-"""The trainer's compiled passes over a Llama-like base in float32."""
