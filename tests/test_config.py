@@ -32,7 +32,7 @@ def test_the_database_lies_in_the_data_folder_unless_a_url_says_otherwise() -> N
     [
         ("DEVICE", "gpu", "auto, cpu, cuda or cuda:1 and so on"),
         ("WEIGHTS", "int4", "auto, float32 or bfloat16"),
-        ("PRECISION", "int4", "auto or float32"),
+        ("PRECISION", "int4", "auto, float32 or bfloat16"),
     ],
 )
 def test_a_choice_that_there_is_not_is_refused(name: str, text: str, allowed: str) -> None:

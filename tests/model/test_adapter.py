@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from overtone.errors import OvertoneError
 from overtone.model.adapter import TARGETS, Adapter, load_adapter, save_adapter
 from overtone.model.decoder import Decoder
-from overtone.model.lora import LoraWeights, Slot, project_with
+from overtone.model.lora import JobRows, LoraWeights, project_with
 from tests.model.plain_attention import causal
 from tests.model.tiny import make_base, random_adapter
 
@@ -69,7 +69,7 @@ def our_logits(base_folder: Path, adapter: Adapter) -> torch.Tensor:
     decoder = Decoder.load(base_folder)
     lora = LoraWeights(decoder.config, adapter.rank, adapter.alpha)
     lora.copy_from(adapter)
-    project = project_with(decoder, [Slot(lora, slice(0, len(IDS)))])
+    project = project_with(decoder, [JobRows(lora, slice(0, len(IDS)))])
     return decoder.logits(decoder.forward(IDS, torch.arange(len(IDS)), causal(decoder.config), project))
 
 
