@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from overtone.engine.runner import TorchRunner
 from overtone.engine.scheduler import Chunk, Sequence
+from overtone.engine.torch_runner import TorchRunner
 from overtone.errors import OvertoneError
 from overtone.model.decoder import Decoder
 from overtone.model.device import choose_device

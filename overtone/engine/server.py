@@ -24,8 +24,8 @@ from overtone.engine import protocol
 from overtone.engine.call import Call, Words, wants_json
 from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
+from overtone.engine.open import open_runner
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
-from overtone.engine.runner import open_runner
 from overtone.engine.scheduler import Limits
 from overtone.errors import ApiError, FailedPrecondition, OvertoneError
 from overtone.model.chat import Chat

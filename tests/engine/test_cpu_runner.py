@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from overtone.engine.cpu_runner import CpuRunner
-from overtone.engine.runner import Runner, TorchRunner, open_runner
+from overtone.engine.open import open_runner
+from overtone.engine.runner import Runner
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk, Sequence
+from overtone.engine.torch_runner import TorchRunner
 from tests import tiny
 from tests.engine.conftest import random_adapter
 from tests.tiny import QuantType

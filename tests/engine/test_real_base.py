@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from overtone.engine.cpu_runner import CpuRunner
-from overtone.engine.runner import TorchRunner
 from overtone.engine.scheduler import Chunk, Sequence
+from overtone.engine.torch_runner import TorchRunner
 from overtone.model.chat import Chat
 from tests import real
 

@@ -1,0 +1,29 @@
+"""Chooses the runner for a base: the fastest that can serve it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from overtone.engine.runner import Runner
+from overtone.engine.torch_runner import TorchRunner
+from overtone.model.device import choose_device
+
+
+def open_runner(
+    base_folder: Path, device: str, max_rows: int, num_threads: int = 0, weights: str = "auto"
+) -> Runner:
+    """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step.
+
+    `weights` is auto (a base's own blocks or 8 bits where the processor's kernels know the model, else float32
+    there and bfloat16 on a GPU), float32 or bfloat16.
+    """
+    chosen = choose_device(device)
+    if chosen.type == "cpu" and weights == "auto":
+        from overtone.engine import cpu_runner  # compiles its kernels: only where they are used
+
+        if cpu_runner.is_supported(base_folder):
+            return cpu_runner.CpuRunner(base_folder, max_rows, num_threads=num_threads)
+    plain = "float32" if chosen.type == "cpu" else "bfloat16"
+    return TorchRunner(base_folder, chosen, dtype=getattr(torch, plain if weights == "auto" else weights))

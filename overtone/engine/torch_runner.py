@@ -1,0 +1,83 @@
+"""The plain runner: any family, any device, float weights, through the decoder's own forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from overtone.engine.adapters import AdapterBank, Pairs, fuse
+from overtone.engine.attention import PagedAttention
+from overtone.engine.runner import NUM_TOKENS
+from overtone.engine.sampling import Logits
+from overtone.engine.scheduler import Chunk
+from overtone.model.adapter import Adapter
+from overtone.model.decoder import Decoder
+
+
+class TorchRunner:
+    """Float weights through the decoder's own forward."""
+
+    block_size = 16
+
+    def __init__(
+        self,
+        base_folder: Path,
+        device: torch.device,
+        num_tokens: int = NUM_TOKENS,
+        dtype: torch.dtype = torch.float32,
+    ):
+        """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
+        self.device, self.dtype = device, dtype
+        self.decoder = Decoder.load(base_folder, dtype, device)
+        self.config = self.decoder.config
+        self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
+        self._bank = AdapterBank()
+        self._attention = PagedAttention(self.config, self.num_blocks, self.block_size, dtype, device)
+
+    @property
+    def precision(self) -> str:
+        return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
+
+    def prepare(self, adapter: Adapter) -> Pairs:
+        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
+        return fuse(adapter, self.config, self.dtype, self.device)
+
+    def install(self, slot: int, pairs: Pairs) -> None:
+        """Put a prepared adapter into a slot."""
+        self._bank.install(slot, pairs)
+
+    @torch.inference_mode()
+    def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
+        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        self._attention.plan(chunks)
+        self._bank.plan(chunks, slots)
+        ids = [
+            token for chunk in chunks for token in chunk.sequence.ids[chunk.start : chunk.start + chunk.count]
+        ]
+        positions = [place for chunk in chunks for place in range(chunk.start, chunk.start + chunk.count)]
+        keep = self._tensor(_last_rows(chunks))
+        hidden_TD = self.decoder.forward(
+            self._tensor(ids), self._tensor(positions), self._attention.attend, self._project, keep
+        )
+        return Logits.of(self.decoder.logits(hidden_TD).float())
+
+    def _project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
+        y_TO = self.decoder.project(layer, name, x_TI)
+        self._bank.add(layer, name, x_TI, y_TO)
+        return y_TO
+
+    def _tensor(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)
+
+
+def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
+    """Return the row of each sequence's last token, for the chunks that reach it."""
+    rows, end = [], 0
+    for chunk in chunks:
+        end += chunk.count
+        if chunk.is_last:
+            rows.append(end - 1)
+    return rows
