@@ -60,6 +60,7 @@ check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PY) tools/check_wheel.py
 
 clean:
 	rm -rf $(VENV) .envs build *.egg-info .mypy_cache .ruff_cache .pytest_cache
