@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from overtone.kernels.threads import finish_some, take_some, wait_until_done
+from overtone.kernels.calls import opaque
+from overtone.kernels.threads import phase
 from overtone.kernels.views import Array, compiled, free_order, view_f32
 
 SPAN = 1 << 14  # numbers in a piece: their sum of squares is one of float32
@@ -58,10 +59,41 @@ def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) 
 
 
 @compiled
-def total_norm(update: Update, num_spans: int) -> float:
+def num_spans(update: Update) -> int:
+    return -(-update.size // SPAN)
+
+
+@compiled
+def span_length(update: Update, span: int) -> int:
+    return min(SPAN, update.size - span * SPAN)
+
+
+@phase("num_spans(update)")
+def sum_squares(update: Update, span: int) -> None:
+    """Note each span's Σ g²."""
+    gradients = view_f32(update.gradients + 4 * span * SPAN, span_length(update, span))
+    view_f32(update.sums, num_spans(update))[span] = square_sum(gradients)
+
+
+@phase("num_spans(update)")
+def move_all(update: Update, factor: float, span: int) -> None:
+    """`move` every span."""
+    at, length = 4 * span * SPAN, span_length(update, span)
+    move(
+        view_f32(update.parameters + at, length),
+        view_f32(update.gradients + at, length),
+        view_f32(update.first + at, length),
+        view_f32(update.second + at, length),
+        factor,
+        update,
+    )
+
+
+@compiled
+def total_norm(update: Update) -> float:
     """Return the gradient's length, summed in one fixed order."""
-    total, sums = np.float64(0), view_f32(update.sums, num_spans)
-    for span in range(num_spans):
+    total, sums = np.float64(0), view_f32(update.sums, num_spans(update))
+    for span in range(num_spans(update)):
         total += np.float64(sums[span])
     return np.sqrt(total)
 
@@ -72,28 +104,8 @@ def run_update(thread: int, update: Update) -> float:
 
     Every thread of a team calls this; the counters are zero before.
     """
-    num_spans = -(-update.size // SPAN)
-    span = take_some(update.counters, 0, 1)
-    while span < num_spans:
-        at, length = 4 * span * SPAN, min(SPAN, update.size - span * SPAN)
-        view_f32(update.sums, num_spans)[span] = square_sum(view_f32(update.gradients + at, length))
-        finish_some(update.counters, 0, 1)
-        span = take_some(update.counters, 0, 1)
-    wait_until_done(update.counters, 0, num_spans)
-    norm = total_norm(update, num_spans)
+    phase = sum_squares(update, opaque(0))
+    norm = total_norm(update)
     factor = update.longest / norm if norm > update.longest else 1.0
-    span = take_some(update.counters, 1, 1)
-    while span < num_spans:
-        at, length = 4 * span * SPAN, min(SPAN, update.size - span * SPAN)
-        move(
-            view_f32(update.parameters + at, length),
-            view_f32(update.gradients + at, length),
-            view_f32(update.first + at, length),
-            view_f32(update.second + at, length),
-            factor,
-            update,
-        )
-        finish_some(update.counters, 1, 1)
-        span = take_some(update.counters, 1, 1)
-    wait_until_done(update.counters, 1, num_spans)
+    move_all(update, factor, phase)
     return norm

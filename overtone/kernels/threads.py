@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from threading import Semaphore, Thread
 from typing import Any, TypeVar
 
@@ -86,6 +87,55 @@ def wait_until_done(counters: int, phase: int, total: int) -> None:
 def piece_size(total: int, num_threads: int) -> int:
     """Return how much to take at once: about six pieces for each thread."""
     return max(1, total // (6 * num_threads))
+
+
+def phase(pieces: str, many: bool = False) -> Callable[[Callable[..., None]], Any]:
+    """Make a phase of the work on one piece, whose number is the last argument of the decorated function.
+
+        @phase("num_rows", many=True)
+        def clear_rows(run, num_rows, row): ...
+
+    makes `clear_rows(run, num_rows, phase)`, which every thread calls: they take the pieces 0 … num_rows - 1 in turn,
+    one at a time or (`many`) several, and all of them are done when it returns the number of the next phase.
+    `pieces` is an expression over the arguments and the module's names. The argument called run, step or update has
+    the `counters` and, for many, `num_threads`.
+    """
+
+    def decorate(body: Callable[..., None]) -> Any:
+        *names, _ = signature(body).parameters
+        team = next(name for name in names if name in ("run", "step", "update"))
+        source = PHASE.format(
+            name=body.__name__,
+            arguments=", ".join(names),
+            pieces=pieces,
+            counters=f"{team}.counters",
+            size=f"piece_size(total, {team}.num_threads)" if many else "1",
+        )
+        made: dict[str, Any] = {}
+        exec(source, body.__globals__, made)
+        function = made["make"](compiled(body), take_some, finish_some, wait_until_done, piece_size)
+        function.__doc__ = body.__doc__
+        return compiled(function)
+
+    return decorate
+
+
+PHASE = """
+def make(body, take_some, finish_some, wait_until_done, piece_size):
+    def {name}({arguments}, phase):
+        total = {pieces}
+        size = {size}
+        first = take_some({counters}, phase, size)
+        while first < total:
+            last = min(first + size, total)
+            for piece in range(first, last):
+                body({arguments}, piece)
+            finish_some({counters}, phase, last - first)
+            first = take_some({counters}, phase, size)
+        wait_until_done({counters}, phase, total)
+        return phase + 1
+    return {name}
+"""
 
 
 class Team:

@@ -22,7 +22,7 @@ from overtone.kernels.simd import (
     round_group,
     to_half,
 )  # fmt: skip
-from overtone.kernels.threads import finish_some, piece_size, take_some, wait_until_done
+from overtone.kernels.threads import phase, piece_size
 from overtone.kernels.tile_products import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
 from overtone.kernels.tiles import GROUP, Q4, Q8, TILE
 from overtone.kernels.views import compiled, free_order, read_f16, read_i8, read_i64, view_f32, view_i64
@@ -316,24 +316,29 @@ def projection_of(model: Model, step: Step, index: int) -> Projection:
 
 
 @compiled
-def project(step: Step, matrix: Projection, num_rows: int, phase: int, thread: int) -> None:
-    """Multiply rows by the tiles and, beside it, u = A x for rows with adapters: a phase."""
+def num_tile_pieces(step: Step, matrix: Projection) -> int:
+    """Return how many pieces a matrix' tiles are multiplied in: about six for each thread."""
     num_tiles = matrix.num_outputs // TILE
-    size = piece_size(num_tiles, step.num_threads)
-    num_pieces = -(-num_tiles // size)
-    together = rows_at_once(step, num_rows)
-    total = num_pieces + (-(-num_rows // together) if matrix.num_parts and step.num_adapted else 0)
-    panel = step.panels + thread * step.panel_bytes
-    piece = take_some(step.counters, phase, 1)
-    while piece < total:
-        if piece < num_pieces:
-            multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles), panel)
-        else:
-            first = (piece - num_pieces) * together
-            shrink_rows(step, matrix, first, min(first + together, num_rows))
-        finish_some(step.counters, phase, 1)
-        piece = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+    return -(-num_tiles // piece_size(num_tiles, step.num_threads))
+
+
+@compiled
+def num_shrinks(step: Step, matrix: Projection, num_rows: int) -> int:
+    """Return how many pieces u = A x is made in beside them; none where no adapter reaches."""
+    return -(-num_rows // rows_at_once(step, num_rows)) if matrix.num_parts and step.num_adapted else 0
+
+
+@phase("num_tile_pieces(step, matrix) + num_shrinks(step, matrix, num_rows)")
+def project(step: Step, matrix: Projection, num_rows: int, thread: int, piece: int) -> None:
+    """Multiply rows by the tiles and, beside it, u = A x for rows with adapters."""
+    num_tiles, num_pieces = matrix.num_outputs // TILE, num_tile_pieces(step, matrix)
+    if piece < num_pieces:
+        size, panel = piece_size(num_tiles, step.num_threads), step.panels + thread * step.panel_bytes
+        multiply(step, matrix, num_rows, piece * size, min((piece + 1) * size, num_tiles), panel)
+    else:
+        together = rows_at_once(step, num_rows)
+        first = (piece - num_pieces) * together
+        shrink_rows(step, matrix, first, min(first + together, num_rows))
 
 
 @compiled
@@ -359,111 +364,90 @@ def prepare_head(
 
 
 @compiled
-def prepare_heads(model: Model, step: Step, layer: int, matrix: Projection, phase: int) -> None:
-    """`prepare_head` for all: a phase."""
-    per_row, together = model.num_heads + 2 * model.num_groups, rows_at_once(step, step.num_rows)
-    total = -(-step.num_rows // together) * per_row
-    size = piece_size(total, step.num_threads)
-    start = take_some(step.counters, phase, size)
-    while start < total:
-        stop = min(start + size, total)
-        for unit in range(start, stop):
-            first = unit // per_row * together
-            last = min(first + together, step.num_rows)
-            prepare_head(model, step, layer, matrix, unit % per_row, first, last)
-        finish_some(step.counters, phase, stop - start)
-        start = take_some(step.counters, phase, size)
-    wait_until_done(step.counters, phase, total)
+def num_heads_of_row(model: Model) -> int:
+    """Return how many heads a row has: of queries, keys and values."""
+    return model.num_heads + 2 * model.num_groups
 
 
 @compiled
-def attend_all(model: Model, step: Step, layer: int, phase: int, thread: int) -> None:
-    """Attention for every row and head, its result rounded for the output projection: a phase."""
+def num_bunches(step: Step, num_rows: int) -> int:
+    """Return how many times as many rows are adapted together as `rows_at_once` says."""
+    return -(-num_rows // rows_at_once(step, num_rows))
+
+
+@phase("num_bunches(step, step.num_rows) * num_heads_of_row(model)", many=True)
+def prepare_heads(model: Model, step: Step, layer: int, matrix: Projection, piece: int) -> None:
+    """`prepare_head` for all."""
+    together, per_row = rows_at_once(step, step.num_rows), num_heads_of_row(model)
+    first = piece // per_row * together
+    prepare_head(model, step, layer, matrix, piece % per_row, first, min(first + together, step.num_rows))
+
+
+@phase("step.num_rows * model.num_heads")
+def attend_all(model: Model, step: Step, layer: int, thread: int, piece: int) -> None:
+    """Attention for every row and head, its result rounded for the output projection."""
     size, num_heads, num_groups = model.head_size, model.num_heads, model.num_groups
-    stride, total = 2 * num_groups * size, step.num_rows * num_heads
-    unit = take_some(step.counters, phase, 1)
-    while unit < total:
-        row, head = unit // num_heads, unit % num_heads
-        start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
-        q = step.queries + 4 * (row * (num_heads + 2 * num_groups) + head) * size
-        blocks = view_i64(step.tables + 8 * read_i64(step.table_of, row) * step.table_width, step.table_width)
-        scores, count = step.scores + 4 * thread * step.context, read_i64(step.positions, row) + 1
-        mixed = step.mixed + 4 * row * num_heads * size
-        attend(
-            q, model.k + start, model.v + start, size, stride, blocks, scores, count, mixed + 4 * head * size
-        )
-        first = head * size // GROUP
-        round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
-        finish_some(step.counters, phase, 1)
-        unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+    row, head, stride = piece // num_heads, piece % num_heads, 2 * num_groups * size
+    start = 2 * (layer * model.num_places * num_groups + head * num_groups // num_heads) * size
+    q = step.queries + 4 * (row * num_heads_of_row(model) + head) * size
+    blocks = view_i64(step.tables + 8 * read_i64(step.table_of, row) * step.table_width, step.table_width)
+    scores, count = step.scores + 4 * thread * step.context, read_i64(step.positions, row) + 1
+    mixed = step.mixed + 4 * row * num_heads * size
+    attend(q, model.k + start, model.v + start, size, stride, blocks, scores, count, mixed + 4 * head * size)
+    first = head * size // GROUP
+    round_groups(step, mixed, row, num_heads * size, first, first + size // GROUP)
 
 
-@compiled
+@phase("num_bunches(step, num_rows)")
 def add_and_normalise(
-    model: Model, step: Step, matrix: Projection, num_rows: int, norm: int, adds: int, phase: int
+    model: Model, step: Step, matrix: Projection, num_rows: int, norm: int, adds: int, piece: int
 ) -> None:
-    """hidden += out (if adds), with LoRA; normed = norm(hidden), also as integers: a phase."""
+    """hidden += out (if adds), with LoRA; normed = norm(hidden), also as integers."""
     width, together = model.width, rows_at_once(step, num_rows)
-    total = -(-num_rows // together)
-    unit = take_some(step.counters, phase, 1)
-    while unit < total:
-        first = unit * together
-        last = min(first + together, num_rows)
+    first = piece * together
+    last = min(first + together, num_rows)
+    if adds:
+        expand(step, matrix, opaque(0), opaque(0), width // PANEL, first, last)
+    for row in range(first, last):
+        at = 4 * row * width
+        hidden = view_f32(step.hidden + at, width)
         if adds:
-            expand(step, matrix, opaque(0), opaque(0), width // PANEL, first, last)
-        for row in range(first, last):
-            at = 4 * row * width
-            hidden = view_f32(step.hidden + at, width)
-            if adds:
-                add(hidden, view_f32(step.out + at, width))
-            normalise(hidden, view_f32(norm, width), model.eps, view_f32(step.normed + at, width))
-            round_groups(step, step.normed + at, row, width, 0, width // GROUP)
-        finish_some(step.counters, phase, 1)
-        unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+            add(hidden, view_f32(step.out + at, width))
+        normalise(hidden, view_f32(norm, width), model.eps, view_f32(step.normed + at, width))
+        round_groups(step, step.normed + at, row, width, 0, width // GROUP)
 
 
 @compiled
-def activate(model: Model, step: Step, matrix: Projection, num_rows: int, phase: int) -> None:
-    """Combine gate and up, with LoRA, also as integers: a phase."""
+def num_spans(model: Model) -> int:
+    return -(-(model.inner // PANEL) // SPAN)
+
+
+@phase("num_bunches(step, num_rows) * num_spans(model)")
+def activate(model: Model, step: Step, matrix: Projection, num_rows: int, piece: int) -> None:
+    """Combine gate and up, with LoRA, also as integers."""
     inner, panels, together = model.inner, model.inner // PANEL, rows_at_once(step, num_rows)
-    spans = -(-panels // SPAN)
-    total = -(-num_rows // together) * spans
-    unit = take_some(step.counters, phase, 1)
-    while unit < total:
-        first, begin = unit // spans * together, unit % spans * SPAN
-        last, end = min(first + together, num_rows), min(begin + SPAN, panels)
-        expand(step, matrix, opaque(0), begin, end, first, last)
-        expand(step, matrix, opaque(1), panels + begin, panels + end, first, last)
-        at, count = 4 * begin * PANEL, (end - begin) * PANEL
-        for row in range(first, last):
-            y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
-            silu_times(
-                view_f32(y + at, count), view_f32(y + 4 * inner + at, count), view_f32(acts + at, count)
-            )
-            round_groups(step, acts, row, inner, begin, end)
-        finish_some(step.counters, phase, 1)
-        unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+    first, begin = piece // num_spans(model) * together, piece % num_spans(model) * SPAN
+    last, end = min(first + together, num_rows), min(begin + SPAN, panels)
+    expand(step, matrix, opaque(0), begin, end, first, last)
+    expand(step, matrix, opaque(1), panels + begin, panels + end, first, last)
+    at, count = 4 * begin * PANEL, (end - begin) * PANEL
+    for row in range(first, last):
+        y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
+        silu_times(view_f32(y + at, count), view_f32(y + 4 * inner + at, count), view_f32(acts + at, count))
+        round_groups(step, acts, row, inner, begin, end)
 
 
-@compiled
-def embed_all(model: Model, step: Step, phase: int) -> None:
-    """hidden = the rows' embeddings, from the 8-bit tiles: a phase."""
-    row = take_some(step.counters, phase, 1)
-    while row < step.num_rows:
-        token, hidden = read_i64(step.ids, row), view_f32(step.hidden + 4 * row * model.width, model.width)
-        half, lane = token % TILE // 8, token % 8
-        for group in range(model.width // GROUP):
-            at = model.head + (token // TILE * (model.width // GROUP) + group) * HEAD_BYTES
-            scale = read_f16(at + TILE * GROUP + 2 * (token % TILE))
-            for i in range(GROUP):
-                weight = read_i8(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
-                hidden[group * GROUP + i] = scale * np.float32(weight)
-        finish_some(step.counters, phase, 1)
-        row = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, step.num_rows)
+@phase("step.num_rows")
+def embed_all(model: Model, step: Step, row: int) -> None:
+    """hidden = the rows' embeddings, from the 8-bit tiles."""
+    token, hidden = read_i64(step.ids, row), view_f32(step.hidden + 4 * row * model.width, model.width)
+    half, lane = token % TILE // 8, token % 8
+    for group in range(model.width // GROUP):
+        at = model.head + (token // TILE * (model.width // GROUP) + group) * HEAD_BYTES
+        scale = read_f16(at + TILE * GROUP + 2 * (token % TILE))
+        for i in range(GROUP):
+            weight = read_i8(at + ((i // 2) * 2 + half) * 16 + 2 * lane + i % 2)
+            hidden[group * GROUP + i] = scale * np.float32(weight)
 
 
 @compiled
@@ -474,25 +458,22 @@ def move_row(start: int, size: int, source: int, target: int) -> None:
         there[i] = here[i]
 
 
-@compiled
-def gather_kept(model: Model, step: Step, phase: int) -> None:
-    """Move the rows that want logits to the front, in order: a phase of one piece.
+@phase("1")
+def gather_kept(model: Model, step: Step, piece: int) -> None:
+    """Move the rows that want logits to the front, in order.
 
     After the last layer's attention nobody needs the others. Two 16-bit integers are moved as one float.
     """
-    if take_some(step.counters, phase, 1) == 0:
-        mixed = model.num_heads * model.head_size
-        adapters, ranks = view_i64(step.adapters, step.num_rows), view_i64(step.ranks, step.num_rows)
-        for n in range(step.num_kept):
-            row = read_i64(step.keep, n)
-            if row > n:
-                move_row(step.hidden, model.width, row, n)
-                move_row(step.mixed, mixed, row, n)
-                move_row(step.ints, mixed // 2, row, n)
-                move_row(step.factors, 2 * (mixed // GROUP), row, n)
-                adapters[n], ranks[n] = adapters[row], ranks[row]
-        finish_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, 1)
+    mixed = model.num_heads * model.head_size
+    adapters, ranks = view_i64(step.adapters, step.num_rows), view_i64(step.ranks, step.num_rows)
+    for n in range(step.num_kept):
+        row = read_i64(step.keep, n)
+        if row > n:
+            move_row(step.hidden, model.width, row, n)
+            move_row(step.mixed, mixed, row, n)
+            move_row(step.ints, mixed // 2, row, n)
+            move_row(step.factors, 2 * (mixed // GROUP), row, n)
+            adapters[n], ranks[n] = adapters[row], ranks[row]
 
 
 @free_order
@@ -509,20 +490,15 @@ def sum_up(logits: Array) -> tuple[int, float]:
     return best, largest + np.log(total)
 
 
-@compiled
-def sum_up_all(model: Model, step: Step, phase: int) -> None:
-    """`sum_up` every segment of every row of logits: a phase."""
+@phase("step.num_kept * SEGMENTS")
+def sum_up_all(model: Model, step: Step, piece: int) -> None:
+    """`sum_up` every segment of every row of logits."""
     total, size = step.num_kept * SEGMENTS, model.vocabulary // SEGMENTS
-    unit = take_some(step.counters, phase, 1)
-    while unit < total:
-        row, segment = unit // SEGMENTS, unit % SEGMENTS
-        first = segment * size
-        length = size if segment < SEGMENTS - 1 else model.vocabulary - first
-        best, log_sum = sum_up(view_f32(step.logits + 4 * (row * model.vocabulary + first), length))
-        view_i64(step.best, total)[unit], view_f32(step.log_sums, total)[unit] = first + best, log_sum
-        finish_some(step.counters, phase, 1)
-        unit = take_some(step.counters, phase, 1)
-    wait_until_done(step.counters, phase, total)
+    row, segment = piece // SEGMENTS, piece % SEGMENTS
+    first = segment * size
+    length = size if segment < SEGMENTS - 1 else model.vocabulary - first
+    best, log_sum = sum_up(view_f32(step.logits + 4 * (row * model.vocabulary + first), length))
+    view_i64(step.best, total)[piece], view_f32(step.log_sums, total)[piece] = first + best, log_sum
 
 
 @compiled
@@ -539,16 +515,13 @@ def follow(
 ) -> int:
     """Do what comes after a layer's projection `which`; return the next phase's number."""
     if which == 0:
-        prepare_heads(model, step, layer, matrix, phase)
-        attend_all(model, step, layer, phase + 1, thread)
-        return phase + 2
+        phase = prepare_heads(model, step, layer, matrix, phase)
+        return attend_all(model, step, layer, thread, phase)
     if which == 2:
-        activate(model, step, matrix, num_rows, phase)
-        return phase + 1
+        return activate(model, step, matrix, num_rows, phase)
     number = 2 * layer + 1 if which == 1 else 2 * layer + 2
     norm = model.norms + 4 * number * model.width if number < 2 * model.num_layers else model.final_norm
-    add_and_normalise(model, step, matrix, num_rows, norm, adds, phase)
-    return phase + 1
+    return add_and_normalise(model, step, matrix, num_rows, norm, adds, phase)
 
 
 @njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
@@ -558,16 +531,13 @@ def run_step(thread: int, model: Model, step: Step) -> None:
     Every thread of the team calls this with its own number; the counters are zero before. One loop over all
     projections and no constant arguments, because numba compiles a function for every constant anew.
     """
-    embed_all(model, step, 0)
-    phase, adds, num_rows = 1, 0, step.num_rows
+    phase, adds, num_rows = embed_all(model, step, opaque(0)), 0, step.num_rows
     for index in range(-1, 4 * model.num_layers):  # at -1 only the first layer's norm
         layer, which, matrix = index // 4, index % 4, projection_of(model, step, max(index, 0))
         if index >= 0:
-            project(step, matrix, num_rows, phase, thread)
-            adds, phase = 1, phase + 1
+            phase, adds = project(step, matrix, num_rows, thread, phase), 1
         phase = follow(model, step, matrix, num_rows, layer, which, adds, phase, thread)
         if index == 4 * (model.num_layers - 1):
-            gather_kept(model, step, phase)
-            phase, num_rows = phase + 1, step.num_kept
-    project(step, projection_of(model, step, 4 * model.num_layers), num_rows, phase, thread)
-    sum_up_all(model, step, phase + 1)
+            phase, num_rows = gather_kept(model, step, phase), step.num_kept
+    phase = project(step, projection_of(model, step, 4 * model.num_layers), num_rows, thread, phase)
+    sum_up_all(model, step, phase)

@@ -22,7 +22,7 @@ from overtone.kernels.formulas import exp, normalise, rotate
 from overtone.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
 from overtone.kernels.rounded_products import LARGEST_GRADIENT
 from overtone.kernels.simd import add_scaled, clear, round_group
-from overtone.kernels.threads import finish_some, piece_size, take_some, wait_until_done
+from overtone.kernels.threads import phase
 from overtone.kernels.tile_products import LARGEST_ACTIVATION
 from overtone.kernels.tiles import GROUP, TILE
 from overtone.kernels.views import Array, compiled, free_order, read_i64, view_f32, view_i64
@@ -341,15 +341,24 @@ def round_rows(x: int, width: int, ints: int, factors: int, first: int, last: in
 
 
 @compiled
+def num_shrinks(run: Pass, matrix: Projection) -> int:
+    """Return how many pieces u, or du, is made in: sixteen columns of up to CHUNK rows of a job."""
+    return run.num_jobs * (matrix.num_parts * run.rank // PANEL) * -(-run.most_rows // CHUNK)
+
+
+@compiled
+def num_roundings(matrix: Projection, num_rows: int) -> int:
+    """Return how many pieces rounding takes; none where the base is multiplied in float32."""
+    return -(-num_rows // ROUND_ROWS) if matrix.step_sizes else 0
+
+
+@phase("num_shrinks(run, matrix) + num_roundings(matrix, num_rows)")
 def prepare(
-    base: Base, run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, phase: int, thread: int
+    base: Base, run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, thread: int, piece: int
 ) -> None:
-    """Compute u, or du where there is a gradient g, and round what meets the base: a phase."""
+    """Compute u, or du where there is a gradient g, and round what meets the base."""
     num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK)
-    num_shrinks = run.num_jobs * num_columns * num_chunks
-    total = num_shrinks + (-(-num_rows // ROUND_ROWS) if matrix.step_sizes else 0)
-    piece = take_some(run.counters, phase, 1)
-    while piece < num_shrinks:
+    if piece < num_shrinks(run, matrix):
         job = job_at(run, piece // (num_columns * num_chunks), kept)
         column = piece // num_chunks % num_columns * PANEL
         first = job.begin + piece % num_chunks * CHUNK
@@ -357,18 +366,13 @@ def prepare(
             shrink_back_piece(base, run, matrix, job, column, first, g)
         else:
             shrink_piece(run, matrix, job, column, first, panel_of(run, thread))
-        finish_some(run.counters, phase, 1)
-        piece = take_some(run.counters, phase, 1)
-    while piece < total:
-        first = (piece - num_shrinks) * ROUND_ROWS
+    else:
+        first = (piece - num_shrinks(run, matrix)) * ROUND_ROWS
         last = min(first + ROUND_ROWS, num_rows)
         if g:
             round_rows(g, matrix.num_outputs, run.ints, run.factors, first, last, LARGEST_GRADIENT)
         else:
             round_rows(matrix.x, matrix.num_inputs, run.ints, run.factors, first, last, LARGEST_ACTIVATION)
-        finish_some(run.counters, phase, 1)
-        piece = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, total)
 
 
 @compiled
@@ -384,18 +388,19 @@ def begin_rows(y: int, stride: int, num_rows: int, residual: int, bias: int) -> 
             add_scaled(y + at, bias, np.float32(1), PANEL)
 
 
-@compiled
-def project_panel(
+@phase("matrix.num_outputs // PANEL")
+def project_panels(
     base: Base,
     run: Pass,
     matrix: Projection,
     kept: bool,
     num_rows: int,
     residual: int,
-    output: int,
-    panel: int,
+    thread: int,
+    piece: int,
 ) -> None:
-    """y = residual or bias + x Wᵀ + u Bᵀ in 16 outputs."""
+    """y = residual or bias + x Wᵀ + u Bᵀ, sixteen outputs at a time."""
+    output, panel = piece * PANEL, panel_of(run, thread)
     from_row, from_w, stride = (
         row_bytes(matrix.num_inputs),
         bytes_of_row(base.kind, matrix.num_inputs),
@@ -429,16 +434,8 @@ def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase:
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
     num_rows = run.num_kept if kept else run.num_rows
-    prepare(base, run, matrix, kept, num_rows, opaque(0), phase, thread)
-    phase += 1
-    total = matrix.num_outputs // PANEL
-    piece = take_some(run.counters, phase, 1)
-    while piece < total:
-        project_panel(base, run, matrix, kept, num_rows, residual, piece * PANEL, panel_of(run, thread))
-        finish_some(run.counters, phase, 1)
-        piece = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, total)
-    return phase + 1
+    phase = prepare(base, run, matrix, kept, num_rows, opaque(0), thread, phase)
+    return project_panels(base, run, matrix, kept, num_rows, residual, thread, phase)
 
 
 @compiled
@@ -508,6 +505,42 @@ def add_b_gradient(base: Base, run: Pass, matrix: Projection, job: JobRows, outp
 
 
 @compiled
+def num_back_panels(matrix: Projection, d_x: int) -> int:
+    return matrix.num_inputs // PANEL if d_x else 0
+
+
+@compiled
+def num_gradient_pieces(matrix: Projection) -> int:
+    """Return how many pieces a job's dA and dB are made in: sixteen columns of A, up to TALL rows of B."""
+    return matrix.num_inputs // PANEL + -(-matrix.num_outputs // TALL)
+
+
+@phase("num_back_panels(matrix, d_x) + run.num_jobs * num_gradient_pieces(matrix)")
+def add_gradients(
+    base: Base,
+    run: Pass,
+    matrix: Projection,
+    kept: bool,
+    num_rows: int,
+    g: int,
+    d_x: int,
+    thread: int,
+    piece: int,
+) -> None:
+    """Compute dx where it is wanted, and add to every job's dA and dB."""
+    panel, first = panel_of(run, thread), num_back_panels(matrix, d_x)
+    if piece < first:
+        project_back_panel(base, run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
+    else:
+        job = job_at(run, (piece - first) // num_gradient_pieces(matrix), kept)
+        rest, num_panels = (piece - first) % num_gradient_pieces(matrix), matrix.num_inputs // PANEL
+        if rest < num_panels:
+            add_a_gradient(run, matrix, job, rest * PANEL, panel)
+        else:
+            add_b_gradient(base, run, matrix, job, (rest - num_panels) * TALL, g)
+
+
+@compiled
 def project_back(
     base: Base, run: Pass, layer: int, which: int, g: int, d_x: int, phase: int, thread: int
 ) -> int:
@@ -515,31 +548,8 @@ def project_back(
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
     num_rows = run.num_kept if kept else run.num_rows
-    prepare(base, run, matrix, kept, num_rows if d_x else 0, g, phase, thread)
-    phase += 1
-    num_panels = matrix.num_inputs // PANEL
-    num_tall = -(-matrix.num_outputs // TALL)
-    num_first = num_panels if d_x else 0
-    total = num_first + run.num_jobs * (num_panels + num_tall)
-    piece = take_some(run.counters, phase, 1)
-    while piece < total:
-        panel = panel_of(run, thread)
-        if piece < num_first:
-            project_back_panel(base, run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
-        else:
-            index, rest = (
-                (piece - num_first) // (num_panels + num_tall),
-                (piece - num_first) % (num_panels + num_tall),
-            )
-            job = job_at(run, index, kept)
-            if rest < num_panels:
-                add_a_gradient(run, matrix, job, rest * PANEL, panel)
-            else:
-                add_b_gradient(base, run, matrix, job, (rest - num_panels) * TALL, g)
-        finish_some(run.counters, phase, 1)
-        piece = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, total)
-    return phase + 1
+    phase = prepare(base, run, matrix, kept, num_rows if d_x else 0, g, thread, phase)
+    return add_gradients(base, run, matrix, kept, num_rows, g, d_x, thread, phase)
 
 
 # Rows
@@ -557,43 +567,28 @@ def normalise_back(d_normed: Array, x: Array, weight: Array, factor: float, g: A
         g[i] += factor * (d_normed[i] * weight[i] - mean * x[i])
 
 
-@compiled
+@phase("num_rows", many=True)
 def normalise_rows(
-    base: Base, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, phase: int
-) -> int:
-    """Normalise rows and note their factors: a phase."""
-    size, width = piece_size(num_rows, run.num_threads), base.width
-    factors, weight = view_f32(scales, num_rows), view_f32(norm, width)
-    first = take_some(run.counters, phase, size)
-    while first < num_rows:
-        last = min(first + size, num_rows)
-        for row in range(first, last):
-            at = row * row_bytes(width)
-            factors[row] = normalise(view_f32(x + at, width), weight, base.eps, view_f32(normed + at, width))
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, num_rows)
-    return phase + 1
+    base: Base, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, row: int
+) -> None:
+    """Normalise rows and note their factors."""
+    at, width = row * row_bytes(base.width), base.width
+    y = view_f32(normed + at, width)
+    view_f32(scales, num_rows)[row] = normalise(view_f32(x + at, width), view_f32(norm, width), base.eps, y)
 
 
-@compiled
+@phase("num_rows", many=True)
 def normalise_rows_back(
-    base: Base, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, phase: int
-) -> int:
-    """Add to the residual stream's gradient g what comes through a norm: a phase."""
-    size, width = piece_size(num_rows, run.num_threads), base.width
-    factors, weight = view_f32(scales, num_rows), view_f32(norm, width)
-    first = take_some(run.counters, phase, size)
-    while first < num_rows:
-        last = min(first + size, num_rows)
-        for row in range(first, last):
-            at = row * row_bytes(width)
-            d_normed = view_f32(run.d_normed + at, width)
-            normalise_back(d_normed, view_f32(x + at, width), weight, factors[row], view_f32(g + at, width))
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, num_rows)
-    return phase + 1
+    base: Base, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, row: int
+) -> None:
+    """Add to the residual stream's gradient g what comes through a norm."""
+    at, width = row * row_bytes(base.width), base.width
+    d_normed, weight, factor = (
+        view_f32(run.d_normed + at, width),
+        view_f32(norm, width),
+        view_f32(scales, num_rows)[row],
+    )
+    normalise_back(d_normed, view_f32(x + at, width), weight, factor, view_f32(g + at, width))
 
 
 @free_order
@@ -612,49 +607,32 @@ def activate_row_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_up:
         d_gate[i] = d_act[i] * up[i] * s * (np.float32(1) + gate[i] * (np.float32(1) - s))
 
 
-@compiled
-def activate(base: Base, run: Pass, layer: int, back: int, phase: int) -> int:
-    """Combine gate and up, or turn the result's gradient into theirs: a phase."""
-    inner, num_rows = base.inner, num_queries(base, run, layer)
-    size, from_gate, from_act = piece_size(num_rows, run.num_threads), row_bytes(2 * inner), row_bytes(inner)
-    gates, acts = in_layer(run, run.gates, layer, 2 * inner), in_layer(run, run.acts, layer, inner)
-    first = take_some(run.counters, phase, size)
-    while first < num_rows:
-        last = min(first + size, num_rows)
-        for row in range(first, last):
-            gate = view_f32(gates + row * from_gate, inner)
-            up = view_f32(gates + row * from_gate + 4 * inner, inner)
-            if back:
-                d_gate = view_f32(run.d_gates + row * from_gate, inner)
-                d_up = view_f32(run.d_gates + row * from_gate + 4 * inner, inner)
-                activate_row_back(view_f32(run.d_acts + row * from_act, inner), gate, up, d_gate, d_up)
-            else:
-                activate_row(gate, up, view_f32(acts + row * from_act, inner))
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, num_rows)
-    return phase + 1
+@phase("num_queries(base, run, layer)", many=True)
+def activate(base: Base, run: Pass, layer: int, back: int, row: int) -> None:
+    """Combine gate and up, or turn the result's gradient into theirs."""
+    inner = base.inner
+    to_gate, to_act = row * row_bytes(2 * inner), row * row_bytes(inner)
+    gates = in_layer(run, run.gates, layer, 2 * inner) + to_gate
+    gate, up = view_f32(gates, inner), view_f32(gates + 4 * inner, inner)
+    if back:
+        d_gate = view_f32(run.d_gates + to_gate, inner)
+        d_up = view_f32(run.d_gates + to_gate + 4 * inner, inner)
+        activate_row_back(view_f32(run.d_acts + to_act, inner), gate, up, d_gate, d_up)
+    else:
+        activate_row(gate, up, view_f32(in_layer(run, run.acts, layer, inner) + to_act, inner))
 
 
 # Attention
 
 
-@compiled
-def rotate_rows(base: Base, run: Pass, qkv: int, sign: int, phase: int) -> int:
-    """Turn every row's queries and keys: a phase."""
-    size, half = piece_size(run.num_rows, run.num_threads), base.head_size // 2
-    first = take_some(run.counters, phase, size)
-    while first < run.num_rows:
-        last = min(first + size, run.num_rows)
-        for row in range(first, last):
-            cos, sin = view_f32(run.cos + 4 * row * half, half), view_f32(run.sin + 4 * row * half, half)
-            x = qkv + row * row_bytes(qkv_width(base))
-            for head in range(base.num_heads + base.num_groups):
-                rotate(view_f32(x + 8 * head * half, 2 * half), cos, sin, sign)
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, run.num_rows)
-    return phase + 1
+@phase("run.num_rows", many=True)
+def rotate_rows(base: Base, run: Pass, qkv: int, sign: int, row: int) -> None:
+    """Rotate every row's queries and keys by its position."""
+    half = base.head_size // 2
+    cos, sin = view_f32(run.cos + 4 * row * half, half), view_f32(run.sin + 4 * row * half, half)
+    x = qkv + row * row_bytes(qkv_width(base))
+    for head in range(base.num_heads + base.num_groups):
+        rotate(view_f32(x + 8 * head * half, 2 * half), cos, sin, sign)
 
 
 @compiled
@@ -700,23 +678,22 @@ def attend_strip(base: Base, run: Pass, layer: int, strip: Strip, head: int, bac
 
 
 @compiled
-def attend_strips(base: Base, run: Pass, layer: int, back: int, phase: int, thread: int) -> int:
-    """`attend_strip` for all, the last ones of a text, which see the most, first: a phase."""
-    first, count = (run.num_strips, run.num_kept_strips) if is_last(base, layer) else (0, run.num_strips)
-    total = count * base.num_heads
-    unit = take_some(run.counters, phase, 1)
-    while unit < total:
-        strip = strip_at(run, first + count - 1 - unit // base.num_heads)
-        attend_strip(base, run, layer, strip, unit % base.num_heads, back, thread)
-        finish_some(run.counters, phase, 1)
-        unit = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, total)
-    return phase + 1
+def num_query_strips(base: Base, run: Pass, layer: int) -> int:
+    return run.num_kept_strips if is_last(base, layer) else run.num_strips
 
 
-@compiled
-def gather_strip(base: Base, run: Pass, layer: int, strip: Strip, group: int) -> None:
-    """Sum the gradients of a strip's keys and values over all queries that see them."""
+@phase("num_query_strips(base, run, layer) * base.num_heads")
+def attend_strips(base: Base, run: Pass, layer: int, back: int, thread: int, piece: int) -> None:
+    """`attend_strip` for all, the last ones of a text, which see the most, first."""
+    first = run.num_strips if is_last(base, layer) else 0
+    strip = strip_at(run, first + num_query_strips(base, run, layer) - 1 - piece // base.num_heads)
+    attend_strip(base, run, layer, strip, piece % base.num_heads, back, thread)
+
+
+@phase("run.num_strips * base.num_groups")
+def gather_keys(base: Base, run: Pass, layer: int, piece: int) -> None:
+    """Sum the gradients of each strip's keys and values over all queries that see them."""
+    strip, group = strip_at(run, piece // base.num_groups), piece % base.num_groups
     size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
     from_g, share = row_bytes(heads * size), heads // base.num_groups
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
@@ -745,19 +722,6 @@ def gather_strip(base: Base, run: Pass, layer: int, strip: Strip, group: int) ->
 
 
 @compiled
-def gather_keys(base: Base, run: Pass, layer: int, phase: int) -> int:
-    """`gather_strip` for all: a phase."""
-    total = run.num_strips * base.num_groups
-    unit = take_some(run.counters, phase, 1)
-    while unit < total:
-        gather_strip(base, run, layer, strip_at(run, unit // base.num_groups), unit % base.num_groups)
-        finish_some(run.counters, phase, 1)
-        unit = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, total)
-    return phase + 1
-
-
-@compiled
 def copy_row(source: int, target: int, width: int) -> None:
     """Copy a row, or clear it where there is no source."""
     clear(target, width)
@@ -765,36 +729,27 @@ def copy_row(source: int, target: int, width: int) -> None:
         add_scaled(target, source, np.float32(1), width)
 
 
-@compiled
-def select_kept(base: Base, run: Pass, phase: int) -> int:
-    """middle = the kept rows of the last layer's x: a phase of one piece."""
-    if take_some(run.counters, phase, 1) == 0:
-        width, layer = base.width, base.num_layers - 1
-        x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
-        stride = row_bytes(width)
-        for n in range(run.num_kept):
-            row = read_i64(run.keep, n)
-            copy_row(x + row * stride, middle + n * stride, width)
-        finish_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, 1)
-    return phase + 1
+@phase("1")
+def select_kept(base: Base, run: Pass, piece: int) -> None:
+    """middle = the kept rows of the last layer's x."""
+    width, layer = base.width, base.num_layers - 1
+    x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
+    stride = row_bytes(width)
+    for n in range(run.num_kept):
+        copy_row(x + read_i64(run.keep, n) * stride, middle + n * stride, width)
 
 
-@compiled
-def spread_kept(base: Base, run: Pass, phase: int) -> int:
-    """g, and the queries' gradients, of rows that were not kept are zero: a phase of one piece."""
-    if take_some(run.counters, phase, 1) == 0:
-        width, stride, n = base.width, row_bytes(base.width), 0
-        for row in range(run.num_rows):
-            kept = n < run.num_kept and read_i64(run.keep, n) == row
-            copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
-            if kept:
-                n += 1
-            else:
-                clear(run.d_qkv + row * row_bytes(qkv_width(base)), mixed_width(base))
-        finish_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, 1)
-    return phase + 1
+@phase("1")
+def spread_kept(base: Base, run: Pass, piece: int) -> None:
+    """g, and the queries' gradients, of rows that were not kept are zero."""
+    width, stride, n = base.width, row_bytes(base.width), 0
+    for row in range(run.num_rows):
+        kept = n < run.num_kept and read_i64(run.keep, n) == row
+        copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
+        if kept:
+            n += 1
+        else:
+            clear(run.d_qkv + row * row_bytes(qkv_width(base)), mixed_width(base))
 
 
 # The loss
@@ -820,71 +775,48 @@ def to_loss(logits: Array, target: int, share: float) -> float:
     return share * (np.float32(np.log(total)) - shifted)
 
 
-@compiled
-def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
-    """Round what the head is to be multiplied with: a phase of one piece."""
-    if take_some(run.counters, phase, 1) == 0:
-        if base.head_step_sizes:
-            x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * row_bytes(base.width)
-            round_rows(x, base.width, run.ints, run.factors, 0, num_rows, LARGEST_ACTIVATION)
-        finish_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, 1)
-    return phase + 1
+@phase("1")
+def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, piece: int) -> None:
+    """Round what the head is to be multiplied with."""
+    if base.head_step_sizes:
+        x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * row_bytes(base.width)
+        round_rows(x, base.width, run.ints, run.factors, 0, num_rows, LARGEST_ACTIVATION)
 
 
-@compiled
-def make_logits(base: Base, run: Pass, begin: int, num_rows: int, phase: int, thread: int) -> int:
-    """Compute the logits of some kept rows: a phase."""
+@phase("base.vocabulary // PANEL", many=True)
+def make_logits(base: Base, run: Pass, begin: int, num_rows: int, thread: int, piece: int) -> None:
+    """Compute the logits of some kept rows, sixteen at a time."""
     from_row, stride = row_bytes(base.width), row_bytes(base.vocabulary)
-    from_w = bytes_of_row(base.head_kind, base.width)
-    total = base.vocabulary // PANEL
-    size = piece_size(total, run.num_threads)
-    x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
-    first, panel, num_groups = (
-        take_some(run.counters, phase, size),
-        panel_of(run, thread),
-        base.width // GROUP,
-    )
-    while first < total:
-        last = min(first + size, total)
-        for output in range(first * PANEL, last * PANEL, PANEL):
-            w, y = base.head + output * from_w, run.logits + 4 * output
-            if base.head_step_sizes:
-                begin_rows(y, stride, num_rows, 0, 0)
-                call(run.multiply_tile, (
-                    base.head_kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel,
-                ))  # fmt: skip
-            else:
-                call(run.multiply_by_rows, (
-                    x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel,
-                ))  # fmt: skip
-        finish_some(run.counters, phase, last - first)
-        first = take_some(run.counters, phase, size)
-    wait_until_done(run.counters, phase, total)
-    return phase + 1
+    from_w, panel = bytes_of_row(base.head_kind, base.width), panel_of(run, thread)
+    w, y = base.head + piece * PANEL * from_w, run.logits + 4 * PANEL * piece
+    if base.head_step_sizes:
+        begin_rows(y, stride, num_rows, 0, 0)
+        call(run.multiply_tile, (
+            base.head_kind, w, base.width // GROUP, run.ints, run.factors, num_rows, y, stride, panel,
+        ))  # fmt: skip
+    else:
+        x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
+        call(run.multiply_by_rows, (
+            x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel,
+        ))  # fmt: skip
 
 
-@compiled
-def make_losses(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
-    """Turn these logits into their gradients and note the loss of each row: a phase."""
-    row = take_some(run.counters, phase, 1)
-    while row < num_rows:
-        kept = begin + row
-        target, share = read_i64(run.targets, kept), view_f32(run.shares, kept + 1)[kept]
-        logits = view_f32(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
-        view_f32(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
-        if base.head_step_sizes:
-            ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
-            round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
-        finish_some(run.counters, phase, 1)
-        row = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, num_rows)
-    return phase + 1
+@phase("num_rows")
+def make_losses(base: Base, run: Pass, begin: int, num_rows: int, row: int) -> None:
+    """Turn these logits into their gradients and note the loss of each row."""
+    kept = begin + row
+    target, share = read_i64(run.targets, kept), view_f32(run.shares, kept + 1)[kept]
+    logits = view_f32(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
+    view_f32(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
+    if base.head_step_sizes:
+        ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
+        round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
 
 
-@compiled
-def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: int) -> None:
-    """partial = the gradients of a segment of the logits times the head's rows there."""
+@phase("SEGMENTS")
+def multiply_segments(base: Base, run: Pass, num_rows: int, thread: int, segment: int) -> None:
+    """partial = the gradients of each segment of the logits times the head's rows there."""
+    panel = panel_of(run, thread)
     stride, from_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
     unit = GROUP if base.head_step_sizes else PANEL
     num_step_units, y = base.vocabulary // unit, run.partial + segment * LOGIT_ROWS * stride
@@ -914,36 +846,18 @@ def multiply_segment(base: Base, run: Pass, num_rows: int, segment: int, panel: 
         first += depth
 
 
-@compiled
-def multiply_segments(base: Base, run: Pass, num_rows: int, phase: int, thread: int) -> int:
-    """`multiply_segment` for all: a phase."""
-    segment = take_some(run.counters, phase, 1)
-    while segment < SEGMENTS:
-        multiply_segment(base, run, num_rows, segment, panel_of(run, thread))
-        finish_some(run.counters, phase, 1)
-        segment = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, SEGMENTS)
-    return phase + 1
-
-
-@compiled
-def leave_head(base: Base, run: Pass, begin: int, num_rows: int, phase: int) -> int:
-    """Sum the segments and go back through the final norm, into g_kept: a phase."""
+@phase("num_rows")
+def leave_head(base: Base, run: Pass, begin: int, num_rows: int, row: int) -> None:
+    """Sum the segments and go back through the final norm, into g_kept."""
     width, layer = base.width, base.num_layers
-    row = take_some(run.counters, phase, 1)
-    while row < num_rows:
-        total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
-        for segment in range(1, SEGMENTS):
-            add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
-        factor = view_f32(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
-        x = view_f32(in_layer(run, run.x, layer, width) + at, width)
-        g = view_f32(run.g_kept + at, width)
-        clear(run.g_kept + at, width)
-        normalise_back(view_f32(total, width), x, view_f32(base.final_norm, width), factor, g)
-        finish_some(run.counters, phase, 1)
-        row = take_some(run.counters, phase, 1)
-    wait_until_done(run.counters, phase, num_rows)
-    return phase + 1
+    total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
+    for segment in range(1, SEGMENTS):
+        add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
+    factor = view_f32(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
+    x = view_f32(in_layer(run, run.x, layer, width) + at, width)
+    g = view_f32(run.g_kept + at, width)
+    clear(run.g_kept + at, width)
+    normalise_back(view_f32(total, width), x, view_f32(base.final_norm, width), factor, g)
 
 
 @compiled
@@ -956,10 +870,10 @@ def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
     while begin < run.num_kept:
         num_rows = min(LOGIT_ROWS, run.num_kept - begin)
         phase = round_hidden(base, run, begin, num_rows, phase)
-        phase = make_logits(base, run, begin, num_rows, phase, thread)
+        phase = make_logits(base, run, begin, num_rows, thread, phase)
         phase = make_losses(base, run, begin, num_rows, phase)
         if run.backward:
-            phase = multiply_segments(base, run, num_rows, phase, thread)
+            phase = multiply_segments(base, run, num_rows, thread, phase)
             phase = leave_head(base, run, begin, num_rows, phase)
         begin += num_rows
     return phase
@@ -983,7 +897,7 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
     phase = project(base, run, layer, opaque(QKV), no, phase, thread)
     phase = rotate_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
-    phase = attend_strips(base, run, layer, no, phase, thread)
+    phase = attend_strips(base, run, layer, no, thread, phase)
     if is_last(base, layer):
         phase = select_kept(base, run, phase)
         x = middle
@@ -1010,7 +924,7 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
     phase = project_back(base, run, layer, opaque(GATE_UP), run.d_gates, run.d_normed, phase, thread)
     phase = normalise_rows_back(base, run, middle, norm_2, scale_2, g, num_rows, phase)
     phase = project_back(base, run, layer, opaque(OUT), g, run.d_mixed, phase, thread)
-    phase = attend_strips(base, run, layer, back, phase, thread)
+    phase = attend_strips(base, run, layer, back, thread, phase)
     phase = gather_keys(base, run, layer, phase)
     if is_last(base, layer):
         phase = spread_kept(base, run, phase)
