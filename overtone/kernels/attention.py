@@ -11,12 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from overtone.kernels.calls import call
+from overtone.kernels import float_products
+from overtone.kernels.calls import caller
 from overtone.kernels.formulas import exp, softmax
 from overtone.kernels.panels import FLOATS, PANEL
 from overtone.kernels.views import Array, compiled, free_order, view_f32
 
 STRIP = 72  # queries: twelve blocks of rows in a product
+
+call_multiply_by_columns = caller(float_products.multiply_by_columns)
+call_multiply_by_rows = caller(float_products.multiply_by_rows)
 
 
 class KeySpan(NamedTuple):
@@ -77,17 +81,37 @@ def multiply_keys(
     """
     for first in range(0, keys.num_shared, PANEL):
         key = keys.shared + to_key + first * keys.stride
-        call(kernels.by_rows, (
-            x, from_x, keys.num_queries, FLOATS, key, keys.size, keys.stride, out + 4 * first, from_out, 0,
+        call_multiply_by_rows(
+            kernels.by_rows,
+            x,
+            from_x,
+            keys.num_queries,
+            FLOATS,
+            key,
+            keys.size,
+            keys.stride,
+            out + 4 * first,
+            from_out,
+            0,
             kernels.panel,
-        ))  # fmt: skip
+        )
     for first in range(0, keys.num_own, PANEL):
         key, column = keys.own + to_key + first * keys.stride, keys.num_shared + first
         blind = max(0, first - (keys.num_own - keys.num_queries))  # queries before the panel's first key
-        call(kernels.by_rows, (
-            x + blind * from_x, from_x, keys.num_queries - blind, FLOATS, key, keys.size, keys.stride,
-            out + blind * from_out + 4 * column, from_out, 0, kernels.panel,
-        ))  # fmt: skip
+        call_multiply_by_rows(
+            kernels.by_rows,
+            x + blind * from_x,
+            from_x,
+            keys.num_queries - blind,
+            FLOATS,
+            key,
+            keys.size,
+            keys.stride,
+            out + blind * from_out + 4 * column,
+            from_out,
+            0,
+            kernels.panel,
+        )
 
 
 @compiled
@@ -100,14 +124,36 @@ def mix_keys(
         adds = 0
         if keys.num_shared:
             adds = 1
-            call(kernels.by_columns, (
-                weights, from_weights, keys.num_queries, FLOATS, keys.shared + to_key, column, keys.num_shared,
-                keys.stride, y + 4 * column, from_y, 0, kernels.panel,
-            ))  # fmt: skip
-        call(kernels.by_columns, (
-            own_weights, from_weights, keys.num_queries, FLOATS, keys.own + to_key, column, keys.num_own,
-            keys.stride, y + 4 * column, from_y, adds, kernels.panel,
-        ))  # fmt: skip
+            call_multiply_by_columns(
+                kernels.by_columns,
+                weights,
+                from_weights,
+                keys.num_queries,
+                FLOATS,
+                keys.shared + to_key,
+                column,
+                keys.num_shared,
+                keys.stride,
+                y + 4 * column,
+                from_y,
+                0,
+                kernels.panel,
+            )
+        call_multiply_by_columns(
+            kernels.by_columns,
+            own_weights,
+            from_weights,
+            keys.num_queries,
+            FLOATS,
+            keys.own + to_key,
+            column,
+            keys.num_own,
+            keys.stride,
+            y + 4 * column,
+            from_y,
+            adds,
+            kernels.panel,
+        )
 
 
 @compiled

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from llvmlite import ir
 from numba import cfunc, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from overtone.kernels.llvm import I64
 
 
-def separately(num_arguments: int) -> Callable[[Callable[..., None]], Any]:
-    """Compile a function of integers by itself; its `address` is what `call` takes."""
-    return cfunc(types.void(*[types.int64] * num_arguments), cache=True, error_model="numpy")
+def separately(function: Callable[..., None]) -> Any:
+    """Compile a function of integers by itself. Its `address` is what its `caller` takes."""
+    count = len(signature(function).parameters)
+    return cfunc(types.void(*[types.int64] * count), cache=True, error_model="numpy")(function)
 
 
-@intrinsic
-def call(context: Any, address: Any, arguments: Any) -> Any:
-    """Call the compiled function at an address with a tuple of integers.
+def caller(callee: Any) -> Any:
+    """Return call(address, …) for a function that was compiled separately, with that function's own parameters.
 
-    For large functions with many callers: numba would compile them anew into each, and into its callers'.
+    The address changes from process to process, so it is handed over. Too few or too many arguments are an error
+    when the caller is compiled: by address alone, they would be read from whatever lies there.
     """
+    names = list(signature(callee._pyfunc).parameters)
+    made: dict[str, Any] = {}
+    exec(CALL.format(name=callee._pyfunc.__name__, names=", ".join(names)), {"prepare": _prepare_call}, made)
+    return intrinsic(made[f"call_{callee._pyfunc.__name__}"])
 
+
+CALL = """
+def call_{name}(context, address, {names}):
+    return prepare([{names}])
+"""
+
+
+def _prepare_call(given: list[Any]) -> tuple[Any, Any]:
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
-        parts = cgutils.unpack_tuple(builder, values[1], len(arguments))
-        given = [
-            context.cast(builder, part, one, types.int64) for part, one in zip(parts, arguments, strict=True)
-        ]
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(given))
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, arguments), codegen
+    return types.void(*[types.int64] * (len(given) + 1)), codegen
 
 
 @intrinsic

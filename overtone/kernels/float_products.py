@@ -136,7 +136,7 @@ def _multiply_panel(
         row += count
 
 
-@separately(9)
+@separately
 def multiply_panel(
     x: int, stride_x: int, num_rows: int, w: int, stride_w: int, y: int, stride_y: int, depth: int, adds: int
 ) -> None:
@@ -144,7 +144,7 @@ def multiply_panel(
     _multiply_panel(x, stride_x, num_rows, w, stride_w, y, stride_y, depth, adds)
 
 
-@separately(8)
+@separately
 def add_transposed(
     x: int, stride_x: int, num_rows: int, w: int, stride_w: int, y: int, stride_y: int, depth: int
 ) -> None:
@@ -167,7 +167,7 @@ def add_transposed(
         row += count
 
 
-@separately(11)
+@separately
 def multiply_by_rows(
     x: int,
     stride_x: int,
@@ -190,7 +190,7 @@ def multiply_by_rows(
         first += size
 
 
-@separately(12)
+@separately
 def multiply_by_columns(
     x: int,
     stride_x: int,

@@ -212,7 +212,7 @@ def rows_together(left: int) -> int:
     return (left + 1) // 2
 
 
-@separately(9)
+@separately
 def multiply_tile(
     kind: int,
     tile: int,
@@ -237,7 +237,7 @@ def multiply_tile(
         row += count
 
 
-@separately(13)
+@separately
 def multiply_tiles_back(
     kind: int, tiles: int, from_tile: int, column: int, step_sizes: int, num_blocks: int, ints: int, factors: int,
     blocks_in_row: int, num_rows: int, y: int, stride_y: int, panel: int,
@@ -270,4 +270,4 @@ def multiply_tiles_back(
         first += size
 
 
-ADDRESSES = {kernel.__name__: kernel.address for kernel in (multiply_tile, multiply_tiles_back)}
+ADDRESSES = {kernel._pyfunc.__name__: kernel.address for kernel in (multiply_tile, multiply_tiles_back)}

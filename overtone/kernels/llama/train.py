@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from overtone.kernels import float_products, rounded_products
 from overtone.kernels.attention import STRIP, Kernels, KeySpan, attend, attend_back
-from overtone.kernels.calls import call, opaque
+from overtone.kernels.calls import caller, opaque
 from overtone.kernels.float_products import DEPTH, padded
 from overtone.kernels.formulas import exp, normalise, rotate
 from overtone.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
@@ -36,6 +37,13 @@ SEGMENT_DEPTH = 256  # of the head's rows: they stay in the second cache while a
 QKV, OUT, GATE_UP, DOWN = range(4)
 row_width = compiled(padded)
 PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 5, 8
+
+call_add_transposed = caller(float_products.add_transposed)
+call_multiply_by_columns = caller(float_products.multiply_by_columns)
+call_multiply_by_rows = caller(float_products.multiply_by_rows)
+call_multiply_panel = caller(float_products.multiply_panel)
+call_multiply_tile = caller(rounded_products.multiply_tile)
+call_multiply_tiles_back = caller(rounded_products.multiply_tiles_back)
 
 
 class Base(NamedTuple):
@@ -301,9 +309,19 @@ def shrink_piece(run: Pass, matrix: Projection, job: JobRows, column: int, first
         from_row, from_a = row_bytes(matrix.num_inputs), 4 * matrix.num_inputs
         x, u = matrix.x + first * from_row, matrix.u + first * stride + 4 * column
         a = a_of(matrix, job.parameters, job.rank) + column * from_a
-        call(
+        call_multiply_by_rows(
             run.multiply_by_rows,
-            (x, from_row, last - first, FLOATS, a, matrix.num_inputs, from_a, u, stride, 0, panel),
+            x,
+            from_row,
+            last - first,
+            FLOATS,
+            a,
+            matrix.num_inputs,
+            from_a,
+            u,
+            stride,
+            0,
+            panel,
         )
         scale_rows(u, stride, last - first, job.scale)
 
@@ -323,9 +341,8 @@ def shrink_back_piece(
         from_row = row_bytes(matrix.num_outputs)
         g_rows, du = g + first * from_row + 4 * begin, run.du + first * stride + 4 * column
         b = b_of(matrix, job.parameters, job.rank, begin) + 4 * (column % job.rank)
-        call(
-            run.multiply_panel,
-            (g_rows, from_row, last - first, b, 4 * job.rank, du, stride, depth, 0),
+        call_multiply_panel(
+            run.multiply_panel, g_rows, from_row, last - first, b, 4 * job.rank, du, stride, depth, 0
         )
         scale_rows(du, stride, last - first, job.scale)
 
@@ -411,21 +428,43 @@ def project_panels(
     begin_rows(y, stride, num_rows, residual, bias)
     if matrix.step_sizes:
         num_groups = matrix.num_inputs // GROUP
-        call(run.multiply_tile, (base.kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel))
+        call_multiply_tile(
+            run.multiply_tile, base.kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel
+        )
     else:
-        call(
+        call_multiply_by_rows(
             run.multiply_by_rows,
-            (matrix.x, from_row, num_rows, base.kind, w, matrix.num_inputs, from_w, y, stride, 1, panel),
+            matrix.x,
+            from_row,
+            num_rows,
+            base.kind,
+            w,
+            matrix.num_inputs,
+            from_w,
+            y,
+            stride,
+            1,
+            panel,
         )
     part = part_of(base, matrix.which, output)
     for index in range(run.num_jobs):
         job = job_at(run, index, kept)
         u = matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank)
         b = b_of(matrix, job.parameters, job.rank, output)
-        call(run.multiply_by_rows, (
-            u, 12 * run.rank, job.end - job.begin, FLOATS, b, job.rank, 4 * job.rank,
-            y + job.begin * stride, stride, 1, panel,
-        ))  # fmt: skip
+        call_multiply_by_rows(
+            run.multiply_by_rows,
+            u,
+            12 * run.rank,
+            job.end - job.begin,
+            FLOATS,
+            b,
+            job.rank,
+            4 * job.rank,
+            y + job.begin * stride,
+            stride,
+            1,
+            panel,
+        )
 
 
 @compiled
@@ -457,21 +496,55 @@ def project_back_panel(
     if matrix.step_sizes:
         blocks = depth // GROUP
         step_sizes = matrix.step_sizes + 4 * (column // GROUP) * blocks
-        call(run.multiply_tiles_back, (
-            base.kind, matrix.weight, TILE * from_w, column, step_sizes, blocks, run.ints, run.factors, blocks,
-            num_rows, y, stride, panel,
-        ))  # fmt: skip
+        call_multiply_tiles_back(
+            run.multiply_tiles_back,
+            base.kind,
+            matrix.weight,
+            TILE * from_w,
+            column,
+            step_sizes,
+            blocks,
+            run.ints,
+            run.factors,
+            blocks,
+            num_rows,
+            y,
+            stride,
+            panel,
+        )
     else:
-        call(run.multiply_by_columns, (
-            g, row_bytes(depth), num_rows, base.kind, matrix.weight, column, depth, from_w, y, stride, 1, panel,
-        ))  # fmt: skip
+        call_multiply_by_columns(
+            run.multiply_by_columns,
+            g,
+            row_bytes(depth),
+            num_rows,
+            base.kind,
+            matrix.weight,
+            column,
+            depth,
+            from_w,
+            y,
+            stride,
+            1,
+            panel,
+        )
     for index in range(run.num_jobs):
         job = job_at(run, index, kept)
-        call(run.multiply_by_columns, (
-            run.du + 12 * job.begin * run.rank, 12 * run.rank, job.end - job.begin, FLOATS,
-            a_of(matrix, job.parameters, job.rank), column, matrix.num_parts * job.rank,
-            4 * matrix.num_inputs, y + job.begin * stride, stride, 1, panel,
-        ))  # fmt: skip
+        call_multiply_by_columns(
+            run.multiply_by_columns,
+            run.du + 12 * job.begin * run.rank,
+            12 * run.rank,
+            job.end - job.begin,
+            FLOATS,
+            a_of(matrix, job.parameters, job.rank),
+            column,
+            matrix.num_parts * job.rank,
+            4 * matrix.num_inputs,
+            y + job.begin * stride,
+            stride,
+            1,
+            panel,
+        )
 
 
 @compiled
@@ -484,7 +557,9 @@ def add_a_gradient(run: Pass, matrix: Projection, job: JobRows, column: int, pan
         pack_columns(matrix.x + first * from_row + 4 * column, from_row, panel, depth)
         du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * job.rank
         from_a = 4 * matrix.num_inputs
-        call(run.add_transposed, (du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, from_a, depth))
+        call_add_transposed(
+            run.add_transposed, du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, from_a, depth
+        )
         first += depth
 
 
@@ -496,11 +571,17 @@ def add_b_gradient(base: Base, run: Pass, matrix: Projection, job: JobRows, outp
         part = part_of(base, matrix.which, output)
         end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
         for column in range(0, job.rank, PANEL):
-            call(run.add_transposed, (
-                g + job.begin * from_g + 4 * output, from_g, end - output,
-                matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank + column), 12 * run.rank,
-                b_of(matrix, job.gradients, job.rank, output) + 4 * column, 4 * job.rank, job.end - job.begin,
-            ))  # fmt: skip
+            call_add_transposed(
+                run.add_transposed,
+                g + job.begin * from_g + 4 * output,
+                from_g,
+                end - output,
+                matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank + column),
+                12 * run.rank,
+                b_of(matrix, job.gradients, job.rank, output) + 4 * column,
+                4 * job.rank,
+                job.end - job.begin,
+            )
         output = end
 
 
@@ -713,12 +794,28 @@ def gather_keys(base: Base, run: Pass, layer: int, piece: int) -> None:
             g, q = run.d_mixed + seer.query * from_g, qkv + seer.row * stride
             for column in range(head * size, (head + 1) * size, PANEL):
                 to = 4 * (column - head * size)
-                call(run.add_transposed, (
-                    weights, run.score_bytes, strip.count, g + 4 * column, from_g, d_value + to, stride, seer.count,
-                ))  # fmt: skip
-                call(run.add_transposed, (
-                    grads, run.score_bytes, strip.count, q + 4 * column, stride, d_key + to, stride, seer.count,
-                ))  # fmt: skip
+                call_add_transposed(
+                    run.add_transposed,
+                    weights,
+                    run.score_bytes,
+                    strip.count,
+                    g + 4 * column,
+                    from_g,
+                    d_value + to,
+                    stride,
+                    seer.count,
+                )
+                call_add_transposed(
+                    run.add_transposed,
+                    grads,
+                    run.score_bytes,
+                    strip.count,
+                    q + 4 * column,
+                    stride,
+                    d_key + to,
+                    stride,
+                    seer.count,
+                )
 
 
 @compiled
@@ -791,14 +888,34 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, thread: int, p
     w, y = base.head + piece * PANEL * from_w, run.logits + 4 * PANEL * piece
     if base.head_step_sizes:
         begin_rows(y, stride, num_rows, 0, 0)
-        call(run.multiply_tile, (
-            base.head_kind, w, base.width // GROUP, run.ints, run.factors, num_rows, y, stride, panel,
-        ))  # fmt: skip
+        call_multiply_tile(
+            run.multiply_tile,
+            base.head_kind,
+            w,
+            base.width // GROUP,
+            run.ints,
+            run.factors,
+            num_rows,
+            y,
+            stride,
+            panel,
+        )
     else:
         x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
-        call(run.multiply_by_rows, (
-            x, from_row, num_rows, base.head_kind, w, base.width, from_w, y, stride, 0, panel,
-        ))  # fmt: skip
+        call_multiply_by_rows(
+            run.multiply_by_rows,
+            x,
+            from_row,
+            num_rows,
+            base.head_kind,
+            w,
+            base.width,
+            from_w,
+            y,
+            stride,
+            0,
+            panel,
+        )
 
 
 @phase("num_rows")
@@ -834,15 +951,38 @@ def multiply_segments(base: Base, run: Pass, num_rows: int, thread: int, segment
                 blocks, at = base.vocabulary // GROUP, first // GROUP
                 step_sizes = base.head_step_sizes + 4 * (column // GROUP * blocks + at)
                 ints, factors = run.logit_ints + 2 * first, run.logit_factors + 8 * at
-                call(run.multiply_tiles_back, (
-                    base.head_kind, w, TILE * from_w, column, step_sizes, depth // GROUP, ints, factors, blocks,
-                    num_rows, to, stride, panel,
-                ))  # fmt: skip
+                call_multiply_tiles_back(
+                    run.multiply_tiles_back,
+                    base.head_kind,
+                    w,
+                    TILE * from_w,
+                    column,
+                    step_sizes,
+                    depth // GROUP,
+                    ints,
+                    factors,
+                    blocks,
+                    num_rows,
+                    to,
+                    stride,
+                    panel,
+                )
             else:
-                call(run.multiply_by_columns, (
-                    run.logits + 4 * first, row_bytes(base.vocabulary), num_rows, base.head_kind, w, column, depth,
-                    from_w, to, stride, 1, panel,
-                ))  # fmt: skip
+                call_multiply_by_columns(
+                    run.multiply_by_columns,
+                    run.logits + 4 * first,
+                    row_bytes(base.vocabulary),
+                    num_rows,
+                    base.head_kind,
+                    w,
+                    column,
+                    depth,
+                    from_w,
+                    to,
+                    stride,
+                    1,
+                    panel,
+                )
         first += depth
 
 
