@@ -87,6 +87,12 @@ class Settings:
         return {f"OVERTONE_{spec.name.upper()}": str(getattr(self, spec.name)) for spec in fields(self)}
 
 
+def hide_password(url: str) -> str:
+    """Return a database's URL as people may see it: `postgresql://me:***@host/name`."""
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", url)
+
+
 def _parse(name: str, kind: Any, text: str) -> Any:
     parse = {"Path": Path, "int": int, "float": float}.get(str(kind), str)
     try:

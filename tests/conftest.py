@@ -40,6 +40,14 @@ def real_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, where the tests run on Postgres, what is a matter of SQLite's own."""
+    if os.environ.get("OVERTONE_TEST_POSTGRES"):
+        sqlite = [item for item in items if item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=sqlite)
+        items[:] = [item for item in items if item not in sqlite]
+
+
 SKIPS_ARE_FAILURES = "OVERTONE_TEST_NO_SKIPS"  # set where everything that a test may need is there
 _skipped: list[str] = []
 

@@ -1,12 +1,12 @@
 """The connection to the database: transactions, SQLite's settings, the schema's version.
 
 Several processes have it open at once. A writing transaction takes SQLite's write lock at its start, so
-that it never fails half-way because another process wrote in between; readers block nobody.
+that it never fails half-way because another process wrote in between; readers block nobody. What goes wrong
+with the database is told apart in database_errors.py, for reads as for writes.
 """
 
 from __future__ import annotations
 
-import errno
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -16,27 +16,42 @@ from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from overtone.errors import ApiError, Code, OvertoneError, ResourceExhausted, Unavailable
+from overtone.config import hide_password
+from overtone.errors import ApiError, InvalidArgument, OvertoneError, Unavailable
+from overtone.store.database_errors import BUSY_TIMEOUT_S, plain_errors
 
-SCHEMA_VERSION = "0001"  # the newest migration; a test holds it against the folder
-BUSY_TIMEOUT_S = 30.0
+SCHEMA_VERSION = "0002"  # the newest migration; a test holds it against the folder
+CONNECT_TIMEOUT_S = 10
 WRITERS_LOCK = 7_305_211  # any number: Postgres' name for the lock that SQLite has by nature
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Database:
-    """One database, opened and brought to the newest schema. Any process may open it, at any time."""
+    """One database, opened and brought to the newest schema. Any process may open it, at any time.
+
+    Raises Unavailable while a server does not answer, and OvertoneError for what is no database of ours.
+    """
 
     def __init__(self, url: str):
         self.url = url
         self._engine = _open(url)
         try:
             self._migrate()
+        except Unavailable:
+            self.close()
+            raise
+        except ApiError as error:
+            self.close()
+            raise OvertoneError(f"The database {self.shown_url} cannot be opened. {error}") from error
         except BaseException:
             self.close()
             raise
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as people may see it: without a password."""
+        return hide_password(self.url)
 
     @property
     def is_sqlite(self) -> bool:
@@ -44,18 +59,21 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that only reads; on SQLite each statement sees a moment of its own."""
-        with self._engine.begin() as connection:
+        """A connection that only reads; on SQLite each statement sees a moment of its own.
+
+        Raises Unavailable when the database does not answer.
+        """
+        with plain_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: all of it or nothing, and on the disk when it returns.
 
-        Raises ResourceExhausted when the disk is full, Unavailable when others held the database for too
-        long.
+        Raises ResourceExhausted when the disk is full, Unavailable when the database does not answer or
+        others held it for too long.
         """
-        with _plain_errors(), self._engine.execution_options(writes=True).begin() as connection:
+        with plain_errors(), self._engine.execution_options(writes=True).begin() as connection:
             yield connection
 
     @contextmanager
@@ -63,6 +81,7 @@ class Database:
         """A writing transaction beside which no other `alone` runs. SQLite's writers are always alone."""
         with self.writing() as connection:
             if not self.is_sqlite:
+                connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S:.0f}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": WRITERS_LOCK})
             yield connection
 
@@ -80,27 +99,60 @@ class Database:
                 _upgrade(connection)
             elif version > SCHEMA_VERSION:
                 raise OvertoneError(
-                    f"{self.url} was written by a newer Overtone: its schema is {version}, "
+                    f"{self.shown_url} was written by a newer Overtone: its schema is {version}, "
                     f"and this one knows {SCHEMA_VERSION}."
                 )
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error of the operating system or of the database means that no space is left."""
-    if isinstance(error, OSError):
-        return error.errno in DISK_FULL
-    return isinstance(error, DatabaseError) and "disk is full" in str(error.orig)
+def is_new(url: str) -> bool:
+    """Tell whether opening a database would make it: a file of SQLite that is missing or of no bytes."""
+    path = url.removeprefix("sqlite:///")
+    return path != url and not (Path(path).exists() and Path(path).stat().st_size)
 
 
 def _open(url: str) -> Engine:
+    try:
+        engine = _create_engine(url)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise OvertoneError(
+            f"OVERTONE_DATABASE_URL is {hide_password(url)!r}, which names no database: it must be like "
+            "sqlite:////folder/overtone.db or postgresql://user:password@host/name."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise OvertoneError(
+            f"The database {hide_password(url)} needs a driver that is not installed ({error.name}). "
+            "For Postgres: pip install 'overtone[postgres]'"
+        ) from error
+    event.listen(engine, "before_cursor_execute", _refuse_nul)
+    return engine
+
+
+def _create_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url), pool_pre_ping=True)
+        return create_engine(
+            re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+        )
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False})
     if engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _refuse_nul(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> None:
+    """Refuse the one character that Postgres cannot keep, on every database alike."""
+    for row in parameters if many else (parameters,):
+        for value in row.values() if isinstance(row, dict) else row:
+            if isinstance(value, str) and "\0" in value:
+                raise InvalidArgument(
+                    f"The text {value[:40]!r} holds a NUL character (U+0000), which cannot be kept. "
+                    "Take it out and send the request again."
+                )
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:
@@ -127,24 +179,6 @@ def _begin_sqlite(connection: Connection) -> None:
     """Begin a writing transaction by taking the lock. A reading one needs no beginning."""
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, DatabaseError) as error:
-        if is_disk_full(error):
-            raise ResourceExhausted(
-                "The disk that holds Overtone's data is full. Make room on it and send the request again."
-            ) from error
-        if "database is locked" in str(error):
-            raise Unavailable(f"The database was busy for more than {BUSY_TIMEOUT_S:.0f} s.") from error
-        if isinstance(error, OSError):
-            raise ApiError(
-                f"Overtone cannot write its data: {error.strerror}.", code=Code.INTERNAL
-            ) from error
-        raise
 
 
 def _version(connection: Connection) -> str | None:

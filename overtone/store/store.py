@@ -1,11 +1,13 @@
 """Tuned models and who may use them: verbs over the tables, one transaction each.
 
 What a job may do to a tuned model is not here but in jobs.queue. Folders belong to rows: creating a model
-fills its folder before the row is committed, deleting one removes it afterwards.
+fills its folder before the row is committed, deleting one removes it afterwards. And the whole folder belongs
+to one database (folders.py): a store on any other is refused.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from overtone.errors import AlreadyExists, NotFound
-from overtone.store.database import Database
+from overtone.config import hide_password
+from overtone.errors import AlreadyExists, NotFound, OvertoneError
+from overtone.store import folders
+from overtone.store.database import Database, is_new
+from overtone.store.folders import Identity
 from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
@@ -36,6 +41,7 @@ from overtone.store.tables import (
     TUNED_MODEL_COLUMNS,
     Snapshot,
     TunedModelRow,
+    deleted_folders,
     jobs,
     meta,
     snapshots,
@@ -44,6 +50,9 @@ from overtone.store.tables import (
 from overtone.wire.names import format_tuned_model, no_tuned_model
 
 WITH_JOB = tuned_models.join(jobs)
+IDENTITY_BYTES = 16
+
+log = logging.getLogger(__name__)
 
 
 def _select_tuned_models() -> Select[Any]:
@@ -60,20 +69,56 @@ SNAPSHOTS = (
 
 
 class Store(Database):
-    """The database and, beside it, the folder of the tuned models' files."""
+    """The database and, beside it, the folder of the tuned models' files.
+
+    Raises OvertoneError, saying what to do, when the two do not belong together.
+    """
 
     def __init__(self, url: str, tuned_folder: Path):
+        if is_new(url):
+            _require_no_models(url, tuned_folder)
         super().__init__(url)
         self.tuned_folder = tuned_folder
         self.permissions = Permissions(self)
         self.keys = Keys(self)
         self.groups = Groups(self)
+        try:
+            self._require_ours()
+        except BaseException:
+            self.close()
+            raise
+
+    def _require_ours(self) -> None:
+        """Raise unless folder and database share their identity; give them one if they have none yet."""
+        with self.reading() as connection:
+            mine = _value(connection, "identity")
+        theirs = folders.load_identity(self.tuned_folder)
+        if mine is None and theirs is None:
+            with self.alone() as connection:
+                if _value(connection, "identity") is None:
+                    self._require_acquainted(connection)
+                    _bind(connection, self.shown_url, self.tuned_folder)
+        elif mine is None:
+            raise _foreign_folder(self.shown_url, self.tuned_folder)
+        elif theirs is None or theirs.id != mine:
+            raise _foreign_database(self.shown_url, self.tuned_folder)
+
+    def _require_acquainted(self, connection: Connection) -> None:
+        """Raise unless what the database and the folder hold, from before they had an identity, overlaps."""
+        owned = _owned_folders(connection)
+        found = folders.list_model_folders(self.tuned_folder)
+        if not owned.isdisjoint(found):
+            return
+        if found:
+            raise _foreign_folder(self.shown_url, self.tuned_folder)
+        if owned:
+            raise _foreign_database(self.shown_url, self.tuned_folder)
 
     @cached_property
     def secret(self) -> bytes:
         """Random bytes that are the same for every process on this database."""
         with self.alone() as connection:
-            found = connection.execute(select(meta.c.value).where(meta.c.key == "secret")).scalar()
+            found = _value(connection, "secret")
             if found is None:
                 found = secrets.token_hex(32)
                 connection.execute(insert(meta).values(key="secret", value=found))
@@ -147,7 +192,9 @@ class Store(Database):
         A worker on it loses its job.
         """
         with self.writing() as connection:
-            connection.execute(delete(tuned_models).where(tuned_models.c.uid == row.uid))
+            gone = connection.execute(delete(tuned_models).where(tuned_models.c.uid == row.uid))
+            if gone.rowcount:
+                connection.execute(insert(deleted_folders).values(name=row.folder_name))
         shutil.rmtree(self.folder_of(row), ignore_errors=True)
 
     def list_snapshots(self, operation_id: str) -> list[Snapshot]:
@@ -158,24 +205,47 @@ class Store(Database):
     def folder_of(self, row: TunedModelRow) -> Path:
         return self.tuned_folder / row.folder_name
 
-    def sweep_folders(self) -> list[str]:
-        """Remove the folders that no tuned model owns, left by a crash, and return their names.
+    def sweep_folders(self) -> None:
+        """Clear up after crashes: what is left of deleted models goes, what no row knows is set aside.
 
-        Alone, so that a model that is just being created is not mistaken for one that failed.
+        What had been set aside and has a row again, because a newer database was brought back, is put back.
+        Alone, so that a model that is just being created is not mistaken for one that nobody knows.
         """
-        if not self.tuned_folder.is_dir():
-            return []
         with self.alone() as connection:
-            owned = {
-                f"{tuned_model_id}.{operation_id}"
-                for tuned_model_id, operation_id in connection.execute(
-                    select(tuned_models.c.id, jobs.c.operation_id).select_from(WITH_JOB)
-                )
-            }
-            orphans = [path for path in sorted(self.tuned_folder.iterdir()) if path.name not in owned]
-            for path in orphans:
-                shutil.rmtree(path, ignore_errors=True)
-        return [path.name for path in orphans]
+            owned = _owned_folders(connection)
+            deleted = set(connection.execute(select(deleted_folders.c.name)).scalars())
+            for name in folders.list_model_folders(self.tuned_folder):
+                if name in deleted:
+                    shutil.rmtree(self.tuned_folder / name, ignore_errors=True)
+                elif name not in owned:
+                    self._set_aside(name)
+            for name in folders.list_model_folders(self.tuned_folder / folders.SET_ASIDE_FOLDER):
+                if name in owned:
+                    self._put_back(name)
+
+    def _set_aside(self, name: str) -> None:
+        try:
+            folders.set_aside(self.tuned_folder, name)
+            log.warning("%s: no tuned model owns this folder; it was set aside, see overtone set-aside", name)
+        except OSError as error:
+            log.warning("%s: no tuned model owns this folder, and it cannot be set aside: %s", name, error)
+
+    def _put_back(self, name: str) -> None:
+        try:
+            folders.put_back(self.tuned_folder, name)
+            log.warning("%s: had been set aside and has a tuned model again; it was put back", name)
+        except OSError as error:
+            log.warning("%s: was set aside, and cannot be put back: %s", name, error)
+
+
+def bind(url: str, tuned_folder: Path) -> None:
+    """Make a database and a folder belong together, whatever they belonged to before."""
+    database = Database(url)
+    try:
+        with database.alone() as connection:
+            _bind(connection, database.shown_url, tuned_folder)
+    finally:
+        database.close()
 
 
 def search_text_of(display_name: str, description: str) -> str:
@@ -186,6 +256,47 @@ def search_text_of(display_name: str, description: str) -> str:
 def has_text(text: str) -> ColumnElement[bool]:
     """The condition that display name or description holds this text, whatever its case."""
     return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
+
+
+def _bind(connection: Connection, shown_url: str, tuned_folder: Path) -> None:
+    """Give both a new identity, so that neither goes on belonging to anything else."""
+    identity = Identity(secrets.token_hex(IDENTITY_BYTES), shown_url)
+    connection.execute(delete(meta).where(meta.c.key == "identity"))
+    connection.execute(insert(meta).values(key="identity", value=identity.id))
+    folders.save_identity(tuned_folder, identity)
+
+
+def _require_no_models(url: str, tuned_folder: Path) -> None:
+    """Raise when files of tuned models lie beside a database that is missing or empty, before it is made."""
+    if folders.load_identity(tuned_folder) or folders.list_model_folders(tuned_folder):
+        raise _foreign_folder(hide_password(url), tuned_folder)
+
+
+def _foreign_folder(shown_url: str, tuned_folder: Path) -> OvertoneError:
+    identity = folders.load_identity(tuned_folder)
+    owner = f"belongs to another database ({identity.url})" if identity else "has files of tuned models"
+    return OvertoneError(
+        f"{tuned_folder} {owner}, and the database {shown_url} knows nothing of it. "
+        "Set OVERTONE_DATABASE_URL to the folder's own database, or bring that back from a backup. "
+        "To go on with this database and set the files aside: overtone bind"
+    )
+
+
+def _foreign_database(shown_url: str, tuned_folder: Path) -> OvertoneError:
+    return OvertoneError(
+        f"The database {shown_url} belongs to another data folder: the files of its tuned models are not in "
+        f"{tuned_folder}. Name its own folder with --data, or bring tuned/ back from a backup. "
+        "To go on with this folder all the same: overtone bind"
+    )
+
+
+def _value(connection: Connection, key: str) -> str | None:
+    return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+
+def _owned_folders(connection: Connection) -> set[str]:
+    query = select(tuned_models.c.id, jobs.c.operation_id).select_from(WITH_JOB)
+    return {f"{tuned_model_id}.{operation_id}" for tuned_model_id, operation_id in connection.execute(query)}
 
 
 def _to_row(found: Row[Any]) -> TunedModelRow:

@@ -134,6 +134,12 @@ permissions = Table(
     sqlite_autoincrement=True,
 )
 
+deleted_folders = Table(
+    "deleted_folders",
+    metadata,
+    Column("name", Text, primary_key=True),  # of a deleted model: what may be left of it belongs to nobody
+)
+
 keys = Table(
     "keys",
     metadata,

@@ -1,11 +1,12 @@
 """New stores without the half second that the migrations take: one migrated database, copied.
 
-SQLite, in the test's own folder. With OVERTONE_TEST_POSTGRES, the URL of a Postgres server where databases
-may be made, the same tests run there.
+SQLite, in the test's own folder. With OVERTONE_TEST_POSTGRES the same tests run on Postgres: on a server of their own
+where it is `own`, else on the one whose URL it is, where databases may be made.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
+from overtone.store.database import Database
 from overtone.store.store import Store
 
 POSTGRES = os.environ.get("OVERTONE_TEST_POSTGRES", "")
@@ -33,7 +35,7 @@ def _new_sqlite(data: Path) -> str:
 @cache
 def _sqlite_template() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory()
-    Store(f"sqlite:///{folder.name}/overtone.db", Path(folder.name)).close()
+    Database(f"sqlite:///{folder.name}/overtone.db").close()
     return folder
 
 
@@ -44,12 +46,24 @@ def _new_postgres() -> str:
 @cache
 def _postgres_template() -> str:
     name = f"template_{secrets.token_hex(6)}"
-    Store(_create(name, "template0"), Path()).close()
+    Database(_create(name, "template0")).close()
     return name
 
 
+@cache
+def _server_url() -> str:
+    if POSTGRES != "own":
+        return POSTGRES
+    from tests.postgres import PostgresServer
+
+    server = PostgresServer()
+    atexit.register(server.remove)
+    server.start()
+    return server.url
+
+
 def _create(name: str, template: str) -> str:
-    url = make_url(POSTGRES)
+    url = make_url(_server_url())
     server = create_engine(url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))

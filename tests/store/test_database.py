@@ -5,25 +5,25 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from overtone.errors import ApiError, Code, OvertoneError, ResourceExhausted
 from overtone.store import database
 from overtone.store.database import SCHEMA_VERSION, Database
 from overtone.store.store import Store
 from overtone.store.tables import metadata
-from tests.store.databases import POSTGRES
-
-only_sqlite = pytest.mark.skipif(bool(POSTGRES), reason="a matter of SQLite's own")
 
 
-@only_sqlite
+@pytest.mark.sqlite
 def test_sqlite_keeps_what_it_promised(store: Store) -> None:
     with store.reading() as connection:
         found = [connection.execute(text(f"PRAGMA {name}")).scalar() for name in SETTINGS]
@@ -44,12 +44,26 @@ def test_the_schema_version_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(folder)).get_current_head() == SCHEMA_VERSION
 
 
+@pytest.mark.sqlite
+def test_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with create_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO meta VALUES ('kept', 'yes')"))
+    with closing(Database(url)) as opened, opened.reading() as connection:
+        assert connection.execute(text("SELECT value FROM meta WHERE key = 'kept'")).scalar() == "yes"
+        assert connection.execute(text("SELECT count(*) FROM deleted_folders")).scalar() == 0
+
+
 def test_opening_again_does_not_import_alembic(store: Store) -> None:
     program = f"""
 import sys
 from pathlib import Path
 from overtone.store.store import Store
-Store({store.url!r}, Path("x"))
+Store({store.url!r}, Path({str(store.tuned_folder)!r}))
 assert "alembic" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -82,7 +96,7 @@ def test_a_full_disk_is_said_plainly(store: Store, number: int) -> None:
         raise OSError(number, "no space")
 
 
-@only_sqlite
+@pytest.mark.sqlite
 def test_a_full_database_file_is_said_plainly(store: Store) -> None:
     blob = "x" * 10_000_000
     with pytest.raises(ResourceExhausted), store.writing() as connection:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from overtone.errors import AlreadyExists, NotFound
+from overtone.store.folders import list_model_folders
 from overtone.store.grants import Grantee, has_role, shared_with_everyone
 from overtone.store.store import Store, has_text
 from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
@@ -31,7 +32,7 @@ def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:
     kept = add_model(store, "a")
     with pytest.raises(AlreadyExists, match="Tuned model tunedModels/a already exists"):
         add_model(store, "a")
-    assert [path.name for path in store.tuned_folder.iterdir()] == [kept.folder_name]
+    assert list_model_folders(store.tuned_folder) == [kept.folder_name]
 
 
 def test_a_failure_while_the_folder_is_filled_leaves_nothing(store: Store) -> None:
@@ -42,7 +43,7 @@ def test_a_failure_while_the_folder_is_filled_leaves_nothing(store: Store) -> No
     with pytest.raises(RuntimeError):
         store.create_tuned_model(model_values("a"), job_values(), OWNER, fail)
     assert store.find_tuned_model("a") is None
-    assert list(store.tuned_folder.iterdir()) == []
+    assert list_model_folders(store.tuned_folder) == []
 
 
 def test_a_deleted_model_is_gone_with_its_folder(store: Store) -> None:
@@ -59,13 +60,6 @@ def test_a_model_made_again_is_another_one(store: Store) -> None:
     second = add_model(store, "a")
     assert second.uid > first.uid
     assert second.folder_name != first.folder_name
-
-
-def test_folders_that_no_model_owns_are_swept(store: Store) -> None:
-    row = add_model(store, "a")
-    make(store.tuned_folder / "b.0123")
-    assert store.sweep_folders() == ["b.0123"]
-    assert [path.name for path in store.tuned_folder.iterdir()] == [row.folder_name]
 
 
 def test_lists_are_oldest_first_and_go_on_after_a_row(store: Store) -> None:

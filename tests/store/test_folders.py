@@ -1,0 +1,143 @@
+"""Whose folder it is, and what happens to files that no row knows: nothing of a user's is deleted."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from overtone.errors import OvertoneError
+from overtone.store import folders
+from overtone.store.database import Database
+from overtone.store.store import Store, bind
+from tests.store.databases import new_store
+from tests.store.rows import add_model, make
+
+
+def test_a_folder_that_no_model_owns_is_set_aside(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    row = add_model(store, "a")
+    make(store.tuned_folder / "b.0123")
+    (store.tuned_folder / "b.0123" / "examples.jsonl").write_text("precious")
+
+    store.sweep_folders()
+
+    assert folders.list_model_folders(store.tuned_folder) == [row.folder_name]
+    (found,) = folders.list_set_aside(store.tuned_folder)
+    assert (found.name, found.num_bytes) == ("b.0123", 8)
+    assert "b.0123: no tuned model owns this folder; it was set aside" in caplog.text
+
+
+def test_what_is_left_of_a_deleted_model_is_removed(store: Store) -> None:
+    row = add_model(store, "a")
+    store.delete_tuned_model(row)
+    make(store.folder_of(row))  # a trainer that was still writing
+    store.sweep_folders()
+    assert not store.folder_of(row).exists()
+    assert folders.list_set_aside(store.tuned_folder) == []
+
+
+@pytest.mark.sqlite
+def test_an_older_database_costs_no_files_and_the_newer_one_finds_them_again(
+    store: Store, tmp_path: Path
+) -> None:
+    add_model(store, "a")
+    store.close()
+    file = tmp_path / "overtone.db"
+    shutil.copy(file, tmp_path / "older.db")
+    with closing(Store(store.url, store.tuned_folder)) as newer:
+        later = add_model(newer, "later")
+    shutil.copy(file, tmp_path / "newer.db")
+
+    shutil.copy(tmp_path / "older.db", file)
+    with closing(Store(store.url, store.tuned_folder)) as restored:
+        restored.sweep_folders()
+        assert [each.name for each in folders.list_set_aside(store.tuned_folder)] == [later.folder_name]
+    shutil.copy(tmp_path / "newer.db", file)
+    with closing(Store(store.url, store.tuned_folder)) as back:
+        back.sweep_folders()
+        assert back.folder_of(later).is_dir()
+
+
+def test_another_database_over_the_folder_is_refused(store: Store, tmp_path: Path) -> None:
+    row = add_model(store, "a")
+    (tmp_path / "other").mkdir()
+    with closing(new_store(tmp_path / "other")) as other:
+        url = other.url
+    with pytest.raises(OvertoneError, match=r"belongs to another data folder.*overtone bind"):
+        Store(url, store.tuned_folder)
+    assert store.folder_of(row).is_dir()
+
+
+def test_a_new_database_over_the_folder_is_refused_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    add_model(store, "a")
+    new = tmp_path / "new.db"
+    with pytest.raises(OvertoneError, match=r"belongs to another database.*OVERTONE_DATABASE_URL"):
+        Store(f"sqlite:///{new}", store.tuned_folder)
+    assert not new.exists()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("content", [None, b""], ids=["deleted", "empty"])
+def test_a_database_that_is_lost_is_refused(store: Store, tmp_path: Path, content: bytes | None) -> None:
+    row = add_model(store, "a")
+    store.close()
+    for path in tmp_path.glob("overtone.db*"):
+        path.unlink()
+    if content is not None:
+        (tmp_path / "overtone.db").write_bytes(content)
+    with pytest.raises(OvertoneError, match="knows nothing of it"):
+        Store(store.url, store.tuned_folder)
+    assert store.folder_of(row).is_dir()
+
+
+@pytest.mark.sqlite
+def test_a_damaged_database_is_said_in_a_sentence(store: Store, tmp_path: Path) -> None:
+    store.close()
+    (tmp_path / "overtone.db").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(OvertoneError, match=r"cannot be opened\. The database is damaged"):
+        Store(store.url, store.tuned_folder)
+
+
+def test_both_are_bound_anew_on_purpose(store: Store, tmp_path: Path) -> None:
+    row = add_model(store, "a")
+    (tmp_path / "other").mkdir()
+    with closing(new_store(tmp_path / "other")) as other:
+        url = other.url
+    bind(url, store.tuned_folder)
+    with closing(Store(url, store.tuned_folder)) as moved:
+        moved.sweep_folders()
+    assert [each.name for each in folders.list_set_aside(store.tuned_folder)] == [row.folder_name]
+    with pytest.raises(OvertoneError, match="belongs to"):
+        Store(store.url, store.tuned_folder)
+
+
+def test_an_old_pair_that_belongs_together_is_bound_without_a_word(store: Store) -> None:
+    row = add_model(store, "a")
+    forget_identity(store)
+    with closing(Store(store.url, store.tuned_folder)) as again:
+        assert again.folder_of(row).is_dir()
+    assert folders.load_identity(store.tuned_folder) is not None
+
+
+def test_an_old_folder_with_a_foreign_database_is_refused(store: Store, tmp_path: Path) -> None:
+    forget_identity(store)
+    make(store.tuned_folder / "a.0123")
+    with pytest.raises(OvertoneError, match="has files of tuned models"):
+        Store(store.url, store.tuned_folder)
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(OvertoneError) as caught:
+        Database("postgres+nosuch://me:hunter2@localhost/overtone")
+    assert "hunter2" not in str(caught.value)
+
+
+def forget_identity(store: Store) -> None:
+    """Make database and folder what an earlier version left."""
+    from sqlalchemy import text
+
+    with store.writing() as connection:
+        connection.execute(text("DELETE FROM meta WHERE key = 'identity'"))
+    (store.tuned_folder / folders.IDENTITY_FILE).unlink()
