@@ -51,6 +51,7 @@ demo: setup
 test: setup
 	$(MAKE) --no-print-directory -j 3 environments
 	$(PY) -m pytest
+	OVERTONE_TEST_POSTGRES=own $(PY) -m pytest tests/store tests/jobs tests/service -m "not slow"
 
 quick: setup
 	$(PY) -m pytest -m "not slow"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("overtone")
 
 TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
+DATABASE_AGAIN_S = 1.0
 FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
@@ -126,13 +127,27 @@ def run_trainer(settings: Settings) -> None:
     """Claim jobs and tune them, until SIGTERM; then checkpoint, and leave the jobs to the next trainer."""
     from overtone.jobs import trainer
     from overtone.jobs.queue import Queue
-    from overtone.store.store import Store
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     os.nice(TRAINER_NICENESS)
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
-    store = Store(settings.database_url, settings.tuned)
-    trainer.run(settings, Queue(store), base_folder, stop)
-    store.close()
+    store = _open_store(settings, stop)
+    if store is not None:
+        trainer.run(settings, Queue(store), base_folder, stop)
+        store.close()
+
+
+def _open_store(settings: Settings, stop: threading.Event) -> Store | None:
+    """Open the store, however long its database is away; None when told to stop meanwhile."""
+    from overtone.errors import Unavailable
+    from overtone.store.store import Store
+
+    while not stop.is_set():
+        try:
+            return Store(settings.database_url, settings.tuned)
+        except Unavailable as error:
+            log.warning("%s", error)
+            stop.wait(DATABASE_AGAIN_S)
+    return None

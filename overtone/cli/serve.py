@@ -15,7 +15,7 @@ import click
 
 from overtone.cli.options import data_option, load_settings
 from overtone.config import Settings
-from overtone.errors import OvertoneError
+from overtone.errors import ApiError, OvertoneError
 from overtone.supervisor import (
     CANNOT_START,
     Child,
@@ -98,6 +98,9 @@ def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> Non
     except OvertoneError as error:
         app.log.error("%s", error)
         raise SystemExit(CANNOT_START if name == "api" else 1) from error
+    except ApiError as error:  # a database that is away: that passes
+        app.log.error("%s", error)
+        raise SystemExit(1) from error
 
 
 def run_service(settings: Settings, verbose: bool) -> int:

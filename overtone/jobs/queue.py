@@ -13,12 +13,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, and_, insert, select, update
+from sqlalchemy import Connection, Row, Update, insert, select, update
 
 from overtone.errors import Code
 from overtone.store.store import Store
@@ -68,6 +68,16 @@ class Job:
     source_folder: Path | None  # the adapter to continue from
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running job's sign of life: who works on it, in which attempt, and when it beat last by that clock."""
+
+    operation_id: str
+    worker_id: str | None
+    attempt: int
+    beat_at: datetime
 
 
 @dataclass(frozen=True)
@@ -154,12 +164,30 @@ class Queue:
         with self._store.writing() as connection:
             _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
 
-    def rescue(self, silence_s: float) -> list[str]:
-        """Put back the jobs whose workers have been silent for this long; return their operation ids."""
-        silent = and_(jobs.c.state == RUNNING, jobs.c.beat_at < _now() - timedelta(seconds=silence_s))
-        back = _move(RUNNING, QUEUED, worker_id=None, crashes=jobs.c.crashes + 1).where(silent)
+    def list_running(self) -> list[Running]:
+        """Return the sign of life of every running job, to be compared with the next one."""
+        query = select(jobs.c.operation_id, jobs.c.worker_id, jobs.c.attempt, jobs.c.beat_at)
+        with self._store.reading() as connection:
+            return [Running(*row) for row in connection.execute(query.where(jobs.c.state == RUNNING))]
+
+    def rescue(self, silent: Running) -> bool:
+        """Put back a job whose worker has fallen silent; return False when it has given a sign of life since."""
+        same = (
+            jobs.c.operation_id == silent.operation_id,
+            jobs.c.attempt == silent.attempt,
+            jobs.c.beat_at == silent.beat_at,
+        )
+        back = _move(RUNNING, QUEUED, worker_id=None, crashes=jobs.c.crashes + 1).where(*same)
         with self._store.writing() as connection:
-            return list(connection.execute(back.returning(jobs.c.operation_id)).scalars())
+            return connection.execute(back).rowcount > 0
+
+    def has_waiting(self, base_id: str) -> bool:
+        """Tell whether a job of this base waits."""
+        waiting = (
+            select(jobs.c.operation_id).where(jobs.c.state == QUEUED, jobs.c.base_id == base_id).limit(1)
+        )
+        with self._store.reading() as connection:
+            return connection.execute(waiting).first() is not None
 
     def cancel(self, operation_id: str) -> None:
         """Ask for a job's end. Twice is as good as once, and a job that has ended stays as it is.

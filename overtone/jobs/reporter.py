@@ -44,6 +44,10 @@ class Reporter:
         report = self._reports[job.operation_id] = Report(job)
         return report
 
+    def resume(self, report: Report) -> None:
+        """Beat for a job again that was removed."""
+        self._reports[report.job.operation_id] = report
+
     def remove(self, report: Report) -> None:
         """Say no more about this job. Waits for a beat under way, so that none follows the settling."""
         self._reports.pop(report.job.operation_id, None)

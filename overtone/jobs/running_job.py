@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from overtone.errors import OvertoneError
+from overtone.jobs import attempts
 from overtone.jobs.queue import Job
 from overtone.jobs.reporter import Report
 from overtone.jobs.turns import Turn
@@ -25,9 +26,11 @@ from overtone.model.registry import Card
 from overtone.store.tables import Snapshot
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
+from overtone.train.evaluate import mean_loss
 from overtone.train.tuning import Recipe, Step, Tuning
 
 CHECKPOINT_EVERY_S = 5.0
+MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
 CALMER = 0.5  # factor on the learning rate after a loss ran away
 
 log = logging.getLogger(__name__)
@@ -51,8 +54,39 @@ class RunningJob:
     hand_in: Callable[[], bool]  # puts the finished steps into the database
     turn: Turn
     saver: BackgroundSaver
-    alone: bool = False  # keeps no company: it, or somebody near it, has ended a process
+    alone_until: float = (
+        0  # the step from which it may have company: it, or somebody near it, has ended a process
+    )
+    cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
+    save_at: float = 0.0  # when its result may be saved again, after a full disk
+    company: int = 0  # as its folder says: 0 in no pass, 1 in one alone, 2 in one with others
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def alone(self) -> bool:
+        return self.tuning.step < self.alone_until
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left but to save the result."""
+        return self.tuning.done or self.cancelled
+
+    def note_company(self, company: int) -> None:
+        """Note in the job's folder whether it is in the pass that begins; only what has changed is written."""
+        if company == self.company:
+            return
+        self.company = company
+        try:
+            attempts.mark(self.job.folder, company) if company else attempts.unmark(self.job.folder)
+        except OSError as error:
+            log.warning("%s: the pass is not noted: %s", self.job.tuned_model_id, error)
+
+    def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
+        """Return what the examples of a step cost before the first one, by some of them where they are many."""
+        order = self.tuning.order
+        numbers = {order.example_at(place) for place in order.places(step.number - 1)[:MOST_COMPARED]}
+        documents = [self.tuning.documents[number] for number in sorted(numbers)]
+        return mean_loss(decoder, self.tuning.beginning(), documents)
 
     def report_step(self, step: Step) -> None:
         """Hand a finished step to the reporter."""
@@ -74,13 +108,10 @@ class RunningJob:
         if self.hand_in():
             save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
 
-    def go_back(self, step: int) -> None:
+    def go_back(self, step: Step) -> None:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
         if self.tuning.rate_factor < 1.0:
-            raise TuningFailed(
-                f"The loss was no longer a sensible number at step {step}, even with half the learning rate "
-                f"of {self.job.learning_rate:g}. Try a smaller learning_rate."
-            )
+            raise TuningFailed(self._why_hopeless(step))
         self.saver.wait()
         progress = load_newest(checkpoint_folder(self.job), self.tuning.lora.flat.numel())
         if progress is None:
@@ -90,8 +121,22 @@ class RunningJob:
         self.tuning.rate_factor *= CALMER
         self.checkpoint_now()
 
+    def _why_hopeless(self, step: Step) -> str:
+        """Say whose fault it is: a first step that is no number is what the job began with, not its rate."""
+        if step.number > 1:
+            return (
+                f"The loss ran away at step {step.number}, even with half the learning rate of "
+                f"{self.job.learning_rate:g}. Try a smaller learning_rate."
+            )
+        if self.job.source_folder is not None:
+            return "The tuned model to continue from computes numbers that are not finite."
+        return (
+            f"The base model models/{self.job.base_id} computes numbers that are not finite, before anything was "
+            f"learned: its files may be damaged. Pull it again: overtone models pull {self.job.base_id}"
+        )
+
     def clear_up(self) -> None:
-        """Remove the checkpoints of a job that has ended: they are large, and nobody will go on from them."""
+        """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
         shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
 
     def save_result(self, base_folder: Path) -> str:

@@ -24,14 +24,18 @@ import torch
 from overtone import processor
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
-from overtone.jobs.attempts import note_attempt
+from overtone.jobs.attempts import mark, note_attempt, unmark
+from overtone.jobs.liveness import Liveness
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
-from overtone.jobs.reporter import Report, Reporter
-from overtone.jobs.running_job import RunningJob, TuningFailed, begin
+from overtone.jobs.reporter import Reporter
+from overtone.jobs.running_job import RunningJob, TuningFailed, begin, checkpoint_folder
+from overtone.jobs.settling import Settler
 from overtone.jobs.turns import choose, join
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
-from overtone.model.device import choose_device
+from overtone.model.device import NoSuchDevice, choose_device
+from overtone.store.database_errors import is_disk_full
+from overtone.train.checkpoint import newest_step
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
 from overtone.train.precision import load_decoder
@@ -39,10 +43,12 @@ from overtone.train.tuning import Step
 
 IDLE_S = 0.1  # between two looks for work
 RESCUE_EVERY_S = 5.0
-SETTLE_TRIES = 60  # a second apart; then the row stays RUNNING, and is resumed and settled later
+TRY_AGAIN_S = 1.0  # what the database did not take, what found no room on the disk
+BASE_AGAIN_S = 10.0  # a base that cannot be loaded may have been mended
 GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a second for a small one
 MAX_JOBS = 64  # held at once; the rest wait in the queue
-RUNAWAY = 2.0  # times ln(vocabulary), the loss of who knows nothing
+RUNAWAY = 3.0  # times ln(vocabulary), the loss of who knows nothing
+WORSE = 2.0  # times the loss of the same examples before the first step
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +84,23 @@ class Trainer:
         self._settings, self._queue, self._base_folder = settings, queue, base_folder
         self._worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._base: tuple[Decoder, Chat] | None = None
+        self._base_again_at = 0.0
+        self._trouble = ""  # with the base, as last told
         self._jobs: list[RunningJob] = []
         self._reporter = Reporter(queue)
+        self._settler = Settler(queue, self._reporter)
+        self._liveness = Liveness()
         self._rescued_at = 0.0
         self._worked_at = 0.0
 
     def reclaim_our_own(self) -> None:
-        """Rescue at once what an earlier self left behind.
+        """Put back at once what an earlier self left behind.
 
         A database in a file belongs to one service with one trainer, so whoever held these jobs is dead.
         """
         if self._settings.database_url.startswith("sqlite"):
-            self._queue.rescue(0.0)
+            for running in self._queue.list_running():
+                self._queue.rescue(running)
 
     def tell_how_it_computes(self) -> None:
         """Log which way the base is trained, and on which processor: figures are worth nothing without."""
@@ -104,14 +115,17 @@ class Trainer:
 
     def work(self) -> bool:
         """Claim what waits and run one pass. Returns False when there was nothing to do."""
+        self._settler.try_again_if_due()
         self._rescue_if_due()
         self._claim_waiting()
         self._drop_unwanted()
-        if not self._jobs:
+        self._save_what_is_over()
+        if all(running.is_over for running in self._jobs):
             self._give_back_if_idle()
             return False
         self._worked_at = time.monotonic()
         chosen = self._choose()
+        self._note_company(chosen)
         try:
             steps = run_pass(
                 self._load_base()[0], [running.tuning for running in chosen], self._pass_tokens()
@@ -129,6 +143,7 @@ class Trainer:
         """Checkpoint and release every job."""
         for running in list(self._jobs):
             self._release(running)
+        self._settler.close()
         self._reporter.close()
 
     # Claiming
@@ -137,41 +152,68 @@ class Trainer:
         if time.monotonic() - self._rescued_at < RESCUE_EVERY_S:
             return
         self._rescued_at = time.monotonic()
-        for operation_id in self._queue.rescue(self._settings.rescue_after_s):
-            log.warning("%s: its worker fell silent; the job is back in the queue", operation_id)
+        others = [each for each in self._queue.list_running() if each.worker_id != self._worker_id]
+        for silent in self._liveness.find_silent(others, self._settings.rescue_after_s):
+            if self._queue.rescue(silent):
+                log.warning("%s: its worker fell silent; the job is back in the queue", silent.operation_id)
 
     def _claim_waiting(self) -> None:
-        while len(self._jobs) < MAX_JOBS:
+        while (
+            len(self._jobs) < MAX_JOBS and self._queue.has_waiting(self._settings.base) and self._has_base()
+        ):
             job = self._queue.claim(self._worker_id, self._settings.base)
             if job is None:
                 return
             self._begin(job)
 
+    def _has_base(self) -> bool:
+        """Load the base before its first job is claimed: jobs wait for a base that cannot be loaded."""
+        if self._base is None and time.monotonic() >= self._base_again_at:
+            try:
+                self._load_base()
+            except NoSuchDevice:
+                return True  # a setting, which no waiting mends: the job will say so
+            except Exception as error:
+                self._base_again_at = time.monotonic() + BASE_AGAIN_S
+                self._tell_trouble(str(error))
+        return self._base is not None
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            base = self._settings.base
+            log.error(
+                "The base model %s cannot be loaded, and its jobs wait: %s Mend it with: overtone models pull %s",
+                base, trouble, base,
+            )  # fmt: skip
+        self._trouble = trouble
+
     def _begin(self, job: Job) -> None:
         report = self._reporter.add(job)
         try:
-            attempts = note_attempt(job)
-            if attempts.hopeless:
-                raise TuningFailed(
-                    f"Tuning ended its process {attempts.without_progress} times near step {attempts.step}, "
-                    "the last times without other jobs beside it."
-                )
+            tried = note_attempt(job.folder, job.completed_steps, newest_step(checkpoint_folder(job)))
+            if tried.hopeless:
+                raise TuningFailed(str(tried))
             decoder, chat = self._load_base()
+            mark(job.folder, 1)  # reading its examples can end a process, too
             running = begin(job, report, lambda: self._reporter.beat(report), decoder, chat)
+            unmark(job.folder)
         except Exception as error:
-            self._settle(report, _failure(error))
+            self._settler.settle(report, _failure(error))
             return
-        running.alone = job.crashes > 0
+        running.alone_until = tried.clear_from
         join(running.turn, [other.turn for other in self._jobs])
         self._jobs.append(running)
-        if running.tuning.done:
-            self._succeed(running)
+        begins = f"goes on at step {running.tuning.step + 1}" if running.tuning.step else "started"
+        log.info(
+            "%s: %s, %d examples, %d steps", job.tuned_model_id, begins, job.num_examples, job.total_steps
+        )
 
     def _load_base(self) -> tuple[Decoder, Chat]:
         if self._base is None:
             device = choose_device(self._settings.device)
             decoder = load_decoder(self._base_folder, device, self._settings.precision)
             self._base = decoder, Chat(self._base_folder)
+            self._trouble = ""
         return self._base
 
     def _give_back_if_idle(self) -> None:
@@ -182,30 +224,45 @@ class Trainer:
     # Running
 
     def _choose(self) -> list[RunningJob]:
-        """Return the jobs of the next pass; one that must be alone goes alone, before the others."""
+        """Return the jobs of the next pass. One that must be alone goes alone when it is its turn."""
+        able = [running for running in self._jobs if not running.is_over]
+        turns = [running.turn for running in able]
+        next_tokens = [running.tuning.next_tokens() for running in able]
+        chosen = [able[i] for i in choose(turns, next_tokens, self._pass_tokens())]
+        if chosen[0].alone:
+            return chosen[:1]
+        return [running for running in chosen if not running.alone]
+
+    def _note_company(self, chosen: Sequence[RunningJob]) -> None:
         for running in self._jobs:
-            if running.alone:
-                return [running]
-        turns = [running.turn for running in self._jobs]
-        next_tokens = [running.tuning.next_tokens() for running in self._jobs]
-        return [self._jobs[i] for i in choose(turns, next_tokens, self._pass_tokens())]
+            running.note_company(min(len(chosen), 2) if running in chosen else 0)
 
     def _pass_tokens(self) -> int:
         return max_tokens(self._load_base()[0])
 
     def _after_step(self, running: RunningJob, step: Step) -> None:
-        if not step.is_finite or step.mean_loss > RUNAWAY * ln(self._load_base()[0].config.vocab_size):
+        if self._ran_away(running, step):
             self._go_back(running, step)
             return
         running.report_step(step)
         running.checkpoint_if_due()
-        if running.tuning.done:
-            self._succeed(running)
+
+    def _ran_away(self, running: RunningJob, step: Step) -> bool:
+        """Tell whether a loss is no number, or far above both ignorance and what its examples cost in the beginning.
+
+        The first step only shows what the job began with, however high: a label to be corrected, a rare letter.
+        """
+        decoder, _ = self._load_base()
+        if not step.is_finite:
+            return True
+        if step.number == 1 or step.mean_loss <= RUNAWAY * ln(decoder.config.vocab_size):
+            return False
+        return step.mean_loss > WORSE * running.loss_at_beginning(decoder, step)
 
     def _go_back(self, running: RunningJob, step: Step) -> None:
         log.warning("%s: loss %g at step %d", running.job.tuned_model_id, step.mean_loss, step.number)
         try:
-            running.go_back(step.number)
+            running.go_back(step)
         except (TuningFailed, OSError) as error:
             self._end(running, _failure(error))
 
@@ -216,34 +273,37 @@ class Trainer:
             self._end(chosen[0], _failure(error))
         for running in chosen:
             running.tuning.drop_batch()
-            running.alone = True
+            running.alone_until = max(running.alone_until, running.tuning.step + 1)
 
     # Ending
 
     def _drop_unwanted(self) -> None:
-        """Let go of the jobs that were taken away, and end those whose owner wants no more."""
+        """Let go of the jobs that were taken away, and stop those whose owner wants no more."""
         for running in list(self._jobs):
             if running.report.lost:
                 self._forget(running)
             elif running.report.cancelled:
-                self._cancel(running)
+                running.cancelled = True
 
-    def _succeed(self, running: RunningJob) -> None:
-        try:
-            digest = running.save_result(self._base_folder)
-        except Exception as error:
-            self._end(running, _failure(error))
-        else:
-            self._end(running, Succeeded(digest))
+    def _save_what_is_over(self) -> None:
+        """Save and settle what is done or cancelled. A full disk is waited for: what was learned is not thrown away."""
+        for running in list(self._jobs):
+            if running.is_over and time.monotonic() >= running.save_at:
+                try:
+                    self._end(running, self._save(running))
+                except OSError as error:
+                    if not is_disk_full(error):
+                        self._end(running, _failure(error))
+                    running.save_at = time.monotonic() + TRY_AGAIN_S
+                    log.warning("%s: its result waits for room on the disk", running.job.tuned_model_id)
+                except Exception as error:
+                    self._end(running, _failure(error))
 
-    def _cancel(self, running: RunningJob) -> None:
-        """Keep what was learned, if anything was."""
-        try:
-            digest = running.save_result(self._base_folder) if running.tuning.step else None
-        except Exception as error:
-            self._end(running, _failure(error))
-        else:
-            self._end(running, Cancelled(digest))
+    def _save(self, running: RunningJob) -> Outcome:
+        """Write the adapter, if anything was learned, and return the outcome. Raises OSError."""
+        if running.tuning.done:
+            return Succeeded(running.save_result(self._base_folder))
+        return Cancelled(running.save_result(self._base_folder) if running.tuning.step else None)
 
     def _release(self, running: RunningJob) -> None:
         self._forget(running)
@@ -258,28 +318,13 @@ class Trainer:
 
     def _end(self, running: RunningJob, outcome: Outcome) -> None:
         self._jobs.remove(running)
-        self._settle(running.report, outcome)
-        running.clear_up()
+        running.note_company(0)
+        self._settler.settle(running.report, outcome, running.clear_up)
 
     def _forget(self, running: RunningJob) -> None:
         self._jobs.remove(running)
+        running.note_company(0)
         self._reporter.remove(running.report)
-
-    def _settle(self, report: Report, outcome: Outcome) -> None:
-        """Hand in the last steps, then the outcome; keep trying while the database is away."""
-        self._reporter.remove(report)
-        self._reporter.beat(report)
-        log.info("%s: %s", report.job.tuned_model_id, outcome)
-        for _ in range(SETTLE_TRIES):
-            try:
-                self._queue.settle(report.job, outcome)
-                return
-            except JobLost:
-                log.info("%s: had been taken away", report.job.tuned_model_id)
-                return
-            except ApiError as error:
-                log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
-                time.sleep(1.0)
 
 
 def _failure(error: Exception) -> Failed:

@@ -7,17 +7,21 @@ import torch
 from overtone.errors import OvertoneError
 
 
+class NoSuchDevice(OvertoneError):
+    """A setting names a device that is not there."""
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device that a setting names; auto takes the GPU where there is one.
 
-    Raises OvertoneError for a GPU that is not there.
+    Raises NoSuchDevice for a GPU that is not there.
     """
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # a driver may count in vain
     if name == "auto":
         name = "cuda" if num_gpus else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= num_gpus:
-        raise OvertoneError(
+        raise NoSuchDevice(
             f"OVERTONE_DEVICE is {name}, but PyTorch {torch.__version__} finds {num_gpus} CUDA devices; "
             "set it to auto or cpu, or install a PyTorch for your GPU."
         )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from overtone.config import Settings
 from overtone.engine.protocol import GenerateEvent, GenerateRequest
-from overtone.errors import FailedPrecondition, InvalidArgument
+from overtone.errors import InvalidArgument
 from overtone.service.access import Caller
 from overtone.service.answers import Answer
 from overtone.service.chats import Chats
@@ -122,13 +122,8 @@ class GenerativeService:
         return request
 
     def _engine(self, target: Target) -> Engine:
-        engine = self.engines.get(target.card.base_id)
-        if engine is None:
-            raise FailedPrecondition(
-                f"No engine serves the base model models/{target.card.base_id} of {target.name}; "
-                f"this service runs with: {', '.join(sorted(self.engines))}."
-            )
-        return engine
+        self.targets.require_served(target.card, target.name)
+        return self.engines[target.card.base_id]
 
     def _events(self, call: Call) -> aclosing[Any]:
         """Return the engine's events; leaving them early frees the call's place there."""

@@ -37,6 +37,10 @@ class Source:
     base_model: str  # as the client named it
     tuned_model: TunedModelRow | None = None
 
+    @property
+    def name(self) -> str:
+        return self.base_model if self.tuned_model is None else format_tuned_model(self.tuned_model.id)
+
 
 class ModelService:
     """Find, may you, change, answer."""
@@ -87,6 +91,7 @@ class ModelService:
         rules.check_display_name(given.display_name)
         rules.check_generation_defaults(given)
         source = self._source(m.TunedModel.pb(given), caller)
+        self.targets.require_served(source.card, source.name)
         model, job, examples = self._plan(given, source)
         model["id"] = request.tuned_model_id or rules.generate_tuned_model_id(given.display_name)
 

@@ -24,6 +24,7 @@ from overtone.wire.names import shown
 MAX_DISPLAY_NAME_CHARS = 40
 MAX_TUNED_MODEL_ID_CHARS = 40
 MAX_INT32 = 2**31 - 1
+MAX_STEP_EXAMPLES = 100_000  # of one optimiser step: minutes, with short ones
 TUNED_MODEL_ID = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 ID_LETTERS = string.ascii_lowercase + string.digits
 RANDOM_ID_CHARS = 12
@@ -135,7 +136,14 @@ def resolve_hyperparameters(given: Any, card: Card, num_examples: int) -> Hyperp
 
 def count_steps(num_examples: int, chosen: Hyperparameters) -> int:
     """Return how many optimiser steps a job takes: batches run across the borders of epochs."""
-    total_steps = math.ceil(num_examples * chosen.epoch_count / chosen.batch_size)
+    in_all = num_examples * chosen.epoch_count
+    if min(chosen.batch_size, in_all) > MAX_STEP_EXAMPLES:
+        raise refuse(
+            f"{TASK}.hyperparameters.batch_size",
+            f"is {chosen.batch_size}; with {num_examples} examples and {chosen.epoch_count} epochs a step would take "
+            f"{min(chosen.batch_size, in_all)} examples. The limit is {MAX_STEP_EXAMPLES}.",
+        )
+    total_steps = math.ceil(in_all / chosen.batch_size)
     if total_steps > MAX_INT32:
         raise refuse(
             f"{TASK}.hyperparameters",

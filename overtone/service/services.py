@@ -29,7 +29,7 @@ def build_servicers(
 ) -> dict[str, object]:
     """Return one object for each service of the table. `engines` are the clients by base id."""
     access = Access(store, settings)
-    targets = Targets(store, registry, access)
+    targets = Targets(store, registry, access, engines.keys())
     generative = GenerativeService(targets, chats, engines, settings)
     return {
         "ModelService": ModelService(targets, chats),

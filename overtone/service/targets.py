@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from overtone.errors import ApiError, FailedPrecondition, NotFound
@@ -25,10 +26,12 @@ class Target:
 class Targets:
     """Finds cards and tuned models by name."""
 
-    def __init__(self, store: Store, registry: Registry, access: Access):
+    def __init__(self, store: Store, registry: Registry, access: Access, served: Collection[str]):
+        """`served` are the ids of the bases that this service runs with."""
         self.store = store
         self.registry = registry
         self.access = access
+        self.served = served
 
     def get_card(self, name: str, method: str) -> Card:
         """Return the card behind `models/ID`. Raises NotFound, in Google's words, naming the method."""
@@ -62,6 +65,14 @@ class Targets:
         if row.state != "ACTIVE":
             raise _not_ready(row)
         return Target(name, self.card_of(row), row)
+
+    def require_served(self, card: Card, name: str) -> None:
+        """Raise FailedPrecondition, saying how to serve it, when this service does not run with a card's base."""
+        if card.base_id not in self.served:
+            raise FailedPrecondition(
+                f"No engine serves the base model models/{card.base_id} of {shown(name)}; this service runs with: "
+                f"{', '.join(sorted(self.served))}. Start one that does: overtone serve --base {card.base_id}"
+            )
 
 
 def no_model(name: str, method: str) -> NotFound:

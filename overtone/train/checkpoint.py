@@ -59,6 +59,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, reverse=True)
 
 
+def newest_step(folder: Path) -> int:
+    """Return the step of the newest checkpoint by its name, sound or not; 0 without one."""
+    found = [NAME.fullmatch(path.name) for path in list_checkpoints(folder)[:1]]
+    return next((int(match[1]) for match in found if match), 0)
+
+
 class BackgroundSaver:
     """Writes checkpoints beside the training, one at a time, so that a slow disk does not slow the steps."""
 

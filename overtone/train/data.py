@@ -73,14 +73,18 @@ class BatchOrder:
     def total_steps(self) -> int:
         return math.ceil(self.num_examples * self.epoch_count / self.batch_size)
 
-    def batch(self, step: int) -> list[int]:
-        """Return the examples' numbers of a step, counted from 0. Only the last batch may be smaller."""
+    def places(self, step: int) -> range:
+        """Return the places of a step, counted from 0, in the row of all epochs. Only the last batch may be smaller."""
         start = step * self.batch_size
-        end = min(start + self.batch_size, self.num_examples * self.epoch_count)
-        return [
-            self._shuffled(place // self.num_examples)[place % self.num_examples]
-            for place in range(start, end)
-        ]
+        return range(start, min(start + self.batch_size, self.num_examples * self.epoch_count))
+
+    def example_at(self, place: int) -> int:
+        """Return which example stands at a place."""
+        return self._shuffled(place // self.num_examples)[place % self.num_examples]
+
+    def batch(self, step: int) -> list[int]:
+        """Return the examples' numbers of a step. A batch may be larger than memory: see `places`."""
+        return [self.example_at(place) for place in self.places(step)]
 
     def epochs_complete(self, num_steps: int) -> int:
         """Return how many epochs are complete after so many steps: what a TuningSnapshot calls its epoch."""

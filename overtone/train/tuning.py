@@ -79,13 +79,14 @@ class Tuning:
         device: torch.device | str = "cpu",
     ):
         """Begin at a source adapter of the recipe's rank, or at a fresh one that the order's seed makes."""
-        self._source = source
+        self._config, self._source = config, source
         self.documents, self.order, self.recipe = documents, order, recipe
         self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
         adam = Adam(*recipe.betas, weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm)
         self._optimiser = Optimiser(self.lora.flat, self.lora.grad, adam)
-        self._batch: list[Document] = []
+        self._totals = [document.num_trained for document in documents]
         self.tokens_taken = 0  # by this object, repetitions included
+        self._num_trained = 0  # of the batch, counted once
         self.reset()
 
     @property
@@ -95,12 +96,24 @@ class Tuning:
     @property
     def num_trained(self) -> int:
         """Return how many tokens of the batch the loss counts."""
-        return sum(document.num_trained for document in self._batch)
+        if not self._num_trained:
+            self._num_trained = self._count_trained(self.order.places(self.step))
+        return self._num_trained
+
+    def _count_trained(self, places: range) -> int:
+        """Count whole epochs at once: a batch may hold millions of them."""
+        size, total = self.order.num_examples, 0
+        first, last = -(-places.start // size), places.stop // size
+        if first < last:
+            total = (last - first) * sum(self._totals)
+            edges = [*range(places.start, first * size), *range(last * size, places.stop)]
+        else:
+            edges = [*places]
+        return total + sum(self._totals[self.order.example_at(place)] for place in edges)
 
     def next_tokens(self) -> int:
         """Return how many tokens the next document has."""
-        self._begin_batch()
-        return len(self._batch[self._num_taken].ids)
+        return len(self._next_document.ids)
 
     def take(self, max_tokens: int) -> list[Document]:
         """Take the batch's next documents, as many as fit and at least one.
@@ -110,10 +123,15 @@ class Tuning:
         taken: list[Document] = []
         while not taken or (not self._all_taken and self.next_tokens() <= max_tokens):
             max_tokens -= self.next_tokens()
-            taken.append(self._batch[self._num_taken])
+            taken.append(self._next_document)
             self._num_taken += 1
         self.tokens_taken += sum(len(document.ids) for document in taken)
         return taken
+
+    @property
+    def _next_document(self) -> Document:
+        places = self.order.places(self.step)
+        return self.documents[self.order.example_at(places[self._num_taken])]
 
     def add_loss(self, share: float) -> None:
         """Add what some of the batch's documents contribute to its mean loss."""
@@ -140,13 +158,23 @@ class Tuning:
         self.lora.grad.zero_()
 
     def _forget_batch(self) -> None:
-        self._batch, self._num_taken, self._loss = [], 0, 0.0
+        self._num_taken, self._loss = 0, 0.0
+        self._num_trained = 0
+
+    def beginning(self) -> LoraWeights:
+        """Return a new adapter as this one was before the first step."""
+        lora = LoraWeights(self._config, self.recipe.rank, self.recipe.alpha, self.lora.flat.device)
+        self._begin(lora)
+        return lora
+
+    def _begin(self, lora: LoraWeights) -> None:
+        lora.randomise(self.order.seed)
+        if self._source is not None:
+            lora.copy_from(self._source)
 
     def reset(self) -> None:
         """Go back to the beginning."""
-        self.lora.randomise(self.order.seed)
-        if self._source is not None:
-            self.lora.copy_from(self._source)
+        self._begin(self.lora)
         self._optimiser.first.zero_()
         self._optimiser.second.zero_()
         self.step, self.rate_factor = 0, 1.0
@@ -168,8 +196,4 @@ class Tuning:
 
     @property
     def _all_taken(self) -> bool:
-        return self._num_taken == len(self._batch)
-
-    def _begin_batch(self) -> None:
-        if not self._batch:
-            self._batch = [self.documents[number] for number in self.order.batch(self.step)]
+        return self._num_taken == len(self.order.places(self.step))

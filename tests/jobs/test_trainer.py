@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,8 +18,9 @@ import torch
 from sqlalchemy import select
 
 from overtone.config import Settings
-from overtone.jobs import attempts, running_job, trainer
-from overtone.jobs.queue import Queue
+from overtone.errors import Unavailable
+from overtone.jobs import attempts, running_job, settling, trainer
+from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.jobs.trainer import Trainer
 from overtone.model.adapter import load_adapter
 from overtone.store.tables import Snapshot, TunedModelRow, jobs
@@ -166,18 +169,22 @@ def test_a_killed_trainer_s_job_ends_with_the_same_bits(
 
 def test_a_trainer_told_to_stop_leaves_its_job_to_the_next(bench: Bench) -> None:
     bench.add("unbroken")
-    bench.add("broken")
     (expected,) = bench.finish("unbroken")
-    bench.add("other", total_steps=50, epoch_count=20)
-    worker = bench.trainer()
-    worker.work()
-    worker.close()
-
+    bench.add("broken")
+    stopped = bench.trainer()
+    stopped.work()
+    stopped.work()
+    stopped.close()
+    assert (bench.row("broken").job_state, bench.row("broken").completed_steps) == ("QUEUED", 2)
     claimed = bench.queue.claim("someone", BASE_ID)
     assert claimed is not None
-    assert (claimed.attempt, claimed.completed_steps, claimed.crashes) == (2, 1, 0)
+    assert (claimed.attempt, claimed.crashes) == (2, 0)
     bench.queue.release(claimed)
-    assert expected.state == "ACTIVE"
+
+    (row,) = bench.finish("broken")
+
+    assert row.adapter_digest == expected.adapter_digest
+    assert bench.losses("broken") == bench.losses("unbroken")
 
 
 def test_run_stops_when_told(bench: Bench) -> None:
@@ -295,20 +302,189 @@ def test_a_job_whose_process_dies_is_tried_alone_and_given_up_after_three_deaths
         alone.work()
         assert [running.tuning.step for running in alone._jobs] == [1, 0]
 
+    (innocent,) = bench.finish("innocent")
+
+    assert innocent.state == "ACTIVE"
+    assert re.fullmatch(  # what the first trainer had reported when it died
+        r"The trainer crashed 3 times near step [01] of this job, the last two times with no other job running\.",
+        str(bench.row("deadly").error_message),
+    )
+
+
+def test_whoever_waits_while_a_trainer_dies_is_not_blamed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    bench.add("oldest", epoch_count=40, total_steps=100)
+    names = ["oldest", "b", "c"]
+    for name in names[1:]:
+        bench.add(name, epoch_count=4, total_steps=10)
+    for _ in range(8):
+        killed = bench.trainer()
+        for _ in range(attempts.PROGRESS_STEPS + 2):
+            killed.work()
+        for running in killed._jobs:
+            running.saver.wait()
+
+    assert [row.state for row in bench.finish(*names)] == ["ACTIVE"] * 3
+
+
+def test_suspects_have_company_again_once_they_have_passed_the_place(bench: Bench) -> None:
+    for name in ("a", "b"):
+        bench.add(name, epoch_count=100, total_steps=250)
     bench.trainer().work()
+    worker = bench.trainer()
+    for _ in range(4 * attempts.PROGRESS_STEPS):
+        worker.work()
+    assert not any(running.alone for running in worker._jobs)
+    assert {running.company for running in worker._jobs} == {2}
 
-    assert "ended its process 3 times" in str(bench.row("deadly").error_message)
+
+def test_a_trainer_that_was_told_to_stop_leaves_no_mark(bench: Bench) -> None:
+    bench.add("a", epoch_count=100, total_steps=250)
+    worker = bench.trainer()
+    worker.work()
+    assert (bench.folder("a") / attempts.MARK).exists()
+    worker.close()
+    assert not (bench.folder("a") / attempts.MARK).exists()
 
 
-def test_a_full_disk_fails_the_job_and_not_the_trainer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_space(*_: object) -> str:
-        raise OSError(28, "No space left on device")
+def full_disk(*_: object) -> str:
+    raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(running_job, "save_adapter", no_space)
+
+def test_a_result_waits_for_room_on_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    save_adapter = running_job.save_adapter
+    monkeypatch.setattr(running_job, "save_adapter", full_disk)
+    bench.add("a")
+    bench.add("b", seed=2)
+    worker = bench.trainer()
+    for _ in range(20):
+        worker.work()
+    assert {bench.row(name).state for name in ("a", "b")} == {"CREATING"}
+
+    monkeypatch.setattr(running_job, "save_adapter", save_adapter)
+    worker.work()
+
+    assert {bench.row(name).state for name in ("a", "b")} == {"ACTIVE"}
+
+
+def test_another_trouble_of_the_disk_fails_the_job_and_not_the_trainer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(running_job, "save_adapter", broken)
     bench.add("a")
     (row,) = bench.finish("a")
     assert (row.state, row.error_code) == ("FAILED", 8)
-    assert row.error_message == "The tuned weights could not be written: No space left on device."
+    assert row.error_message == "The tuned weights could not be written: Input/output error."
+
+
+def test_an_outcome_is_handed_in_until_the_database_takes_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "TRY_AGAIN_S", 0.0)
+    settle, refusals = bench.queue.settle, iter([Unavailable("away")] * 5)
+
+    def settle_later(job: Job, outcome: Outcome) -> None:
+        for refusal in refusals:
+            raise refusal
+        settle(job, outcome)
+
+    monkeypatch.setattr(bench.queue, "settle", settle_later)
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    bench.add("a")
+    worker = bench.trainer()
+    work_until(worker, lambda: not worker._jobs)
+    assert bench.row("a").state == "CREATING"
+    assert (bench.folder("a") / "checkpoints").exists()
+
+    work_until(worker, lambda: bench.row("a").state == "ACTIVE")
+
+    assert not (bench.folder("a") / "checkpoints").exists()
+
+
+def test_jobs_wait_for_a_base_that_cannot_be_loaded_and_go_on_when_it_is_mended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trainer, "BASE_AGAIN_S", 0.0)
+    shutil.copytree(bench.base_folder, tmp_path / "base")
+    bench.base_folder = tmp_path / "base"
+    weights = bench.base_folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    for name in ("a", "b"):
+        bench.add(name)
+    worker = bench.trainer()
+    for _ in range(3):
+        assert worker.work() is False
+    assert {bench.row(name).job_state for name in ("a", "b")} == {"QUEUED"}
+    assert caplog.text.count("its jobs wait") == 1
+    assert "overtone models pull smollm2-135m-instruct" in caplog.text
+
+    weights.write_bytes(whole)
+
+    work_until(worker, lambda: {bench.row(name).state for name in ("a", "b")} == {"ACTIVE"})
+
+
+def test_a_loss_that_was_high_from_the_beginning_is_no_runaway(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", 200.0 + share))
+    monkeypatch.setattr(running_job, "mean_loss", lambda *_: 190.0)
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+
+
+def test_a_loss_far_above_its_own_beginning_is_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Tuning, "add_loss", lambda self, share: setattr(self, "_loss", 20.0 * (self.step + 1))
+    )
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "FAILED"
+    assert "ran away at step 2, even with half the learning rate" in str(row.error_message)
+
+
+def test_after_a_runaway_the_rate_is_half(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = [1.0, float("nan")]
+    monkeypatch.setattr(
+        Tuning, "add_loss", lambda self, share: setattr(self, "_loss", losses.pop(0) if losses else 1.0)
+    )
+    bench.add("a", epoch_count=100, total_steps=250)
+    worker = bench.trainer()
+    work_until(worker, lambda: not losses)
+    (running,) = worker._jobs
+    assert running.tuning.rate == running.job.learning_rate / 2
+
+
+def test_a_first_step_that_is_no_number_blames_the_base_and_not_the_rate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", float("nan")))
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert "The base model models/smollm2-135m-instruct computes numbers that are not finite" in str(
+        row.error_message
+    )
+    assert "learning_rate" not in str(row.error_message)
+
+
+def test_a_huge_batch_stands_in_nobody_s_way_and_is_cancelled_at_once(bench: Bench) -> None:
+    hog = bench.add("hog", epoch_count=10**7, batch_size=5 * 10**7, total_steps=1)
+    bench.add("small", seed=2)
+    worker = bench.trainer()
+    work_until(worker, lambda: bench.row("small").state == "ACTIVE")
+    assert bench.row("hog").state == "CREATING"
+
+    bench.queue.cancel(hog.operation_id)
+
+    work_until(worker, lambda: bench.row("hog").state != "CREATING")
 
 
 def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:

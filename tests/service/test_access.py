@@ -237,3 +237,19 @@ def test_browsers_are_let_in_only_from_named_origins(
         app = rest_door.build(servicers, access.authenticate, each)
         reply = TestClient(app, base_url="http://localhost").options("/v1/models", headers=preflight)
         assert reply.headers.get("access-control-allow-origin") == allowed
+
+
+def test_a_model_shared_with_a_group_is_in_its_members_lists(
+    client: Any, keys: dict[str, str], store: Store
+) -> None:
+    make(client, keys[ANN])
+    share = {"granteeType": "GROUP", "emailAddress": "team@example.com", "role": "WRITER"}
+    assert client.post("/v1/tunedModels/a/permissions", json=share, headers=as_(keys[ANN])).status_code == 200
+    assert client.get("/v1/tunedModels", headers=as_(keys[BOB])).json() == {}
+
+    store.groups.add("team@example.com", BOB)
+
+    for filter_ in ("", "writers:me", "readers:me"):
+        found = client.get(f"/v1/tunedModels?filter={filter_}", headers=as_(keys[BOB])).json()
+        assert [model["name"] for model in found["tunedModels"]] == ["tunedModels/a"]
+    assert client.get("/v1/tunedModels?filter=owner:me", headers=as_(keys[BOB])).json() == {}

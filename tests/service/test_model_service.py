@@ -7,11 +7,18 @@ import json
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from overtone.config import Settings
 from overtone.jobs.queue import Queue, Succeeded
 from overtone.service import model_service
+from overtone.service.access import Access
+from overtone.service.services import build_servicers
 from overtone.store.store import Store
+from overtone.wire import rest_door
+from tests.service.fakes import EchoEngine, TinyChats, TinyRegistry
 
+HOME = "http://127.0.0.1:8080"
 ALIAS = "models/gemini-1.5-flash-001-tuning"
 PAIRS = [{"text_input": str(n), "output": str(n + 1)} for n in range(15)]
 TASK = {
@@ -295,3 +302,19 @@ def test_a_field_outside_the_mask_is_not_even_looked_at(client: Any) -> None:
     body = {"temperature": 7, "description": "d"}
     assert client.patch("/v1/tunedModels/a?updateMask=description", json=body).status_code == 200
     assert client.patch("/v1/tunedModels/a?updateMask=temperature", json=body).status_code == 400
+
+
+def test_a_base_that_this_service_does_not_run_with_is_refused_with_the_way_out(
+    store: Store, queue: Queue, settings: Settings, access: Access
+) -> None:
+    servicers = build_servicers(store, queue, TinyRegistry(), TinyChats(), {"other": EchoEngine()}, settings)  # type: ignore[arg-type]
+    with TestClient(rest_door.build(servicers, access.authenticate, settings), base_url=HOME) as client:
+        for path in ("/v1/tunedModels", "/v1/models/tiny:generateContent"):
+            asked = body() if path == "/v1/tunedModels" else {"contents": [{"parts": [{"text": "hi"}]}]}
+            reply = client.post(path, json=asked)
+            error = reply.json()["error"]
+            assert (reply.status_code, error["status"]) == (400, "FAILED_PRECONDITION")
+            assert error["message"].startswith("No engine serves the base model models/tiny of ")
+            assert error["message"].endswith("this service runs with: other. Start one that does: "
+                                             "overtone serve --base tiny")  # fmt: skip
+    assert store.list_tuned_models([], 0, 9) == []

@@ -74,6 +74,14 @@ def test_more_steps_than_the_protocol_counts_are_refused() -> None:
         rules.count_steps(2, rules.Hyperparameters(2**31 - 1, 1, 0.001))
 
 
+def test_a_step_of_more_examples_than_anybody_waits_for_is_refused() -> None:
+    with pytest.raises(
+        InvalidArgument, match=r"batch_size is 10000000; .*10000000 examples. The limit is 100000"
+    ):
+        rules.count_steps(1, rules.Hyperparameters(10**7, 10**7, 0.001))
+    assert rules.count_steps(3, rules.Hyperparameters(5, 2**31 - 1, 0.001)) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -140,4 +140,4 @@ def forget_identity(store: Store) -> None:
 
     with store.writing() as connection:
         connection.execute(text("DELETE FROM meta WHERE key = 'identity'"))
-    (store.tuned_folder / folders.IDENTITY_FILE).unlink()
+    store.tuned_folder.with_name(folders.IDENTITY_FILE).unlink()

@@ -1,0 +1,78 @@
+"""Handing in outcomes until the database has taken them: what a job came to is not lost because it was away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from overtone.errors import ApiError
+from overtone.jobs.queue import Cancelled, Failed, JobLost, Outcome, Queue
+from overtone.jobs.reporter import Report, Reporter
+
+TRY_AGAIN_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Settlement:
+    """An outcome that is to be handed in, and what may be cleared away after that."""
+
+    report: Report
+    outcome: Outcome
+    clear_up: Callable[[], None]
+
+
+class Settler:
+    """Keeps outcomes until they are settled. Their jobs go on beating meanwhile, so that nobody takes them for lost."""
+
+    def __init__(self, queue: Queue, reporter: Reporter):
+        self._queue, self._reporter = queue, reporter
+        self._waiting: list[Settlement] = []
+        self._tried_at = 0.0
+
+    def settle(self, report: Report, outcome: Outcome, clear_up: Callable[[], None] = lambda: None) -> None:
+        """Hand in the last steps and the outcome; what the database does not take now is tried again later."""
+        log.info("%s: %s", report.job.tuned_model_id, describe(outcome))
+        self._waiting.append(Settlement(report, outcome, clear_up))
+        self._try_all()
+
+    def try_again_if_due(self) -> None:
+        if self._waiting and time.monotonic() - self._tried_at >= TRY_AGAIN_S:
+            self._try_all()
+
+    def close(self) -> None:
+        """Try for the last time. What is not taken stays RUNNING: the next trainer resumes it and settles it."""
+        self._try_all()
+
+    def _try_all(self) -> None:
+        self._tried_at = time.monotonic()
+        self._waiting = [each for each in self._waiting if not self._try(each)]
+
+    def _try(self, settlement: Settlement) -> bool:
+        report = settlement.report
+        self._reporter.remove(report)
+        self._reporter.beat(report)
+        try:
+            self._queue.settle(report.job, settlement.outcome)
+        except JobLost:
+            log.info("%s: had been taken away", report.job.tuned_model_id)
+        except ApiError as error:
+            log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
+            self._reporter.resume(report)
+            return False
+        settlement.clear_up()
+        return True
+
+
+def describe(outcome: Outcome) -> str:
+    """Return an outcome in words, for the log."""
+    if isinstance(outcome, Failed):
+        return f"failed: {outcome.message}"
+    if isinstance(outcome, Cancelled):
+        return (
+            "stopped; what it learned is kept" if outcome.adapter_digest else "stopped before its first step"
+        )
+    return "ready"
