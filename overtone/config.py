@@ -11,6 +11,7 @@ from typing import Any
 
 import platformdirs
 
+LOCAL_OWNER = "owner@localhost"  # who calls a service that never had a key
 DEFAULT_BASE = "smollm2-135m-instruct"
 ALLOWED = {
     "device": ("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:1 and so on"),

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from overtone.disk import make_private
 from overtone.errors import OvertoneError
 
 log = logging.getLogger("overtone.serve")
@@ -217,7 +218,8 @@ def hold(run_folder: Path) -> Iterator[None]:
 
     Raises OvertoneError, saying who holds it, when another process does.
     """
-    run_folder.mkdir(parents=True, exist_ok=True)
+    for folder in (run_folder.parent, run_folder):
+        make_private(folder)
     note = run_folder / NOTE_FILE
     with (run_folder / "serve.lock").open("w") as lock:
         try:

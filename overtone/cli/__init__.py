@@ -5,6 +5,7 @@ What is slow to import is imported where it is used; `overtone --help` answers i
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -15,11 +16,12 @@ from overtone.cli.generate import generate
 from overtone.cli.identity import groups, keys
 from overtone.cli.models import models
 from overtone.cli.serve import serve, worker
+from overtone.cli.set_aside import bind, set_aside
 from overtone.cli.settings import settings
 from overtone.cli.tls import tls
 from overtone.cli.tune import tune
 from overtone.cli.tuned import cancel, delete, list_, show
-from overtone.errors import OvertoneError
+from overtone.errors import ApiError, OvertoneError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -51,6 +53,8 @@ for command in (
     groups,
     tls,
     settings,
+    set_aside,
+    bind,
     worker,
 ):
     cli.add_command(command)
@@ -58,6 +62,7 @@ for command in (
 
 def main() -> None:
     """Run the command line. A failure is one sentence on stderr and exit status 1."""
+    os.umask(0o077)  # what is kept here is somebody's data
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -65,6 +70,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
-    except OvertoneError as error:
+    except (OvertoneError, ApiError) as error:
         click.echo(f"overtone: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"overtone: {where}{error.strerror or error}.", err=True)
         sys.exit(1)

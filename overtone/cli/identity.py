@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, program
 from overtone.cli.table import format_table
-from overtone.errors import OvertoneError
+from overtone.config import LOCAL_OWNER
+from overtone.disk import make_private
+from overtone.errors import ApiError, OvertoneError
 
 if TYPE_CHECKING:
     from overtone.store.store import Store
@@ -21,26 +23,51 @@ if TYPE_CHECKING:
 def keys() -> None:
     """Make API keys, list them, revoke them.
 
-    Without any key the service answers this machine only, and every caller owns everything. From the first
-    key on, each call needs one.
+    As long as no key was ever made the service answers this machine only, and every caller owns everything. From
+    the first key on, each call needs one.
     """
 
 
 @keys.command()
 @click.option("--user", "email", required=True, help="Email address of the user whose key it is.")
 @click.option("--project", default="", help="Project number, for models that are shared with projects.")
+@click.option("--take-over", is_flag=True, help="Give the user what was made while the service was open.")
 @data_option
-def create(email: str, project: str, data: Path | None) -> None:
+def create(email: str, project: str, take_over: bool, data: Path | None) -> None:
     """Make a key and print it, once: only its hash is kept.
 
+    The first key closes the service: from then on each call needs one. What it changes is said on stderr.
+
     \b
-    export GEMINI_API_KEY=$(overtone keys create --user me@example.com)
+    export OVERTONE_API_KEY=$(overtone keys create --user me@example.com --take-over)
     """
-    _require_email(email)
+    email = _require_email(email).lower()
     if project and not project.isdecimal():
         raise OvertoneError(f"--project is {project!r}; it must be a project number, digits only.")
     with _store(data) as store:
+        was_open = not store.keys.are_needed()
         click.echo(store.keys.create(email, project))
+        taken = store.permissions.take_over(LOCAL_OWNER, email) if take_over else 0
+        left = store.permissions.count_owned(LOCAL_OWNER)
+    for sentence in _changes(email, was_open, taken, left):
+        click.echo(sentence, err=True)
+
+
+def _changes(email: str, was_open: bool, taken: int, left: int) -> Iterator[str]:
+    """Yield what a new key changes, for people."""
+    if was_open:
+        yield "From now on every call needs a key; who watches a tuning goes on with OVERTONE_API_KEY set."
+    if taken:
+        yield f"{email} owns {_models(taken)} now that belonged to {LOCAL_OWNER}."
+    if left:
+        yield (
+            f"{_models(left)} belong{'s' * (left == 1)} to {LOCAL_OWNER}, from the time without keys. To take them "
+            f"over: {program()} keys create --user {email} --take-over"
+        )
+
+
+def _models(count: int) -> str:
+    return f"{count} tuned model{'s' * (count != 1)}"
 
 
 @keys.command("list")
@@ -62,8 +89,27 @@ def revoke(key_id: str, data: Path | None) -> None:
     """Revoke the key with this id; it stops working at once."""
     with _store(data) as store:
         if not store.keys.revoke(key_id):
-            raise OvertoneError(f"There is no key {key_id!r}; see `overtone keys list`.")
+            raise OvertoneError(f"There is no key {key_id!r}; see `{program()} keys list`.")
+        is_last = not store.keys.exist()
     click.echo(f"Revoked {key_id}.")
+    if is_last:
+        click.echo(
+            f"That was the last key: nobody may call now. Make another with `{program()} keys create`, or let this "
+            f"machine's own callers in without one: {program()} keys open",
+            err=True,
+        )
+
+
+@keys.command("open")
+@data_option
+def open_(data: Path | None) -> None:
+    """Let this machine's own callers in without a key again, when the last key is revoked."""
+    with _store(data) as store:
+        try:
+            store.keys.open()
+        except ApiError as error:
+            raise OvertoneError(str(error)) from error
+    click.echo("The service answers this machine without a key now, and every caller owns everything.")
 
 
 @click.group()
@@ -82,6 +128,7 @@ def add(group: str, members: tuple[str, ...], data: Path | None) -> None:
     with _store(data) as store:
         for member in members:
             store.groups.add(group, member)
+    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} in {group} now.")
 
 
 @groups.command()
@@ -94,6 +141,7 @@ def remove(group: str, members: tuple[str, ...], data: Path | None) -> None:
         missing = [member for member in members if not store.groups.remove(group, member)]
     if missing:
         raise OvertoneError(f"Not in {group}: {', '.join(missing)}.")
+    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} not in {group} any more.")
 
 
 @groups.command("list")
@@ -110,7 +158,7 @@ def _store(data: Path | None) -> Iterator[Store]:
     from overtone.store.store import Store
 
     settings = load_settings(data=data)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data)
     store = Store(settings.database_url, settings.tuned)
     try:
         yield store
@@ -118,7 +166,8 @@ def _store(data: Path | None) -> Iterator[Store]:
         store.close()
 
 
-def _require_email(text: str) -> None:
+def _require_email(text: str) -> str:
     name, at, domain = text.partition("@")
     if not (name and at and domain) or any(character.isspace() for character in text):
         raise OvertoneError(f"{text!r} is not an email address.")
+    return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,14 @@ data_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
+
+
+def program() -> str:
+    """Return how this program was started, so that what we print can be pasted: it may not be on the PATH."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{sys.executable} -m overtone"
+    return started.name if shutil.which(started.name) == str(started.absolute()) else sys.argv[0]
 
 
 def client_options(command: F) -> F:

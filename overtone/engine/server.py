@@ -20,6 +20,7 @@ import grpc.aio
 
 from overtone import processor
 from overtone.config import Settings
+from overtone.disk import make_private
 from overtone.engine import protocol
 from overtone.engine.call import Call, Words, wants_json
 from overtone.engine.grammar import Grammars
@@ -186,7 +187,7 @@ def _prepare_socket(address: str) -> None:
     if not address.startswith("unix:"):
         return
     path = Path(address.removeprefix("unix:"))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     if path.parent.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path.parent} belongs to somebody else; no engine is started there.")
+        raise OvertoneError(f"{path.parent} belongs to somebody else; no engine is started there.")
     path.unlink(missing_ok=True)

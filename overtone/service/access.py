@@ -3,7 +3,7 @@
 Roles are concentric: a reader may use a tuned model, a writer may also edit and share it, an owner may also
 delete it and give it away.
 
-A service that listens on the loopback and has no keys is open: every caller is the local owner. Then only
+A service that listens on the loopback and never had a key is open: every caller is the local owner. Then only
 requests for a loopback host, and from no page of another origin, are answered: otherwise any web site could
 have the browser of whoever visits it call this service (DNS rebinding).
 """
@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from time import monotonic
 from urllib.parse import urlsplit
 
-from overtone.config import Settings
+from overtone.config import LOCAL_OWNER, Settings
 from overtone.errors import InvalidArgument, OvertoneError, PermissionDenied
 from overtone.store.grants import Grantee
 from overtone.store.store import Store
@@ -24,8 +24,7 @@ from overtone.store.tables import TunedModelRow
 from overtone.wire.credentials import Credentials
 from overtone.wire.names import format_tuned_model, shown
 
-KEYS_EXIST_FOR_S = 0.5
-LOCAL_OWNER = "owner@localhost"
+ASK_AGAIN_S = 0.5
 NO_KEY = (
     "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or "
     "other form of API consumer identity to call this API."
@@ -70,14 +69,14 @@ class Access:
         self.store = store
         self.may_be_open = is_loopback(settings.host)
         self.origins = frozenset(settings.allowed_origins)
-        self._asked_at, self._answer = -KEYS_EXIST_FOR_S, False
+        self._asked_at, self._answer = -ASK_AGAIN_S, False
 
     def authenticate(self, presented: Credentials) -> Caller:
         """Return the caller behind the credentials.
 
         Raises InvalidArgument for a wrong key and PermissionDenied for none, as the old service did.
         """
-        if self.may_be_open and not self._keys_exist():
+        if self.may_be_open and not self._keys_are_needed():
             self._require_home(presented)
             return Caller(LOCAL_OWNER)
         key = presented.key or presented.bearer
@@ -103,10 +102,10 @@ class Access:
         given = [Role[name] for name in self.store.permissions.roles_of(row.uid, caller.grantee)]
         return max([*given, Role.READER] if by_project else given, default=0)
 
-    def _keys_exist(self) -> bool:
+    def _keys_are_needed(self) -> bool:
         """Ask the database at most twice a second: every request wants to know."""
-        if monotonic() - self._asked_at >= KEYS_EXIST_FOR_S:
-            self._answer, self._asked_at = self.store.keys.exist(), monotonic()
+        if monotonic() - self._asked_at >= ASK_AGAIN_S:
+            self._answer, self._asked_at = self.store.keys.are_needed(), monotonic()
         return self._answer
 
     def _require_home(self, presented: Credentials) -> None:

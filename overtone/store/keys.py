@@ -10,11 +10,14 @@ from hashlib import sha256
 
 from sqlalchemy import delete, insert, select
 
+from overtone.errors import AlreadyExists
 from overtone.store.database import Database
-from overtone.store.tables import group_members, keys
+from overtone.store.tables import group_members, keys, meta
 
 PREFIX = "ot"
 ID_BYTES, SECRET_BYTES = 4, 24
+CLOSED_KEY = "closed"  # in the table meta: a key was made once
+CLOSED = select(meta.c.value).where(meta.c.key == CLOSED_KEY)
 ANY_KEY = select(keys.c.id).limit(1)
 COLUMNS = (keys.c.id, keys.c.email_address, keys.c.project, keys.c.created_at)
 
@@ -48,6 +51,8 @@ class Keys:
         }
         with self._database.writing() as connection:
             connection.execute(insert(keys).values(row))
+            if connection.execute(CLOSED).first() is None:
+                connection.execute(insert(meta).values(key=CLOSED_KEY, value="yes"))
         return key
 
     def find(self, key: str) -> KeyRow | None:
@@ -60,9 +65,21 @@ class Keys:
         return row if hmac.compare_digest(digest, _digest(key)) and prefix == PREFIX else None
 
     def exist(self) -> bool:
-        """Tell whether there is any key: without one, a service at home is open."""
+        """Tell whether there is any key."""
         with self._database.reading() as connection:
             return connection.execute(ANY_KEY).first() is not None
+
+    def are_needed(self) -> bool:
+        """Tell whether every call needs a key: since the first was made, even when the last is revoked."""
+        with self._database.reading() as connection:
+            return any(connection.execute(query).first() is not None for query in (CLOSED, ANY_KEY))
+
+    def open(self) -> None:
+        """Let this machine's own callers in without a key again. Raises AlreadyExists while there are keys."""
+        with self._database.writing() as connection:
+            if connection.execute(ANY_KEY).first() is not None:
+                raise AlreadyExists("There are keys: revoke them first, see `overtone keys list`.")
+            connection.execute(delete(meta).where(meta.c.key == CLOSED_KEY))
 
     def list(self) -> list[KeyRow]:
         """Return all keys, oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from overtone.errors import AlreadyExists, NotFound
@@ -67,7 +67,7 @@ class Permissions:
 
     def update_role(self, row: PermissionRow, role: str) -> PermissionRow:
         """Change the role of a permission. Raises NotFound when it is gone."""
-        change = update(permissions).where(permissions.c.serial == row.serial).values(role=role)
+        change = update(permissions).where(*_still_given(row)).values(role=role)
         with self._database.writing() as connection:
             changed = connection.execute(change.returning(*permissions.c)).first()
         if changed is None:
@@ -77,7 +77,7 @@ class Permissions:
     def delete(self, row: PermissionRow) -> None:
         """Take a permission away."""
         with self._database.writing() as connection:
-            connection.execute(delete(permissions).where(permissions.c.serial == row.serial))
+            connection.execute(delete(permissions).where(*_still_given(row)))
 
     def transfer_ownership(self, tuned_model_uid: int, email: str) -> None:
         """Make another user the only owner; who owned it before becomes a writer."""
@@ -89,6 +89,37 @@ class Permissions:
             )
             if connection.execute(update(permissions).where(*his).values(role="OWNER")).rowcount == 0:
                 insert_permission(connection, tuned_model_uid, "USER", email, "OWNER")
+
+    def take_over(self, from_email: str, to_email: str) -> int:
+        """Give everything that one user owns to another; return how many models that are."""
+        owned = select(permissions.c.tuned_model_uid).where(
+            permissions.c.role == "OWNER", permissions.c.email_address == from_email
+        )
+        with self._database.writing() as connection:
+            uids = list(connection.execute(owned).scalars())
+            for uid in uids:
+                mine = permissions.c.tuned_model_uid == uid
+                connection.execute(
+                    delete(permissions).where(mine, permissions.c.role != "OWNER", *_user(to_email))
+                )
+                connection.execute(
+                    update(permissions)
+                    .where(mine, permissions.c.role == "OWNER")
+                    .values(email_address=to_email)
+                )
+        return len(uids)
+
+    def count_owned(self, email: str) -> int:
+        """Return how many tuned models a user owns."""
+        query = select(func.count()).where(
+            permissions.c.role == "OWNER", permissions.c.email_address == email
+        )
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def _user(email: str) -> tuple[Any, ...]:
+    return permissions.c.grantee_type == "USER", permissions.c.email_address == email
 
 
 def insert_permission(
@@ -105,6 +136,11 @@ def insert_permission(
     return PermissionRow(
         *connection.execute(insert(permissions).values(values).returning(*permissions.c)).one()
     )
+
+
+def _still_given(row: PermissionRow) -> tuple[Any, ...]:
+    """The condition that a permission has not become the owner's meanwhile, by a transfer."""
+    return permissions.c.serial == row.serial, permissions.c.role != "OWNER"
 
 
 def _key(tuned_model_uid: int, permission_id: str) -> tuple[Any, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from overtone.config import LOCAL_OWNER
+from overtone.store.store import Store
 from tests.cli.conftest import Run, said
+from tests.store.rows import add_model
 
 
 @pytest.fixture
@@ -16,7 +20,7 @@ def on(run: Run, tmp_path: Path) -> Run:
 
 
 def test_a_key_is_shown_once_and_listed_without_its_secret(on: Run) -> None:
-    key = on("keys", "create", "--user", "me@example.com", "--project", "123").output.strip()
+    key = on("keys", "create", "--user", "me@example.com", "--project", "123").stdout.strip()
     listed = on("keys", "list").output
     assert "me@example.com" in listed and "123" in listed
     assert key not in listed and key.split("_", 2)[2] not in listed
@@ -25,7 +29,7 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(on: Run) -> None:
 def test_a_revoked_key_is_gone(on: Run) -> None:
     on("keys", "create", "--user", "me@example.com")
     key_id = on("keys", "list").output.splitlines()[1].split()[0]
-    assert on("keys", "revoke", key_id).output == f"Revoked {key_id}.\n"
+    assert on("keys", "revoke", key_id).stdout == f"Revoked {key_id}.\n"
     assert on("keys", "list").output == "There are no keys.\n"
     assert "There is no key" in said(on("keys", "revoke", key_id))
 
@@ -52,3 +56,34 @@ def test_a_certificate_is_made_and_its_use_explained(on: Run, tmp_path: Path) ->
     assert cert.read_text().startswith("-----BEGIN CERTIFICATE-----")
     assert f"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={cert}" in output
     assert (cert.parent / "key.pem").stat().st_mode & 0o077 == 0
+
+
+def test_the_first_key_says_what_it_changes_and_takes_over_what_was_made_before(
+    on: Run, tmp_path: Path
+) -> None:
+    with closing(Store(f"sqlite:///{tmp_path}/data/overtone.db", tmp_path / "data" / "tuned")) as store:
+        add_model(store, "a", owner=LOCAL_OWNER)
+    first = on("keys", "create", "--user", "me@example.com")
+    assert first.stdout.startswith("ot_")
+    assert "From now on every call needs a key" in first.stderr
+    assert "1 tuned model belongs to owner@localhost" in first.stderr
+
+    second = on("keys", "create", "--user", "me@example.com", "--take-over")
+
+    assert "me@example.com owns 1 tuned model now" in second.stderr
+    assert "From now on" not in second.stderr
+    with closing(Store(f"sqlite:///{tmp_path}/data/overtone.db", tmp_path / "data" / "tuned")) as store:
+        assert store.get_tuned_model("a").owner_email == "me@example.com"
+
+
+def test_revoking_the_last_key_leaves_the_service_closed_until_it_is_opened(on: Run) -> None:
+    on("keys", "create", "--user", "me@example.com")
+    assert "revoke them first" in said(on("keys", "open"))
+    key_id = on("keys", "list").output.splitlines()[1].split()[0]
+    assert "That was the last key: nobody may call now" in on("keys", "revoke", key_id).stderr
+    assert "answers this machine without a key now" in on("keys", "open").stdout
+
+
+def test_groups_say_what_they_did(on: Run) -> None:
+    added = on("groups", "add", "team@example.com", "me@example.com").stdout
+    assert added == "me@example.com is in team@example.com now.\n"

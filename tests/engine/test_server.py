@@ -14,7 +14,7 @@ from overtone.engine import protocol, server
 from overtone.engine.client import EngineClient
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
 from overtone.engine.server import running_server
-from overtone.errors import ApiError, Code
+from overtone.errors import ApiError, Code, OvertoneError
 from overtone.model.adapter import save_adapter
 from tests.engine.conftest import random_adapter, saved_adapter
 from tests.patience import HANG_S
@@ -230,3 +230,17 @@ def test_a_full_queue_is_refused(base: Path, tmp_path: Path) -> None:
             assert caught.value.code is Code.RESOURCE_EXHAUSTED
 
     run(test)
+
+
+def test_a_socket_s_folder_of_somebody_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.os, "getuid", lambda: 12345)
+    with pytest.raises(OvertoneError, match="belongs to somebody else; no engine is started there"):
+        server._prepare_socket(f"unix:{tmp_path}/engine.sock")
+
+
+def test_a_socket_s_folder_is_its_user_s_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o777)
+    server._prepare_socket(f"unix:{tmp_path}/run/engine.sock")
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0

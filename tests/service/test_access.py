@@ -8,12 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.errors import OvertoneError, PermissionDenied
+from overtone.errors import NotFound, OvertoneError, PermissionDenied
 from overtone.service.access import Access, check_exposure, is_loopback
 from overtone.store.store import Store
 from overtone.wire.credentials import Credentials
 from tests.service.test_model_service import create
 from tests.service.test_permission_service import SHARES
+from tests.store.rows import add_model
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 READ, WRITE, SHARE, DELETE = "read", "write", "share", "delete"
@@ -253,3 +254,27 @@ def test_a_model_shared_with_a_group_is_in_its_members_lists(
         found = client.get(f"/v1/tunedModels?filter={filter_}", headers=as_(keys[BOB])).json()
         assert [model["name"] for model in found["tunedModels"]] == ["tunedModels/a"]
     assert client.get("/v1/tunedModels?filter=owner:me", headers=as_(keys[BOB])).json() == {}
+
+
+def test_a_service_whose_last_key_was_revoked_stays_closed(client: Any, store: Store) -> None:
+    key = store.keys.create(ANN)
+    store.keys.revoke(store.keys.list()[0].id)
+    for headers in ({}, as_(key)):
+        assert client.get("/v1/models", headers=headers).status_code in (400, 403)
+
+
+def test_a_service_is_open_again_when_that_is_said(client: Any, store: Store) -> None:
+    store.keys.create(ANN)
+    store.keys.revoke(store.keys.list()[0].id)
+    store.keys.open()
+    assert client.get("/v1/models").status_code == 200
+
+
+def test_a_permission_that_has_become_the_owner_s_is_not_taken_away(store: Store) -> None:
+    uid = add_model(store, "a", owner=ANN).uid
+    bobs = store.permissions.create(uid, "USER", BOB, "WRITER")
+    store.permissions.transfer_ownership(uid, BOB)  # between a look at Bob's permission and what follows
+    store.permissions.delete(bobs)
+    with pytest.raises(NotFound):
+        store.permissions.update_role(bobs, "READER")
+    assert store.get_tuned_model("a").owner_email == BOB
