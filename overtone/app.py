@@ -93,6 +93,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
         http=http_protocol.LimitedProtocol,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=FINISH_STREAMS_S,
         server_header=False,
         ssl_certfile=settings.tls_cert or None,

@@ -44,6 +44,7 @@ class Settings:
     threads: int = 0  # compute threads of the engine and of the trainer; 0: one per core
     max_body_mb: int = 64  # larger request bodies are refused; the hosted service took 4 MB of data
     max_queue: int = 256  # calls that may wait for the engine; above it 429
+    keep_alive_s: int = 75  # an idle connection stays open for so long; clients poll every 5 s
     request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
     rescue_after_s: float = 60.0  # silence after which a worker's jobs return to the queue
 

@@ -164,13 +164,15 @@ def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
     )
 
 
-def wants_json(options: SamplingOptions) -> bool:
+def wants_grammar(options: SamplingOptions) -> bool:
     """Whether a grammar is needed for the answer: making it takes a while."""
-    return bool(options.json_mode or options.response_schema)
+    return bool(options.json_mode or options.response_schema or options.choices)
 
 
 def _grammar(options: SamplingOptions, words: Words) -> Grammar | None:
-    return words.grammars.start(options.response_schema or ANY_JSON) if wants_json(options) else None
+    if options.choices:
+        return words.grammars.start_choice(list(options.choices))
+    return words.grammars.start(options.response_schema or ANY_JSON) if wants_grammar(options) else None
 
 
 def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:

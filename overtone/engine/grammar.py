@@ -6,8 +6,11 @@ the base's own tokens, in about a millisecond a token.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import llguidance
 import numpy as np
@@ -15,6 +18,9 @@ import torch
 from torch import Tensor
 
 from overtone.errors import InvalidArgument
+
+COMPACT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""As models write JSON; free white space could go on until the tokens run out."""
 
 ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'  # JSON mode without a schema
 
@@ -49,12 +55,17 @@ class Grammars:
     def start(self, schema: str = ANY_JSON) -> Grammar:
         """Return a grammar at its beginning. Raises InvalidArgument with the reason for a bad schema."""
         try:
-            text = llguidance.LLMatcher.grammar_from_json_schema(schema)
+            text = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
             problem = llguidance.LLMatcher.validate_grammar(text, self._tokenizer)
         except ValueError as error:
             problem = str(error)
         if problem:
             raise InvalidArgument(f"The response schema cannot be used: {problem}")
+        return Grammar(llguidance.LLMatcher(self._tokenizer, text), self._vocab_size)
+
+    def start_choice(self, choices: Sequence[str]) -> Grammar:
+        """Return a grammar of which each of these texts is a whole answer."""
+        text = llguidance.LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, choices)))
         return Grammar(llguidance.LLMatcher(self._tokenizer, text), self._vocab_size)
 
     @cached_property

@@ -45,6 +45,7 @@ class SamplingOptions(proto.Message):
     logprobs = proto.Field(proto.INT32, number=11, optional=True)  # -1: off; 0: the chosen; n: top n too
     response_schema = proto.Field(proto.STRING, number=12)  # a JSON schema; "": none
     json_mode = proto.Field(proto.BOOL, number=13)  # any JSON value
+    choices = proto.RepeatedField(proto.STRING, number=14)  # the answer is one of these texts
 
 
 class GenerateRequest(proto.Message):

@@ -22,7 +22,7 @@ from overtone import processor
 from overtone.config import Settings
 from overtone.disk import make_private
 from overtone.engine import protocol
-from overtone.engine.call import Call, Words, wants_json
+from overtone.engine.call import Call, Words, wants_grammar
 from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
 from overtone.engine.open import open_runner
@@ -92,7 +92,7 @@ class EngineServicer:
 
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
-        if wants_json(request.options):  # its schema becomes a grammar: half a second at first
+        if wants_grammar(request.options):  # its schema becomes a grammar: half a second at first
             call = await asyncio.to_thread(Call.parse, request, engine.words)
         else:
             call = Call.parse(request, engine.words)

@@ -56,6 +56,7 @@ class Caller:
     email: str
     groups: tuple[str, ...] = ()
     project: str = ""
+    client: str = ""  # what it calls with, as that says
 
     @property
     def grantee(self) -> Grantee:
@@ -78,14 +79,15 @@ class Access:
         """
         if self.may_be_open and not self._keys_are_needed():
             self._require_home(presented)
-            return Caller(LOCAL_OWNER)
+            return Caller(LOCAL_OWNER, client=presented.client)
         key = presented.key or presented.bearer
         if not key:
             raise PermissionDenied(NO_KEY)
         row = self.store.keys.find(key)
         if row is None:
             raise InvalidArgument(BAD_KEY, BAD_KEY_DETAILS)
-        return Caller(row.email_address, self.store.groups.of(row.email_address), row.project)
+        groups = self.store.groups.of(row.email_address)
+        return Caller(row.email_address, groups, row.project, presented.client)
 
     def require(self, caller: Caller, role: Role, row: TunedModelRow) -> None:
         """Let the caller pass. Raises PermissionDenied when its role on the tuned model is below `role`."""

@@ -21,15 +21,18 @@ OPERATORS: dict[str, Callable[[Grantee], Condition]] = {
     "readers:me": lambda me: has_role(("OWNER", "WRITER", "READER"), me),
     "readers:everyone": lambda me: shared_with_everyone(),
 }
+MAX_TERMS = 20
 DEFAULT_OPERATOR = "readers:me"  # hence without the models that are only shared with everyone
 
 
 def conditions(text: str, me: Grantee) -> list[Condition]:
     """Return what a tuned model must meet to be in the list.
 
-    Raises InvalidArgument for an unknown operator.
+    Raises InvalidArgument for an unknown operator and for too many terms.
     """
     terms = text.split()
+    if len(terms) > MAX_TERMS:
+        raise refuse("filter", f"has {len(terms)} terms; the limit is {MAX_TERMS}.")
     operators = [term for term in terms if term.startswith(("owner:", "writers:", "readers:"))]
     words = [has_text(term) for term in terms if term not in operators]
     return [*(_condition(operator, me) for operator in operators or [DEFAULT_OPERATOR]), *words]

@@ -18,7 +18,7 @@ from overtone.errors import InvalidArgument
 from overtone.service.access import Caller
 from overtone.service.answers import Answer
 from overtone.service.chats import Chats
-from overtone.service.prompts import Prompt, read_prompt
+from overtone.service.prompts import Prompt, read_countable, read_prompt
 from overtone.service.sampling import read_options
 from overtone.service.targets import Target, Targets
 from overtone.wire import messages as m
@@ -69,7 +69,7 @@ class GenerativeService:
         if not inner.contents:
             inner = m.GenerateContentRequest(contents=request.contents)
         target = self.targets.get_target(request.model, "countTokens", caller)
-        return m.CountTokensResponse(total_tokens=len(self._prompt_ids(target, read_prompt(inner, target))))
+        return m.CountTokensResponse(total_tokens=len(self._prompt_ids(target, read_countable(inner))))
 
     async def complete(self, call: Call) -> Answer:
         """Let the engine finish a call's answer, and return it."""

@@ -23,7 +23,7 @@ from overtone.service.examples_file import save_examples
 from overtone.service.targets import Targets, no_model
 from overtone.store.tables import TunedModelRow
 from overtone.wire import messages as m
-from overtone.wire.names import format_tuned_model, is_tuned_model, parse_tuned_model, shown
+from overtone.wire.names import format_tuned_model, is_tuned_model, parse_tuned_model, shown, without_prefix
 
 MODELS_PAGE_SIZE = 50
 SEAM_TOKENS = 16  # by which texts counted alone may differ from texts within the template
@@ -67,7 +67,7 @@ class ModelService:
 
     def get_tuned_model(self, request: m.GetTunedModelRequest, caller: Caller) -> m.TunedModel:
         """Return a tuned model with the losses of its tuning so far."""
-        row = self.store.get_tuned_model(parse_tuned_model(request.name))
+        row = self.store.get_tuned_model(parse_tuned_model(without_prefix(request.name)))
         self.access.require(caller, Role.READER, row)
         return resources.to_tuned_model(row, self.store.list_snapshots(row.operation_id))
 
@@ -92,7 +92,7 @@ class ModelService:
         rules.check_generation_defaults(given)
         source = self._source(m.TunedModel.pb(given), caller)
         self.targets.require_served(source.card, source.name)
-        model, job, examples = self._plan(given, source)
+        model, job, examples = self._plan(given, source, caller.client)
         model["id"] = request.tuned_model_id or rules.generate_tuned_model_id(given.display_name)
 
         def fill_folder(folder: Path) -> None:
@@ -153,12 +153,12 @@ class ModelService:
         return Source(self.targets.card_of(row), row.base_model, row)
 
     def _plan(
-        self, given: m.TunedModel, source: Source
+        self, given: m.TunedModel, source: Source, client: str
     ) -> tuple[dict[str, Any], dict[str, Any], Sequence[rules.Example]]:
         """Return the rows to insert and the examples to save; the model's id is still to be chosen."""
         task = m.TunedModel.pb(given).tuning_task
         card = source.card
-        examples = rules.read_examples(task, card)
+        examples = rules.read_examples(task, card, client)
         chosen = rules.resolve_hyperparameters(task.hyperparameters, card, len(examples))
         total_steps = rules.count_steps(len(examples), chosen)
         now = datetime.now(UTC)

@@ -22,6 +22,15 @@ NOT_TEXT = {
 }
 
 
+MODALITIES = {
+    "image": "Image",
+    "audio": "Audio",
+    "video": "Video",
+    "application": "Document",
+    "text": "Document",
+}
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A conversation, and the instruction before it if there is one."""
@@ -44,6 +53,19 @@ def read_prompt(request: m.GenerateContentRequest, target: Target) -> Prompt:
     return Prompt(messages, system)
 
 
+def read_countable(request: m.GenerateContentRequest) -> Prompt:
+    """Return the text of a request, to be counted: whatever generation would refuse, and no more than its text."""
+    bare = m.GenerateContentRequest.pb(request)
+    if not bare.contents:
+        raise refuse("contents", "is empty; there is nothing to count.")
+    messages = [
+        {"role": ROLES.get(content.role, "user"), "content": "".join(part.text for part in content.parts)}
+        for content in bare.contents
+    ]
+    system = "".join(part.text for part in bare.system_instruction.parts)
+    return Prompt(messages, system or None)
+
+
 def _read_content(field: str, content: Any, target: Target) -> dict[str, str]:
     if content.role not in ROLES:
         raise InvalidArgument(f"Please use a valid role: user, model. {field}.role is {content.role!r}.")
@@ -61,12 +83,16 @@ def _read_part(field: str, part: Any, target: Target) -> str:
         raise refuse(
             f"{field}.data", "is missing: required oneof field 'data' must have one initialized field."
         )
-    raise InvalidArgument(f"{NOT_TEXT.get(kind, kind)} is not enabled for {target.name}")
+    feature = NOT_TEXT.get(kind, kind)
+    if kind in ("inline_data", "file_data"):
+        family = getattr(part, kind).mime_type.partition("/")[0]
+        feature = f"{MODALITIES[family]} input modality" if family in MODALITIES else feature
+    raise InvalidArgument(f"{feature} is not enabled for {target.name}")
 
 
 def _read_system(bare: Any, target: Target) -> str | None:
-    if not bare.HasField("system_instruction"):
-        return None
+    if not any(part.text or part.WhichOneof("data") != "text" for part in bare.system_instruction.parts):
+        return None  # none, or one that says nothing
     if not target.card.system_instruction:
         raise InvalidArgument(f"Developer instruction is not enabled for {target.name}")
     parts = enumerate(bare.system_instruction.parts)

@@ -33,16 +33,45 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 10, 1000
 
 TASK = "tuned_model.tuning_task"
 EXAMPLES = f"{TASK}.training_data.examples.examples"
-NO_TRAINING_DATA = (
-    f"{TASK}.training_data is missing: there is nothing to learn from. "
-    "If this came from client.tunings.tune() of google-genai: versions 1.47.0 and newer drop "
-    "training_dataset before they send the request. Either pin google-genai==1.46.0, or hand "
-    "the examples over like this:\n"
-    'client.tunings.tune(base_model="models/gemini-1.5-flash-001-tuning", '
-    "training_dataset=types.TuningDataset(examples=[]), "
-    'config={"http_options": {"extra_body": {"tuningTask": {"trainingData": {"examples": {"examples": '
-    '[{"textInput": "1", "output": "2"}]}}}}}})'
+NO_TRAINING_DATA = f"{TASK}.training_data is missing: there is nothing to learn from. "
+ADVICE = {
+    "python": (
+        "If this came from client.tunings.tune() of google-genai: versions 1.47.0 and newer drop training_dataset "
+        "before they send the request. Either pin google-genai==1.46.0, or hand the examples over like this:\n"
+        'client.tunings.tune(base_model="models/gemini-1.5-flash-001-tuning", '
+        "training_dataset=types.TuningDataset(examples=[]), "
+        'config={"http_options": {"extra_body": {"tuningTask": {"trainingData": {"examples": {"examples": '
+        '[{"textInput": "1", "output": "2"}]}}}}}})'
+    ),
+    "javascript": (
+        "If this came from ai.tunings.tune() of @google/genai, which drops trainingDataset: hand the examples over "
+        "like this:\n"
+        'ai.tunings.tune({baseModel: "models/gemini-1.5-flash-001-tuning", trainingDataset: {examples: []}, '
+        "config: {httpOptions: {extraBody: {tuningTask: {trainingData: {examples: {examples: "
+        '[{textInput: "1", output: "2"}]}}}}}}})'
+    ),
+    "go": (
+        "If this came from client.Tunings.Tune() of google.golang.org/genai, which drops TrainingDataset: hand the "
+        "examples over in HTTPOptions.ExtraBody:\n"
+        'map[string]any{"tuningTask": map[string]any{"trainingData": map[string]any{"examples": map[string]any{'
+        '"examples": []map[string]any{{"textInput": "1", "output": "2"}}}}}}'
+    ),
+    "": (
+        'The body is to hold {"tuningTask": {"trainingData": {"examples": {"examples": '
+        '[{"textInput": "1", "output": "2"}]}}}}.'
+    ),
+}  # by the language of the client
+LANGUAGES = (
+    (r"gl-node|gl-js|google-genai-sdk/\S+ gl-web|node", "javascript"),
+    (r"gl-go", "go"),
+    (r"python", "python"),
 )
+
+
+def advise(client: str) -> str:
+    """Return what to do about missing training data, for the client that sent the request."""
+    found = (language for pattern, language in LANGUAGES if re.search(pattern, client.lower()))
+    return NO_TRAINING_DATA + ADVICE[next(found, "")]
 
 
 @dataclass(frozen=True)
@@ -163,10 +192,13 @@ def derive_seed(examples: Sequence[Example], chosen: Hyperparameters) -> int:
     return int.from_bytes(hashlib.sha256(request.encode("utf-8", "surrogatepass")).digest()[:4]) >> 1
 
 
-def read_examples(task: Any, card: Card) -> list[Example]:
-    """Return the examples of a tuning task (the plain protobuf message), held against the card's limits."""
+def read_examples(task: Any, card: Card, client: str = "") -> list[Example]:
+    """Return the examples of a tuning task (the plain protobuf message), held against the card's limits.
+
+    `client` is what sent them, as it says: where it drops them, the error says what to do.
+    """
     if not task.HasField("training_data"):
-        raise refuse_training_data(NO_TRAINING_DATA)
+        raise refuse_training_data(advise(client))
     examples = [Example(item.text_input, item.output) for item in task.training_data.examples.examples]
     if not examples:
         raise refuse(EXAMPLES, "is empty; at least 1 example is needed.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from overtone.engine.protocol import SamplingOptions
 from overtone.errors import InvalidArgument
-from overtone.service.json_schema import to_json_schema
+from overtone.service.json_schema import choices_of, to_json_schema
 from overtone.service.rules import check_range, refuse
 from overtone.service.targets import Target
 from overtone.wire import messages as m
@@ -100,17 +100,30 @@ def _constraint(bare: Any, target: Target) -> dict[str, Any]:
     mime_type = bare.response_mime_type
     if mime_type in ("", "text/plain"):
         if has_schema:
-            raise refuse(f"{CONFIG}.response_schema", "needs response_mime_type to be application/json.")
+            raise refuse(
+                f"{CONFIG}.response_schema", "needs response_mime_type to be application/json or text/x.enum."
+            )
         return {}
-    if mime_type != "application/json":
+    if mime_type not in ("application/json", "text/x.enum"):
         raise refuse(
             f"{CONFIG}.response_mime_type",
-            f"is {shown(mime_type)!r}; supported are text/plain and application/json.",
+            f"is {shown(mime_type)!r}; supported are text/plain, application/json and text/x.enum.",
         )
     if not target.card.json_mode:
         raise InvalidArgument("JSON mode is not enabled for this model")
+    if mime_type == "text/x.enum":
+        return {"choices": _choices(bare) if has_schema else _choices_missing()}
     schema = json.dumps(to_json_schema(bare)) if has_schema else ""
     return {"json_mode": True, "response_schema": schema}
+
+
+def _choices(bare: Any) -> list[str]:
+    """Return the texts of which the answer is to be one."""
+    return choices_of(bare) or _choices_missing()
+
+
+def _choices_missing() -> list[str]:
+    raise refuse(f"{CONFIG}.response_schema.enum", "is empty; text/x.enum needs the texts to choose from.")
 
 
 def _check_features(bare: Any, target: Target) -> None:

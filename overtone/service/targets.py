@@ -11,7 +11,14 @@ from overtone.service.access import Access, Caller, Role
 from overtone.service.resources import failure_of
 from overtone.store.store import Store
 from overtone.store.tables import TunedModelRow
-from overtone.wire.names import format_tuned_model, is_tuned_model, parse_model, parse_tuned_model, shown
+from overtone.wire.names import (
+    format_tuned_model,
+    is_tuned_model,
+    parse_model,
+    parse_tuned_model,
+    shown,
+    without_prefix,
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +65,24 @@ class Targets:
 
     def get_target(self, name: str, method: str, caller: Caller) -> Target:
         """Return what a name stands for, after the check that the caller may use it and that it is ready."""
+        name = without_prefix(name)
         if not is_tuned_model(name):
-            return Target(name, self.get_card(name, method))
+            return Target(name, self._card_or_hint(name, method, caller))
         row = self.store.get_tuned_model(parse_tuned_model(name))
         self.access.require(caller, Role.READER, row)
         if row.state != "ACTIVE":
             raise _not_ready(row)
         return Target(name, self.card_of(row), row)
+
+    def _card_or_hint(self, name: str, method: str, caller: Caller) -> Card:
+        """Return a base's card; for the id of a tuned model that the caller may use, say its name."""
+        try:
+            return self.get_card(name, method)
+        except NotFound as error:
+            row = self.store.find_tuned_model(parse_model(name))
+            if row is None or self.access.role_of(caller, row) < Role.READER:
+                raise
+            raise NotFound(f"{error.message} There is a tuned model {format_tuned_model(row.id)}.") from None
 
     def require_served(self, card: Card, name: str) -> None:
         """Raise FailedPrecondition, saying how to serve it, when this service does not run with a card's base."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Credentials:
     project: str = ""
     host: str = ""
     origin: str = ""
+    client: str = field(
+        default="", compare=False
+    )  # what sent it, as it says: x-goog-api-client and the user agent
 
 
 def from_headers(headers: Mapping[str, str], key: str = "") -> Credentials:
@@ -33,4 +36,5 @@ def from_headers(headers: Mapping[str, str], key: str = "") -> Credentials:
         project=headers.get("x-goog-user-project", ""),
         host=headers.get("host", ""),
         origin=headers.get("origin", ""),
+        client=f"{headers.get('x-goog-api-client', '')} {headers.get('user-agent', '')}".strip(),
     )

@@ -79,7 +79,9 @@ def _handlers(
 ) -> list[grpc.GenericRpcHandler]:
     services: dict[str, dict[str, grpc.RpcMethodHandler]] = defaultdict(dict)
     for rpc in rpcs:
-        services[rpc.full_service][rpc.method] = _handler(_Endpoint(rpc, servicers, authenticate))
+        handler = _handler(_Endpoint(rpc, servicers, authenticate))
+        for service in rpc.full_services:
+            services[service][rpc.method] = handler
     return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
 
 

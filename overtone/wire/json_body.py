@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from overtone.errors import InvalidArgument
+from overtone.wire import newer_fields
 from overtone.wire.json_text import MAX_DEPTH
 from overtone.wire.messages import MessageType, descriptor_of, to_pb
 from overtone.wire.names import shown
@@ -35,6 +36,10 @@ INTEGER_RANGES = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64),
 }
+HINTS = {
+    "TuningExample": " An example has textInput and output.",
+    "TuningExamples": " Examples are {examples: [{textInput, output}]}.",
+}  # what is expected where people often send something else
 MAX_VIOLATIONS = 20  # told at once; a hostile body may hold any number
 MAX_FLOAT = 3.4028234663852886e38
 
@@ -63,7 +68,7 @@ class _Reader:
         if kind.full_name == FIELD_MASK and isinstance(value, str):
             return ",".join(_camel(part.strip()) for part in value.split(","))
         if kind.full_name.startswith("google.protobuf."):
-            return value
+            return self.read_plain(value, path)
         if not isinstance(value, dict):
             return self.refuse_value(path, f"type.googleapis.com/{kind.full_name}", value)
         if path.count(".") > MAX_DEPTH:
@@ -73,13 +78,34 @@ class _Reader:
     def read_fields(self, value: Mapping[str, Any], kind: Descriptor, path: str) -> dict[str, Any]:
         fields, clean, chosen = fields_of(kind), {}, set[str]()
         for key, item in value.items():
-            field = fields.get(key)
+            field = fields.get(key) or self.find_newer(key, item, kind, path)
             if field is None:
-                self.refuse_name(path, key, "Cannot find field.")
-            elif item is not None:
+                continue
+            if item is not None:
                 self.notice_oneof(field, chosen, path)
-                clean[field.name] = self.read_field(item, field, _join(path, field.name), path)
+                clean[field.name] = self.read_field(item, field, _join(path, field.name.rstrip("_")), path)
+        if kind.name == "Schema" and isinstance(clean.get("properties"), dict):
+            ordering = [*clean.get("property_ordering", ()), *clean["properties"]]
+            clean["property_ordering"] = list(dict.fromkeys(ordering))  # a protobuf map has no order
         return clean
+
+    def find_newer(self, key: str, item: Any, kind: Descriptor, path: str) -> FieldDescriptor | None:
+        """Return the field that a newer spelling means; refuse what is neither that nor harmless."""
+        newer = newer_fields.find(kind.full_name, key)
+        if newer is None:
+            self.refuse_name(path, key, f"Cannot find field.{HINTS.get(kind.name, '')}")
+        elif newer.means:
+            return fields_of(kind)[newer.means]
+        elif item is not None and not newer.is_harmless(item):
+            self.refuse(_join(path, key), newer.sentence)
+        return None
+
+    def read_plain(self, value: Any, path: str) -> Any:
+        """Read free JSON: it must be what protobuf can hold, and properties keep their order in a list beside them."""
+        problem = _find_unholdable(value)
+        if problem:
+            return self.refuse(path, f"Invalid value at '{path}' (google.protobuf.Value), {problem}")
+        return with_ordering(value) if path.endswith("response_json_schema") else value
 
     def notice_oneof(self, field: FieldDescriptor, chosen: set[str], path: str) -> None:
         """Notice a second member of a oneof."""
@@ -105,12 +131,15 @@ class _Reader:
     def read_map(self, value: Any, field: FieldDescriptor, path: str) -> Any:
         if not isinstance(value, dict):
             return self.refuse_value(path, "Map", value)
-        return {key: self.read_one(item, field, f"{path}[{shown(key)}]") for key, item in value.items()}
+        items = enumerate(value.items())
+        return {key: self.read_one(item, field, f"{path}[{index}].value") for index, (key, item) in items}
 
     def read_one(self, value: Any, field: FieldDescriptor, path: str) -> Any:
         if field.message_type is not None:
             return self.read_message(value, field.message_type, path)
         if field.enum_type is not None:
+            if isinstance(value, str) and value.upper() in field.enum_type.values_by_name:
+                return value.upper()
             if _is_enum_value(value, field.enum_type):
                 return value
             return self.refuse_value(path, f"type.googleapis.com/{field.enum_type.full_name}", value)
@@ -132,6 +161,43 @@ class _Reader:
             self.refuse(path, f"Invalid value at '{path}' ({kind}), {shown(json.dumps(value, default=str))}")
         else:
             self.refuse_name("", "", "Root element must be a message.")
+
+
+def with_ordering(schema: Any) -> Any:
+    """Return a JSON schema whose objects say the order of their properties: in a protobuf map it is lost."""
+    if isinstance(schema, list):
+        return [with_ordering(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ordered = {key: with_ordering(value) for key, value in schema.items()}
+    properties, wished = schema.get("properties"), schema.get("propertyOrdering", [])
+    if isinstance(properties, dict) and isinstance(wished, list):
+        ordered["properties"] = {name: with_ordering(inner) for name, inner in properties.items()}
+        ordered["propertyOrdering"] = [
+            *(name for name in dict.fromkeys(map(str, wished)) if name in properties),
+            *(name for name in properties if name not in wished),
+        ]
+    return ordered
+
+
+def _find_unholdable(value: Any, depth: int = 0) -> str:
+    """Say what in free JSON a double or a message cannot hold; "" when nothing."""
+    if depth > MAX_DEPTH:
+        return f"more than {MAX_DEPTH} levels"
+    if isinstance(value, dict):
+        return next(filter(None, (_find_unholdable(item, depth + 1) for item in value.values())), "")
+    if isinstance(value, list):
+        return next(filter(None, (_find_unholdable(item, depth + 1) for item in value)), "")
+    if isinstance(value, str) and SURROGATE.search(value):
+        return "half of a surrogate pair"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            return "an integer that no double can hold"
+        if number != number or abs(number) == float("inf"):
+            return f"{shown(str(value))} is not a number that JSON has"
+    return ""
 
 
 def unknown_parameter(name: str) -> InvalidArgument:

@@ -65,6 +65,11 @@ def parse_model(name: str) -> str:
     return model_id
 
 
+def without_prefix(name: str) -> str:
+    """Return `tunedModels/x` for `models/tunedModels/x`, as several clients write it; any other name as it is."""
+    return name.removeprefix("models/") if name.startswith("models/tunedModels/") else name
+
+
 def is_tuned_model(name: str) -> bool:
     """Tell whether the name says that it is a tuned model's; its shape is not checked."""
     return name.startswith("tunedModels/")

@@ -17,12 +17,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Send
 
 from overtone.config import Settings
-from overtone.errors import ApiError, Code, InvalidArgument, NotFound
-from overtone.wire import credentials, dispatch, reference, templates
+from overtone.errors import ApiError, Code, NotFound
+from overtone.wire import credentials, dispatch, elsewhere, http_body, reference, templates
 from overtone.wire.json_body import fields_of, to_message, unknown_parameter
 from overtone.wire.json_reply import from_message
 from overtone.wire.json_text import dump, parse
@@ -36,9 +36,6 @@ STANDARD_PARAMETERS = {
     "alt", "key", "access_token", "oauth_token", "prettyPrint", "fields", "quotaUser", "userIp", "callback",
     "uploadType", "upload_protocol",
 }  # fmt: skip
-ALLOWED_HEADERS = [
-    "content-type", "authorization", "x-goog-api-key", "x-goog-api-client", "x-goog-user-project",
-]  # fmt: skip
 RETRY_AFTER_S = "1"  # a queue moves on in less
 GLUED_KEY = "?key="  # the published tutorial's second page has its key inside page_token
 
@@ -56,28 +53,32 @@ def build(
     `servicers` holds one object for each service named in the table; `routes` come before it.
     """
     api = [route for rpc in rpcs for route in _routes(_Endpoint(rpc, servicers, authenticate, settings))]
-    return Starlette(
+    api_router = Router(routes=api, redirect_slashes=False)
+    app = Starlette(
         routes=[
             *routes,
             *reference.routes(servicers, rpcs),
-            *(Mount(f"/{version}", routes=api) for version in VERSIONS),
+            *(Mount(f"/{version}", app=api_router) for version in VERSIONS),
         ],
         exception_handlers={HTTPException: _no_such_method, ApiError: _refused},
         middleware=_middleware(settings),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
     """Let the pages of named origins call from a browser; without names, browsers keep all others out."""
+    overriding = Middleware(http_body.MethodOverride)
     if not settings.allowed_origins:
-        return []
+        return [overriding]
     options: dict[str, Any] = {
         "allow_origins": settings.allowed_origins,
         "allow_methods": ["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
-        "allow_headers": ALLOWED_HEADERS,
+        "allow_headers": ["*"],  # as asked: the origin is the protection, and clients add headers every year
     }
-    return [Middleware(CORSMiddleware, **options)]
+    return [Middleware(CORSMiddleware, **options), overriding]
 
 
 class _Endpoint:
@@ -100,29 +101,33 @@ class _Endpoint:
         try:
             return await self.call(request, template, pretty)
         except Exception as error:
-            return error_response(dispatch.to_api_error(error), pretty)
+            return error_response(dispatch.to_api_error(error), pretty, as_array=self._streams_array(request))
+
+    def _streams_array(self, request: Request) -> bool:
+        """Tell whether the client reads an array: its errors are in one, too. google-generativeai, which says $alt,
+        wants the object.
+        """
+        return (
+            self.rpc.streams
+            and request.query_params.get("alt") != "sse"
+            and "$alt" not in request.query_params
+        )
 
     async def call(self, request: Request, template: str, pretty: bool) -> Response:
         query, key = _read_query(request)
-        body = await read_body(request, self.max_body_bytes)
         presented = credentials.from_headers(request.headers, key)
+        caller = await asyncio.to_thread(self.authenticate, presented)  # before a stranger's body is kept
+        body = await http_body.read(request, self.max_body_bytes)
         bound = templates.bind(template, request.path_params)
-        reply = await asyncio.to_thread(self.begin, presented, body, query, bound)
+        reply = await asyncio.to_thread(self.begin, caller, body, query, bound)
         if self.rpc.streams:
             return await _stream(request, reply, pretty)
         if callable(reply):
             reply = await _while_connected(request, reply())
         return json_response(from_message(reply), pretty)
 
-    def begin(
-        self,
-        presented: credentials.Credentials,
-        body: bytes,
-        query: Mapping[str, str],
-        bound: Mapping[str, str],
-    ) -> Any:
+    def begin(self, caller: Any, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Any:
         """Return the method's answer, or what the event loop is to go on with (wire.dispatch)."""
-        caller = self.authenticate(presented)
         return self.method(read_request(self.rpc, body, query, bound), caller)
 
 
@@ -145,32 +150,16 @@ def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping
     return to_message(value, rpc.request)
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body.
-
-    One that is too large is read to its end, so that the sender hears why, but not kept.
-    """
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size <= max_bytes:
-            pieces.append(piece)
-        else:
-            pieces.clear()
-    if size > max_bytes:
-        raise InvalidArgument(
-            f"Request payload size exceeds the limit: {max_bytes} bytes. This one has {size} bytes."
-        )
-    return b"".join(pieces)
-
-
 def json_response(value: Any, pretty: bool, status: int = 200) -> Response:
     text = dump(value, pretty) + ("\n" if pretty else "")
     return Response(text.encode(), status, {"content-type": JSON_TYPE})
 
 
-def error_response(error: ApiError, pretty: bool) -> Response:
-    response = json_response(_error_value(error), pretty, error.code.http_status)
+def error_response(error: ApiError, pretty: bool, as_array: bool = False) -> Response:
+    value = _error_value(error)
+    response = json_response([value] if as_array else value, pretty, error.code.http_status)
+    if isinstance(error, http_body.TooLarge):
+        response.headers["connection"] = "close"  # what is left of the body is not read
     if error.code in (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE):
         response.headers["retry-after"] = RETRY_AFTER_S
     return response
@@ -304,5 +293,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _no_such_method(request: Request, error: Exception) -> Response:
     """Answer a path or a verb that no row has as Google does: 404, whichever of the two it was."""
-    what = f"{request.method} {shown(request.url.path)}"
-    return error_response(NotFound(f"Method not found: {what} is not part of this API."), pretty=True)
+    path = request.url.path
+    sentence = elsewhere.find(path) or (
+        f"Method not found: {request.method} {shown(path)} is not part of this API; /reference has what is."
+    )
+    return error_response(NotFound(sentence), pretty=True)

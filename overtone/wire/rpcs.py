@@ -21,7 +21,8 @@ VERSIONS = (
     "v1beta2",
     "v1beta3",
 )  # every route under each; the newest clients say v1
-PACKAGE = "google.ai.generativelanguage.v1beta"  # the only one whose messages the clients know
+FAMILY = "google.ai.generativelanguage"
+PACKAGE = f"{FAMILY}.v1beta"  # the only one whose messages the clients know
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Rpc:
     def full_service(self) -> str:
         return self.service if "." in self.service else f"{PACKAGE}.{self.service}"
 
+    @property
+    def full_services(self) -> list[str]:
+        """The service's names under every version: the messages are the same on the wire."""
+        if "." in self.service:
+            return [self.service]
+        return [f"{FAMILY}.{version}.{self.service}" for version in VERSIONS]
+
 
 MODEL, TUNED, OPERATION = "{name=models/*}", "{name=tunedModels/*}", "{name=tunedModels/*/operations/*}"
 PERMISSION, SHARED = "{name=tunedModels/*/permissions/*}", "{parent=tunedModels/*}"
@@ -63,17 +71,20 @@ def _each(suffix: str) -> tuple[str, ...]:
     return tuple(model + suffix for model in ANY_MODEL)
 
 
+PREFIXED = "models/{model=tunedModels/*}"  # several clients always write models/ before a name
+
+
 RPCS = (
     Rpc("ModelService", "GetModel", m.GetModelRequest, m.Model, "GET", (MODEL,)),
     Rpc("ModelService", "ListModels", m.ListModelsRequest, m.ListModelsResponse, "GET", ("models",)),
-    Rpc("ModelService", "GetTunedModel", m.GetTunedModelRequest, m.TunedModel, "GET", (TUNED,)),
+    Rpc("ModelService", "GetTunedModel", m.GetTunedModelRequest, m.TunedModel, "GET", (TUNED,), ours=("models/{name=tunedModels/*}",)),
     Rpc("ModelService", "ListTunedModels", m.ListTunedModelsRequest, m.ListTunedModelsResponse, "GET", ("tunedModels",)),
     Rpc("ModelService", "CreateTunedModel", m.CreateTunedModelRequest, m.Operation, "POST", ("tunedModels",), body="tuned_model"),
     Rpc("ModelService", "UpdateTunedModel", m.UpdateTunedModelRequest, m.TunedModel, "PATCH", ("{tuned_model.name=tunedModels/*}",), body="tuned_model"),
     Rpc("ModelService", "DeleteTunedModel", m.DeleteTunedModelRequest, m.Empty, "DELETE", (TUNED,)),
-    Rpc("GenerativeService", "GenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":generateContent"), body="*"),
-    Rpc("GenerativeService", "StreamGenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":streamGenerateContent"), body="*", streams=True),
-    Rpc("GenerativeService", "CountTokens", m.CountTokensRequest, m.CountTokensResponse, "POST", ("{model=models/*}:countTokens",), body="*", ours=("{model=tunedModels/*}:countTokens",)),
+    Rpc("GenerativeService", "GenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":generateContent"), body="*", ours=(PREFIXED + ":generateContent",)),
+    Rpc("GenerativeService", "StreamGenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":streamGenerateContent"), body="*", ours=(PREFIXED + ":streamGenerateContent",), streams=True),
+    Rpc("GenerativeService", "CountTokens", m.CountTokensRequest, m.CountTokensResponse, "POST", ("{model=models/*}:countTokens",), body="*", ours=("{model=tunedModels/*}:countTokens", PREFIXED + ":countTokens")),
     Rpc("TextService", "GenerateText", m.GenerateTextRequest, m.GenerateTextResponse, "POST", _each(":generateText"), body="*"),
     Rpc("PermissionService", "CreatePermission", m.CreatePermissionRequest, m.Permission, "POST", (SHARED + "/permissions",), body="permission"),
     Rpc("PermissionService", "GetPermission", m.GetPermissionRequest, m.Permission, "GET", (PERMISSION,)),

@@ -212,6 +212,21 @@ def test_json_follows_its_schema(base: Path, tmp_path: Path) -> None:
     run(test)
 
 
+def test_an_answer_is_one_of_the_choices(base: Path, tmp_path: Path) -> None:
+    choices = ["good", 'so "so"', "bad\\é"]
+
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            for seed in range(3):
+                events = await generate(
+                    client, seed=seed, choices=choices, temperature=2.0, max_tokens=500, min_tokens=0
+                )
+                assert "".join(event.text for event in events) in choices
+                assert events[-1].finish_reason == "STOP"
+
+    run(test)
+
+
 def test_a_schema_that_makes_no_sense_is_refused_with_the_reason(base: Path, tmp_path: Path) -> None:
     async def test() -> None:
         async with connected(base, tmp_path) as client:

@@ -140,6 +140,11 @@ def test_what_is_shared_with_everyone_is_listed_only_when_asked_for(
     assert "".join(model["name"][-1] for model in found.get("tunedModels", [])) == seen
 
 
+def test_a_filter_has_a_limit(client: Any) -> None:
+    reply = client.get("/v1/tunedModels", params={"filter": " ".join(["readers:me"] * 21)})
+    assert "has 21 terms; the limit is 20" in reply.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("role", "filters"), [("READER", ["", "readers:me"]), ("WRITER", ["", "readers:me", "writers:me"])]
 )

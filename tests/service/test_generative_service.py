@@ -203,7 +203,7 @@ def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> No
     assert engine.requests[0].options.json_mode
     assert engine.requests[0].options.response_schema == (
         '{"type": "object", "properties": {"b": {"type": "integer"}, '
-        '"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}'
+        '"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "additionalProperties": false}'
     )
 
 

@@ -135,9 +135,20 @@ def test_no_examples_are_refused() -> None:
         rules.read_examples(task(), CARD)
 
 
-def test_missing_training_data_shows_the_way_for_newer_clients() -> None:
-    with pytest.raises(InvalidArgument, match=r"google-genai==1\.46\.0(.|\n)*extra_body"):
-        rules.read_examples(m.TuningTask.pb(m.TuningTask()), CARD)
+@pytest.mark.parametrize(
+    ("client", "way"),
+    [
+        ("google-genai-sdk/1.50.0 gl-python/3.13.1", r"google-genai==1\.46\.0(.|\n)*extra_body"),
+        ("google-genai-sdk/1.30.0 gl-node/v22.1.0", r"ai\.tunings\.tune\((.|\n)*extraBody"),
+        ("google-genai-sdk/1.30.0 gl-node/web", r"ai\.tunings\.tune\((.|\n)*extraBody"),
+        ("google-genai-sdk/1.20.0 gl-go/go1.24", r"HTTPOptions\.ExtraBody"),
+        ("curl/8.5.0", r'The body is to hold \{"tuningTask"'),
+        ("", r'The body is to hold \{"tuningTask"'),
+    ],
+)
+def test_missing_training_data_shows_the_way_for_newer_clients(client: str, way: str) -> None:
+    with pytest.raises(InvalidArgument, match=way):
+        rules.read_examples(m.TuningTask.pb(m.TuningTask()), CARD, client)
 
 
 def test_an_example_longer_than_the_context_is_named() -> None:

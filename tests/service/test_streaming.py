@@ -46,10 +46,16 @@ def test_with_sse_every_line_is_an_event_of_json(rest: TestClient) -> None:
     assert texts([json.loads(event.removeprefix("data: ")) for event in events]) == ["a ", "b ", "é ", ""]
 
 
-@pytest.mark.parametrize("query", ["", "?alt=sse"])
+@pytest.mark.parametrize("query", ["?alt=sse", "?$alt=json;enum-encoding=int"])
 def test_what_fails_before_the_first_piece_is_an_ordinary_error(rest: TestClient, query: str) -> None:
     reply = rest.post(f"/v1/tunedModels/nope:streamGenerateContent{query}", json=ASK)
     assert (reply.status_code, reply.json()["error"]["status"]) == (404, "NOT_FOUND")
+
+
+def test_who_reads_an_array_finds_the_error_in_one(rest: TestClient) -> None:
+    reply = rest.post("/v1/tunedModels/nope:streamGenerateContent", json=ASK)
+    assert reply.status_code == 404
+    assert [item["error"]["status"] for item in reply.json()] == ["NOT_FOUND"]
 
 
 def test_a_full_queue_says_when_to_come_again(rest: TestClient, engine: EchoEngine) -> None:

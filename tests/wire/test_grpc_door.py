@@ -18,7 +18,7 @@ from overtone.wire import grpc_door
 from overtone.wire import messages as m
 from overtone.wire.credentials import Credentials
 from overtone.wire.messages import encode
-from overtone.wire.rpcs import Rpc
+from overtone.wire.rpcs import VERSIONS, Rpc
 from overtone.wire.tls import make_self_signed
 from tests.patience import HANG_S
 
@@ -91,6 +91,17 @@ def test_credentials_come_from_the_metadata() -> None:
         async with door(echo, Settings()) as channel:
             await get(channel, "a", (("x-goog-api-key", "K"), ("authorization", "Bearer T")))
         assert replace(echo.callers[0], host="") == Credentials(key="K", bearer="T")
+
+    asyncio.run(scenario())
+
+
+def test_every_version_has_every_method() -> None:
+    async def scenario() -> None:
+        async with door(Echo(), Settings()) as channel:
+            for version in VERSIONS:
+                path = GET.replace("v1beta", version)
+                call: Any = channel.unary_unary(path, encode, m.TunedModel.deserialize)
+                assert (await call(m.GetTunedModelRequest(name="a"), timeout=HANG_S)).name == "a"
 
     asyncio.run(scenario())
 

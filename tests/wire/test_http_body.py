@@ -1,0 +1,66 @@
+"""Bodies over the limit are neither kept nor read far; the sender of a near miss hears the number."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from overtone.wire.http_body import TooLarge, read
+
+PIECE = 1 << 16
+LIMIT = 16 * PIECE
+
+
+class Sender:
+    """A body that comes piece by piece, and how many pieces were asked for."""
+
+    def __init__(self, num_pieces: int, headers: dict[str, str] | None = None):
+        self.num_pieces, self.num_asked = num_pieces, 0
+        pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        self.request = Request({"type": "http", "headers": pairs}, self._receive)
+
+    async def _receive(self) -> Any:
+        self.num_asked += 1
+        more = self.num_asked < self.num_pieces
+        return {"type": "http.request", "body": bytes(PIECE), "more_body": more}
+
+
+def test_a_body_at_the_limit_is_read() -> None:
+    assert len(asyncio.run(read(Sender(16).request, LIMIT))) == LIMIT
+
+
+def test_a_near_miss_is_read_to_its_end_and_told_its_size() -> None:
+    sender = Sender(17)
+    with pytest.raises(TooLarge, match=f"{LIMIT} bytes. This one has {17 * PIECE} bytes"):
+        asyncio.run(read(sender.request, LIMIT))
+    assert sender.num_asked == 17
+
+
+def test_what_is_far_over_the_limit_is_not_read_on() -> None:
+    sender = Sender(10_000)
+    with pytest.raises(TooLarge):
+        asyncio.run(read(sender.request, LIMIT))
+    assert sender.num_asked == 33
+
+
+def test_what_says_that_it_is_far_over_the_limit_is_not_read_at_all() -> None:
+    sender = Sender(10_000, {"content-length": str(10_000 * PIECE)})
+    with pytest.raises(TooLarge):
+        asyncio.run(read(sender.request, LIMIT))
+    assert sender.num_asked == 0
+
+
+def test_what_is_over_the_limit_is_not_kept() -> None:
+    peaks = {}
+    for num_pieces in (16, 32):
+        tracemalloc.start()
+        with suppress(TooLarge):
+            asyncio.run(read(Sender(num_pieces).request, LIMIT))
+        peaks[num_pieces] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[32] < peaks[16]  # joining what fits is the most that it takes
