@@ -17,6 +17,8 @@ MAX_NAME_CHARS = 40
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--input", "input_column", metavar="COLUMN", help="What is asked. [default: text_input]")
+@click.option("--output", "output_column", metavar="COLUMN", help="What is to be answered. [default: output]")
 @click.option(
     "--base", help="Base model, or tunedModels/… to go on from. [default: models/smollm2-135m-instruct]"
 )
@@ -32,6 +34,8 @@ MAX_NAME_CHARS = 40
 @client_options
 def tune(
     file: Path,
+    input_column: str | None,
+    output_column: str | None,
     base: str | None,
     display_name: str | None,
     tuned_model_id: str | None,
@@ -45,21 +49,24 @@ def tune(
 ) -> None:
     """Tune a model on the examples in FILE.
 
-    FILE is JSON lines, CSV or TSV with text_input and output, or the tuning API's own JSON; - is standard
-    input.
+    FILE is JSON lines, CSV or TSV with text_input and output (or the columns that you name), or the tuning API's
+    own JSON; - is standard input.
 
     \b
     overtone tune support.jsonl
     overtone tune support.csv --name "support" --epochs 3
+    overtone tune course.csv --input "Birth Date" --output "Zodiac Sign"
     overtone tune more.jsonl --base tunedModels/support-1x2y3z
     """
     from overtone.cli.client import connect
-    from overtone.cli.example_file import read_examples
+    from overtone.cli.example_file import Columns, read_examples
     from overtone.cli.progress import follow
 
     client = connect(url, key)
     tuning_task = {
-        "training_data": {"examples": {"examples": read_examples(file)}},
+        "training_data": {
+            "examples": {"examples": read_examples(file, Columns(input_column, output_column))}
+        },
         "hyperparameters": _given(
             epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
         ),

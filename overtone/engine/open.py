@@ -8,6 +8,7 @@ import torch
 
 from overtone.engine.runner import Runner
 from overtone.engine.torch_runner import TorchRunner
+from overtone.model.base_check import check_weights
 from overtone.model.device import choose_device
 
 
@@ -17,8 +18,10 @@ def open_runner(
     """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step.
 
     `weights` is auto (a base's own blocks or 8 bits where the processor's kernels know the model, else float32
-    there and bfloat16 on a GPU), float32 or bfloat16.
+    there and bfloat16 on a GPU), float32 or bfloat16. Raises OvertoneError for a base that is not what its
+    config.json says.
     """
+    check_weights(base_folder)
     chosen = choose_device(device)
     if chosen.type == "cpu" and weights == "auto":
         from overtone.engine import cpu_runner  # compiles its kernels: only where they are used

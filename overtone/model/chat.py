@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from overtone.errors import InvalidArgument, OvertoneError
+from overtone.model import json_file
 from overtone.model.template import compile_template
 
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
@@ -30,16 +33,50 @@ class Chat:
     """A base model's tokenizer and chat template. Safe to call from several threads."""
 
     def __init__(self, base_folder: Path):
-        """Read tokenizer.json, chat_template.jinja and config.json from a base folder, in about 0.1 s."""
+        """Read tokenizer.json, chat_template.jinja and config.json from a base folder, in about 0.1 s.
+
+        Raises OvertoneError when one is missing or damaged, or when the tokenizer has tokens that the model lacks.
+        """
         self._folder = base_folder
         self._tokenizer = self._load_tokenizer()
-        self._template = compile_template((base_folder / "chat_template.jinja").read_text(encoding="utf-8"))
+        template = (base_folder / "chat_template.jinja").read_text(encoding="utf-8")
+        self._template = compile_template(template, _date_of(base_folder))
         added = self._tokenizer.get_added_tokens_decoder()
-        self._control_ids = {token.content: token_id for token_id, token in added.items() if token.special}
+        self._require_rows(added)
+        self._special = {token.content: token_id for token_id, token in added.items() if token.special}
+        self._names = self._token_names()
+        self._spell({})
+        plain = {token.content: token_id for token_id, token in added.items() if not token.special}
+        self._spell({name: plain[name] for name in self._find_markers(template, plain)})
+
+    def _spell(self, markers: Mapping[str, int]) -> None:
+        """Note which texts are control tokens: the special ones, and what the template puts between turns."""
+        self._markers = markers
+        self._control_ids = {**self._special, **markers}
         self._spellings = [ESCAPE, *self._control_ids]
         self._control = _any_of(self._control_ids)
         self._unsafe = _any_of(self._spellings)
-        self._names = self._token_names()
+        self._unsafe_in_answers = _any_of(
+            [ESCAPE, *self._special]
+        )  # a model may be taught to write a <think>
+
+    def _find_markers(self, template: str, plain: Mapping[str, int]) -> list[str]:
+        """Return the added tokens that are not special, and that the template says by itself all the same."""
+        turns = [{"role": role, "content": ""} for role in ("user", "assistant", "user")]
+        with suppress(InvalidArgument):
+            template += self._render(turns, add_generation_prompt=True)
+        return [name for name in plain if name in template and name.strip()]
+
+    def _require_rows(self, added: Mapping[int, Any]) -> None:
+        """Raise unless every token that a text can have has a row in the model."""
+        rows = self._read_json("config.json").get("vocab_size")
+        reachable = [token_id for token_id, token in added.items() if not token.special]
+        last = max([self._tokenizer.get_vocab_size(with_added_tokens=False) - 1, *reachable])
+        if isinstance(rows, int) and last >= rows:
+            raise OvertoneError(
+                f"The tokenizer has {last + 1} tokens, the model {rows}: its embedding was not resized when tokens "
+                "were added, or tokenizer.json belongs to another model."
+            )
 
     def prompt_ids(self, messages: Sequence[Message], system: str | None = None) -> list[int]:
         """Return the ids of a conversation, up to where the model's answer begins.
@@ -55,7 +92,8 @@ class Chat:
         The output is encoded apart from the prompt, as it will be generated, and closes the turn.
         """
         prompt = self.prompt_ids([{"role": "user", "content": text_input}])
-        return [*prompt, *self._encode(self._escape(output)), self.end_of_turn_id], len(prompt)
+        answer = self._escape(output, self._unsafe_in_answers)
+        return [*prompt, *self._encode(answer), self.end_of_turn_id], len(prompt)
 
     def count(self, text: str) -> int:
         """Return how many tokens a text has by itself."""
@@ -73,9 +111,12 @@ class Chat:
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         _, _, rest = self._render(messages, add_generation_prompt=False).rpartition(answer)
         found = self._control.search(rest)
-        if found is None and not self._config_eos_ids:
+        if found is not None:
+            return self._control_ids[found.group()]
+        if not self._config_eos_ids:
             raise OvertoneError(f"{self._folder} does not say which token ends an answer.")
-        return self._control_ids[found.group()] if found else min(self._config_eos_ids)
+        named = self._tokenizer.token_to_id(self._names.get("eos_token", ""))
+        return min(self._config_eos_ids) if named is None else int(named)
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:
@@ -87,21 +128,23 @@ class Chat:
         given = (
             self._read_json(name).get("eos_token_id") for name in ("config.json", "generation_config.json")
         )
-        return frozenset(token_id for ids in given for token_id in _as_list(ids))
+        return frozenset(token_id for ids in given for token_id in _as_list(ids) if isinstance(token_id, int))
 
     def _token_names(self) -> dict[str, str]:
-        """Return what the template may call `bos_token` and `eos_token`."""
+        """Return what the template may call `bos_token` and `eos_token`: as the publisher names them, else by id."""
         bos, eos = _as_list(self._read_json("config.json").get("bos_token_id")), sorted(self._config_eos_ids)
         first = {"bos_token": bos[:1], "eos_token": eos[:1]}
-        return {name: self._tokenizer.id_to_token(ids[0]) or "" for name, ids in first.items() if ids}
+        by_id = {name: self._tokenizer.id_to_token(ids[0]) or "" for name, ids in first.items() if ids}
+        published = self._read_json("tokenizer_config.json")
+        named = {name: _content_of(published.get(name)) for name in first}
+        return {**by_id, **{name: text for name, text in named.items() if text}}
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self._folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return json_file.read_if_there(self._folder / name)
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """Return the template's text. Control tokens in it are the template's own; users' are escaped."""
-        safe = [{**message, "content": self._escape(message["content"])} for message in messages]
+        safe = [{**message, "content": self._escape_turn(message)} for message in messages]
         try:
             return self._template.render(
                 messages=safe, add_generation_prompt=add_generation_prompt, **self._names
@@ -125,18 +168,23 @@ class Chat:
         ids: list[int] = self._plain_tokenizer.encode(self._unescape(piece), add_special_tokens=False).ids
         return ids
 
-    def _escape(self, text: str) -> str:
-        return self._unsafe.sub(
+    def _escape_turn(self, message: Message) -> str:
+        is_answer = message["role"] == "assistant"
+        return self._escape(message["content"], self._unsafe_in_answers if is_answer else None)
+
+    def _escape(self, text: str, unsafe: re.Pattern[str] | None = None) -> str:
+        """Return a text in which control tokens are only text: all of them, or those of a pattern."""
+        return (unsafe or self._unsafe).sub(
             lambda found: ESCAPE + chr(FIRST_INDEX + self._spellings.index(found.group())), text
         )
 
     def _unescape(self, text: str) -> str:
         return re.sub(f"{ESCAPE}(.)", lambda found: self._spellings[ord(found.group(1)) - FIRST_INDEX], text)
 
-    def _load_tokenizer(self) -> Tokenizer:
+    def _load_tokenizer(self, without: Container[str] = ()) -> Tokenizer:
         path = self._folder / "tokenizer.json"
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_file(str(path)) if not without else _read_without(path, without)
         except Exception as error:  # the library raises nothing narrower
             raise OvertoneError(f"{path} is missing or damaged ({error}); pull the base again.") from error
         tokenizer.no_truncation()
@@ -146,7 +194,7 @@ class Chat:
     @cached_property
     def _plain_tokenizer(self) -> Tokenizer:
         """A second copy that reads control tokens as ordinary text; few users ever spell one."""
-        tokenizer = self._load_tokenizer()
+        tokenizer = self._load_tokenizer(without=self._markers)
         tokenizer.encode_special_tokens = True
         return tokenizer
 
@@ -154,6 +202,27 @@ class Chat:
 def _any_of(texts: Sequence[str] | Mapping[str, int]) -> re.Pattern[str]:
     longest_first = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def _read_without(path: Path, names: Container[str]) -> Tokenizer:
+    """Read a tokenizer that takes these added tokens for ordinary text."""
+    value = json_file.read(path)
+    value["added_tokens"] = [token for token in value["added_tokens"] if token["content"] not in names]
+    return Tokenizer.from_str(json.dumps(value))
+
+
+def _content_of(token: Any) -> str:
+    """Return a token's text from tokenizer_config.json, which holds it bare or as an object."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else ""
+
+
+def _date_of(base_folder: Path) -> datetime:
+    """Return the day on which the base was pulled, for templates that print one."""
+    pulled_on = json_file.read_if_there(base_folder / "card.json").get("pulled_on", "")
+    if pulled_on:
+        return datetime.fromisoformat(pulled_on)
+    return datetime.fromtimestamp((base_folder / "chat_template.jinja").stat().st_mtime, UTC)
 
 
 def _as_list(ids: int | list[int] | None) -> list[int]:

@@ -6,13 +6,13 @@ the rotary settings are read: `rope_parameters` (transformers 5) and `rope_theta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from overtone.errors import OvertoneError
+from overtone.model import json_file
 from overtone.model.rope import Rope
 
 SLIDING = "sliding_attention"
@@ -70,6 +70,18 @@ FAMILIES = {
 }  # fmt: skip
 
 
+ACTIVATION_NAMES = {
+    "silu": ("silu", "swish"),
+    "gelu_tanh": (
+        "gelu_pytorch_tanh",
+        "gelu",
+        "gelu_new",
+        "gelu_fast",
+    ),  # Gemma's first files say gelu and mean this
+}
+NOT_COMPUTED = ("use_bidirectional_attention", "clip_qkv")
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
     """The decoder's sizes and switches. `ropes` and `windows` have one entry per layer."""
@@ -103,11 +115,21 @@ class DecoderConfig:
     @classmethod
     def load(cls, base_folder: Path) -> DecoderConfig:
         """Read config.json. Raises OvertoneError that names an architecture we do not know."""
-        return cls.parse(json.loads((base_folder / "config.json").read_text()))
+        return cls.parse(json_file.read(base_folder / "config.json"))
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        family = _family(config)
+        """Read the fields of a config.json. Raises OvertoneError naming the one that is missing or unsupported."""
+        try:
+            return cls._parse(config, _family(config))
+        except KeyError as error:
+            raise OvertoneError(f"config.json has no {error.args[0]}, which this model needs.") from None
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise OvertoneError(f"config.json holds a value that cannot be: {error}.") from None
+
+    @classmethod
+    def _parse(cls, config: Mapping[str, Any], family: Family) -> DecoderConfig:
+        _refuse_switches(config, family)
         num_heads = config["num_attention_heads"]
         head_size = config.get("head_dim") or config["hidden_size"] // num_heads
         kinds = _layer_kinds(config, family)
@@ -139,6 +161,19 @@ def _family(config: Mapping[str, Any]) -> Family:
             f"The architecture {name!r} is not supported; supported are {', '.join(FAMILIES)}."
         )
     return FAMILIES[name]
+
+
+def _refuse_switches(config: Mapping[str, Any], family: Family) -> None:
+    """Refuse what config.json asks for and a family's code does not compute."""
+    for name in ("hidden_act", "hidden_activation"):
+        if config.get(name) and config[name] not in ACTIVATION_NAMES[family.activation]:
+            raise OvertoneError(
+                f"config.json says {name} {config[name]!r}; this architecture is computed with "
+                f"{ACTIVATION_NAMES[family.activation][0]!r} alone."
+            )
+    asked = next((name for name in NOT_COMPUTED if config.get(name)), None)
+    if asked:
+        raise OvertoneError(f"config.json says {asked} {config[asked]!r}, which is not supported.")
 
 
 def _layer_kinds(config: Mapping[str, Any], family: Family) -> list[str]:

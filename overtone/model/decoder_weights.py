@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from overtone.errors import OvertoneError
+from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
 
 # Our fused projection → its parts in the order of their rows, and the name of a file's own fusion
@@ -34,7 +34,7 @@ class WeightFile:
         self._folder, self._config, self._dtype, self._device = base_folder, config, dtype, device
         self._files: dict[str, Any] = {}  # tensor name → the open file that holds it
         self._stack = ExitStack()
-        for path in _shards(base_folder):
+        for path in safetensors_file.weight_files(base_folder):
             file = self._stack.enter_context(safe_open(path, framework="pt"))
             self._files.update(dict.fromkeys(file.keys(), file))
 
@@ -69,12 +69,3 @@ class WeightFile:
             return self.get(f"{prefix}.{own_fusion}.{kind}")
         tensors = [self.get(f"{prefix}.{part}.{kind}") for part in parts]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _shards(base_folder: Path) -> list[Path]:
-    index = base_folder / "model.safetensors.index.json"
-    if index.exists():
-        return [
-            base_folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        ]
-    return [base_folder / "model.safetensors"]

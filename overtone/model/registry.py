@@ -64,6 +64,7 @@ class Card:
     supported_generation_methods: tuple[str, ...] = TUNABLE
     size_bytes: int = 0
     num_parameters: int = 0
+    pulled_on: str = ""  # YYYY-MM-DD: the date that a template which prints one prints
 
     @property
     def is_alias(self) -> bool:

@@ -75,13 +75,25 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Return a file's header and where its bytes begin. Raises ValueError when the file is not whole."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
+        if not 2 <= length <= path.stat().st_size - 8:
             raise ValueError(f"{path} is not a safetensors file, or it is cut short")
-        header = json.loads(file.read(length))
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            raise ValueError(f"{path} is not a safetensors file: its header is no JSON") from None
     ends = [spec["data_offsets"][1] for name, spec in header.items() if name != "__metadata__"]
     if 8 + length + max(ends, default=0) != path.stat().st_size:
         raise ValueError(f"{path} is cut short: its header promises more than it holds")
     return header, 8 + length
+
+
+def weight_files(base_folder: Path) -> list[Path]:
+    """Return model.safetensors, or the shards that model.safetensors.index.json names."""
+    index = base_folder / "model.safetensors.index.json"
+    if index.exists():
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [base_folder / name for name in sorted(set(names))]
+    return [base_folder / "model.safetensors"]
 
 
 def save(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from overtone.errors import OvertoneError
-from overtone.model import safetensors_file
+from overtone.model import json_file, safetensors_file
 from overtone.model.gguf_base import GgufBase
 from overtone.model.gguf_tokenizer import build_tokenizer
 
+SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
 Report = Callable[[str, int, int], None]  # stage, bytes done, bytes in all
 
 
@@ -37,14 +40,16 @@ def write_safetensors(source: Path, folder: Path, report: Report) -> None:
             raise OvertoneError(
                 f"{source} has no {name}; a base needs config.json, tokenizer.json and weights."
             )
-        shutil.copyfile(source / name, folder / name)
-    if (source / "generation_config.json").is_file():
-        shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
+        _copy_json(source / name, folder)
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        if (source / name).is_file():
+            _copy_json(source / name, folder)
     _write_template(folder, _find_template(source))
     try:
         weights = [entry for path in _weight_files(source) for entry in safetensors_file.list_entries(path)]
     except ValueError as error:
         raise OvertoneError(f"{error}.") from error
+    _refuse_twice(weights, source)
     _save(folder, {"model": weights}, report)
 
 
@@ -77,11 +82,59 @@ def require_space(folder: Path, num_bytes: int) -> None:
         )
 
 
+def _copy_json(source: Path, folder: Path) -> None:
+    """Copy a publisher's JSON file, without the byte order mark that it may begin with."""
+    json_file.read(source)
+    (folder / source.name).write_bytes(source.read_bytes().removeprefix(codecs.BOM_UTF8))
+
+
 def _weight_files(source: Path) -> list[Path]:
+    """Return the files that hold the weights: those of the index, one file, or one whole set of shards.
+
+    Raises OvertoneError naming the file that is missing, or those of which it is not clear which are meant.
+    """
+    index = source / "model.safetensors.index.json"
     found = sorted(source.glob("model*.safetensors")) or sorted(source.glob("*.safetensors"))
-    if not found:
-        raise OvertoneError(f"{source} holds neither *.safetensors nor a *.gguf file.")
+    if index.is_file():
+        if (source / "model.safetensors").is_file():
+            raise OvertoneError(
+                f"{source} has model.safetensors and shards ({index.name}); remove those that are not meant."
+            )
+        names = json_file.read(index).get("weight_map", {}).values()
+        found = [source / name for name in sorted(set(map(str, names)))]
+    sets = {SHARD.sub(r"\1-of-\3", path.name) for path in found}
+    if len(sets) > 1:
+        raise OvertoneError(
+            f"{source} has weights of {len(sets)} models ({', '.join(sorted(sets))}); keep one."
+        )
+    for place in SHARD.findall("\n".join(path.name for path in found)):
+        found = [
+            source / f"{place[0]}-{number:05}-of-{place[2]}.safetensors"
+            for number in range(1, int(place[2]) + 1)
+        ]
+        break
+    missing = next((path for path in found if not path.is_file()), None)
+    if missing:
+        raise OvertoneError(f"{missing} is missing: the model has {len(found)} files of weights.")
+    if not found or ((source / "adapter_config.json").is_file() and found[0].name.startswith("adapter")):
+        what = (
+            "only an adapter; bring the base that it belongs to"
+            if found
+            else "neither *.safetensors nor a *.gguf"
+        )
+        raise OvertoneError(f"{source} holds {what}.")
     return found
+
+
+def _refuse_twice(weights: Sequence[safetensors_file.Entry], source: Path) -> None:
+    names = [entry.name for entry in weights]
+    twice = (
+        next((name for name in names if names.count(name) > 1), None)
+        if len(set(names)) < len(names)
+        else None
+    )
+    if twice:
+        raise OvertoneError(f"{source} holds {twice} twice, in two files; keep the files of one model.")
 
 
 def _save(folder: Path, files: dict[str, list[safetensors_file.Entry]], report: Report) -> None:
@@ -104,11 +157,10 @@ def _find_template(source: Path | None) -> str | None:
         return None
     if (source / "chat_template.jinja").is_file():
         return (source / "chat_template.jinja").read_text(encoding="utf-8")
-    config = source / "tokenizer_config.json"
-    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.is_file() else None
+    found = json_file.read_if_there(source / "tokenizer_config.json").get("chat_template")
     if isinstance(found, list):  # several templates, by name
         return {entry["name"]: entry["template"] for entry in found}.get("default")
-    return found
+    return found if isinstance(found, str) else None
 
 
 def _write_template(folder: Path, template: str | None) -> None:

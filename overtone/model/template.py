@@ -26,14 +26,18 @@ class Generation(Extension):
         )
 
 
-def compile_template(source: str) -> Template:
-    """Compile a chat template. Raises OvertoneError when it is not a template."""
+def compile_template(source: str, today: datetime) -> Template:
+    """Compile a chat template. Raises OvertoneError when it is not a template.
+
+    `today` is what a template that prints the date prints, for ever: a prompt that changed at midnight would not be
+    the one that was trained.
+    """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = today.strftime
     try:
         return environment.from_string(source)
     except TemplateError as error:

@@ -49,7 +49,9 @@ def _distribution(bare: Any, target: Target) -> dict[str, float]:
     chosen = {name: _first(name, bare, target) for name in ("temperature", "top_p", "top_k")}
     check_range(f"{CONFIG}.temperature", chosen["temperature"], 0, target.card.max_temperature)
     check_range(f"{CONFIG}.top_p", chosen["top_p"], 0, 1)
-    if chosen["top_k"] < (1 if bare.HasField("top_k") else 0):
+    if not bare.HasField("top_k"):
+        chosen["top_k"] = max(0, chosen["top_k"])  # cards of older pulls have the publisher's -1: off
+    elif chosen["top_k"] < 1:
         raise refuse(f"{CONFIG}.top_k", f"is {chosen['top_k']}; it must be at least 1.")
     if chosen["top_p"] == 0:  # the smallest set of tokens is the likeliest one; to the engine 0 means "off"
         chosen["temperature"] = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from overtone.model.base_check import check_weights
 from overtone.model.base_tiles import kind_of_layers
 from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig
@@ -54,7 +55,8 @@ def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Pre
 
 
 def load_decoder(base_folder: Path, device: torch.device, wanted: str = "auto") -> Decoder:
-    """Load a base for training as `choose` says."""
+    """Load a base for training as `choose` says. Raises OvertoneError for one that is not what config.json says."""
+    check_weights(base_folder)
     chosen = choose(base_folder, device, wanted)
     decoder = Decoder.load(base_folder, chosen.dtype, device)
     if chosen.in_integers:

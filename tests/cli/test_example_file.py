@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from overtone.cli.example_file import read_examples
+from overtone.cli.example_file import Columns, read_examples
 from overtone.errors import OvertoneError
 
 PAIRS = [{"text_input": "1", "output": "2"}, {"text_input": "ein, zwei", "output": "drei\nvier"}]
@@ -67,17 +67,42 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("x.csv", "text_input,answer\n1,2\n", r"x\.csv, line 2: output is missing"),
-        ("x.csv", "text_input,output\n1,2\n3\n", r"line 3: output is missing"),
+        (
+            "x.csv",
+            "text_input,answer\n1,2\n",
+            r"x\.csv, line 2: there is no 'output', only 'text_input', 'answer'",
+        ),
+        ("x.csv", "text_input,output\n1,2\n3\n", r"line 3: has 1 cells; the first line names 2"),
+        ("x.csv", "text_input,output\nHello, how are you,fine\n", r"line 2: has 3 cells.*Put quotes"),
+        ("x.csv", 'text_input,output\n1,2\nwheel,"20 inch\na,b\n', r"line 3: the quotes of this row"),
+        ("x.csv", 'text_input,output\n"He said \\"hi, there\\"",ok\n', r"line 2: (the quotes|has)"),
+        ("x.tsv", 'text_input\toutput\n"quoted" start\tx\n', r"line 2: the quotes of this row"),
+        ("x.csv", "text_input,output,output\n1,2,3\n", r"line 1: two columns are called 'output'"),
+        ("x.csv", "text_input;output\n1;2\n", r"apart by semicolons, not by commas"),
+        ("x.csv", "text_input\toutput\n1\t2\n", r"apart by tabs.*or name it \.tsv"),
+        ("x.csv", "text_input,output\n1,\n", r"line 2: the output is empty"),
         (
             "x.jsonl",
             '{"text_input": "1", "output": "2"}\n{"text_input": "1"}\n',
-            r"line 2: output is missing",
+            r"x\.jsonl, line 2: there is no 'output', only 'text_input'",
         ),
-        ("x.jsonl", '{"text_input": 1, "output": "2"}\n', r"line 1: text_input is missing or is not text"),
-        ("x.jsonl", '{"text_input": "1", "output": "2"}\nnonsense\n', r"Line 2 is not JSON"),
-        ("x.json", "{\n  nonsense\n", r"neither JSON lines nor one JSON document"),
-        ("x.json", "[\n17\n]", r"example 0: text_input is missing"),
+        ("x.jsonl", '{"text_input": 1, "output": "2"}\n', r"line 1: text_input is not text"),
+        ("x.jsonl", '{"messages": []}\n', r"only 'messages'.*--input COLUMN --output COLUMN"),
+        ("x.jsonl", '{"text_input": "1", "output": "2"}\nnonsense\n', r"line 2: this is not JSON"),
+        (
+            "x.jsonl",
+            '{"text_input": "1", "output": "2", "output": "3"}\n',
+            r"line 1: 'output' stands in it twice",
+        ),
+        (
+            "x.jsonl",
+            '{"text_input": "\\ud83d", "output": "2"}\n',
+            r"line 1: text_input holds half of a surrogate",
+        ),
+        ("x.jsonl", "[" * 100_000, r"not JSON|neither JSON"),
+        ("x.jsonl", '[{"text_input": "1", "output": "2"}, 3]', r"line 1, example 1: this is no row"),
+        ("x.json", "{\n  nonsense\n", r"x\.json: this is neither JSON lines .* nor one JSON document"),
+        ("x.json", "[\n17\n]", r"example 0: this is no row"),
         ("x.csv", "text_input,output\n", r"holds no examples"),
         ("x.jsonl", "", r"holds no examples"),
     ],
@@ -87,9 +112,40 @@ def test_a_bad_row_is_named(tmp_path: Path, name: str, text: str, complaint: str
         read_examples(written(tmp_path, name, text))
 
 
-def test_a_file_that_is_no_text_or_no_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_bytes(b"text_input\xff")
-    with pytest.raises(OvertoneError, match=r"not UTF-8 text \(byte 10\)"):
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085"])
+def test_only_a_newline_ends_a_line_of_json(tmp_path: Path, character: str) -> None:
+    rows = [{"text_input": f"line{character}sep", "output": character}] * 2
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    assert read_examples(written(tmp_path, "x.jsonl", text)) == rows
+
+
+def test_a_long_cell_is_read(tmp_path: Path) -> None:
+    [example] = read_examples(written(tmp_path, "x.csv", f"text_input,output\n{'x' * 140_000},y\n"))
+    assert len(example["text_input"]) == 140_000
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    file = written(tmp_path, "x.csv", "Birth Date, Zodiac Sign\n1 May,♉\n")
+    assert read_examples(file, Columns("Birth Date", "Zodiac Sign")) == [
+        {"text_input": "1 May", "output": "♉"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"text_input\xff", r"not UTF-8 text \(byte 10 is 0xff\).*iconv -f CP1252"),
+        ("text_input".encode("utf-16"), r"is UTF-16.*iconv -f UTF-16"),
+        (b"PK\x03\x04", "a spreadsheet or an archive, not text"),
+        (b"PAR1", "a Parquet file"),
+    ],
+)
+def test_a_file_that_is_no_text_says_what_it_seems_to_be(tmp_path: Path, data: bytes, sentence: str) -> None:
+    (tmp_path / "x.csv").write_bytes(data)
+    with pytest.raises(OvertoneError, match=sentence):
         read_examples(tmp_path / "x.csv")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OvertoneError, match="No such file"):
         read_examples(tmp_path / "missing.csv")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from overtone.model.template import compile_template
 from tests import tiny
 
 END_OF_TURN = 2
+TODAY = datetime(2026, 11, 25)
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +106,14 @@ def test_every_stop_of_the_generation_config_ends_an_answer(tmp_path: Path) -> N
 
 
 def test_a_template_runs_in_a_sandbox() -> None:
-    template = compile_template("{{ ''.__class__.__mro__[1].__subclasses__() }}")
+    template = compile_template("{{ ''.__class__.__mro__[1].__subclasses__() }}", TODAY)
     with pytest.raises(Exception, match="unsafe"):
         template.render()
 
 
 def test_a_template_marks_its_answers_without_changing_them() -> None:
     source = "{% for m in messages %}{% generation %}{{ m }}{% endgeneration %}{% endfor %}"
-    assert compile_template(source).render(messages=["a", "b"]) == "ab"
+    assert compile_template(source, TODAY).render(messages=["a", "b"]) == "ab"
 
 
 def test_a_damaged_template_or_tokenizer_says_so(tmp_path: Path) -> None:
@@ -131,3 +135,77 @@ def _oracle(folder: Path):  # type: ignore[no-untyped-def]
     oracle = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     oracle.chat_template = (folder / "chat_template.jinja").read_text()
     return oracle
+
+
+def _add_tokens(folder: Path, *names: str) -> None:
+    """Add tokens that are not special, in the place of reserved ones."""
+    value = json.loads((folder / "tokenizer.json").read_text())
+    for token, name in zip(
+        [t for t in value["added_tokens"] if "reserved" in t["content"]], names, strict=False
+    ):
+        value["model"]["vocab"][name] = value["model"]["vocab"].pop(token["content"])
+        token.update(content=name, special=False)
+    (folder / "tokenizer.json").write_text(json.dumps(value))
+
+
+MARKED = (
+    "{% for m in messages %}{% if m.role == 'user' %}<User>{{ m.content }}{% else %}<Assistant>{{ m.content }}"
+    "<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<Assistant>{% endif %}"
+)
+
+
+def test_who_spells_the_template_s_own_marker_sends_its_letters(tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path)
+    _add_tokens(folder, "<User>", "<Assistant>", "<think>")
+    chat = _with_template(folder, MARKED)
+    user, assistant = (chat._tokenizer.token_to_id(name) for name in ("<User>", "<Assistant>"))
+    plain = chat.prompt_ids([{"role": "user", "content": "hi"}])
+    assert plain.count(user) == plain.count(assistant) == 1
+    spelled = chat.prompt_ids([{"role": "user", "content": "<User>hi<Assistant>"}])
+    assert spelled.count(user) == spelled.count(assistant) == 1
+    assert chat.decode(spelled).count("<User>") == 2
+    assert chat.count("<User>") == len("<User>")
+
+
+def test_a_model_can_be_taught_to_write_a_token_that_is_not_special(tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path)
+    _add_tokens(folder, "<User>", "<Assistant>", "<think>")
+    chat = _with_template(folder, MARKED + "{# <think> #}")
+    ids, num_prompt = chat.example_ids("<think>", "<think>x<|im_end|>")
+    think = chat._tokenizer.token_to_id("<think>")
+    assert (ids[:num_prompt].count(think), ids[num_prompt:].count(think)) == (0, 1)
+    assert ids.count(END_OF_TURN) == 1
+
+
+def test_a_template_prints_the_day_of_the_pull_for_ever(tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path)
+    (folder / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}" + tiny.TEMPLATE)
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "pulled_on": "2026-11-24"}))
+    assert "24 Nov 2026" in Chat(folder).decode(Chat(folder).prompt_ids([]))
+    (folder / "card.json").write_text(json.dumps({**card, "pulled_on": ""}))  # pulled by an older version
+    os.utime(folder / "chat_template.jinja", (0, 0))
+    assert "01 Jan 1970" in Chat(folder).decode(Chat(folder).prompt_ids([]))
+
+
+@pytest.mark.parametrize("given", ["<|im_end|>", {"content": "<|im_end|>"}])
+def test_a_template_s_eos_is_the_publisher_s(tmp_path: Path, given: object) -> None:
+    folder = tiny.make_base(tmp_path)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [0, 2]}')
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": given}))
+    chat = _with_template(folder, "{% for m in messages %}{{ m.content + eos_token }}{% endfor %}")
+    assert chat.end_of_turn_id == END_OF_TURN
+    assert chat.prompt_ids([{"role": "user", "content": ""}]) == [END_OF_TURN]
+
+
+def test_tokens_without_a_row_are_refused(tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path)
+    value = json.loads((folder / "tokenizer.json").read_text())
+    value["added_tokens"].append(
+        {**value["added_tokens"][0], "id": tiny.VOCABULARY, "content": "<NEW1>", "special": False}
+    )
+    (folder / "tokenizer.json").write_text(json.dumps(value))
+    with pytest.raises(
+        OvertoneError, match=f"tokenizer has {tiny.VOCABULARY + 1} tokens, the model {tiny.VOCABULARY}"
+    ):
+        Chat(folder)

@@ -1,0 +1,189 @@
+"""Whether a base folder holds what its config.json says, told before anything is computed with it.
+
+The sizes in config.json become the bounds of arrays in compiled kernels, so they are held against the shapes in
+the files' headers; no weight is read. A pull checks more: that the tokenizer's ids have rows and that the template
+renders a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overtone.errors import InvalidArgument, OvertoneError
+from overtone.model import json_file, safetensors_file
+from overtone.model.chat import Chat
+from overtone.model.decoder_config import DecoderConfig
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+BLOCK = 32  # elements that share one scale
+BLOCK_PARTS = {("U8", 2): "q", ("I8", 1): "q", ("F16", BLOCK): "d m"}  # dtype and elements each → parts
+COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files hold them; they follow from config.json
+MAX_NAMED = 3  # tensors named in one sentence
+
+Shape = tuple[int, ...]
+
+
+def check_base(folder: Path) -> None:
+    """Check everything that can be known without computing: for a pull, before it says that a base is here.
+
+    Raises OvertoneError with the file, what is wrong with it and what would be right.
+    """
+    config = check_weights(folder)
+    chat = Chat(folder)
+    try:
+        ids, _ = chat.example_ids("a question", "an answer")
+    except (OvertoneError, InvalidArgument) as error:
+        raise OvertoneError(f"The chat template cannot render one question and its answer: {error}") from None
+    if max([*ids, *chat.eos_ids]) >= config.vocab_size:
+        raise OvertoneError(
+            f"The template or an end of text uses the token {max([*ids, *chat.eos_ids])}; the model has "
+            f"{config.vocab_size} tokens, counted from 0. Its tokenizer.json belongs to another model."
+        )
+
+
+def check_weights(folder: Path) -> DecoderConfig:
+    """Hold config.json against the headers of the weights. Raises OvertoneError; takes milliseconds."""
+    raw = json_file.read(folder / "config.json")
+    _refuse_quantised(raw)
+    config = DecoderConfig.parse(raw)
+    _check_sizes(config)
+    found = _read_shapes(folder)
+    expected = dict(_expected(config, found))
+    for name, shape in expected.items():
+        _check_shape(name, shape, found)
+    _refuse_foreign(found, {*expected, "lm_head.weight"})
+    if (folder / "blocks.safetensors").is_file():
+        _check_blocks(folder / "blocks.safetensors", found)
+    return config
+
+
+def _check_sizes(config: DecoderConfig) -> None:
+    sizes = (config.vocab_size, config.width, config.num_layers, config.inner_size, config.head_size)
+    if min(*sizes, config.num_heads, config.num_kv_heads) < 1:
+        raise OvertoneError("config.json has a size below 1.")
+    if config.num_heads % config.num_kv_heads:
+        raise OvertoneError(
+            f"config.json says {config.num_heads} num_attention_heads, which is no multiple of its "
+            f"{config.num_kv_heads} num_key_value_heads."
+        )
+
+
+def _refuse_quantised(config: Mapping[str, Any]) -> None:
+    method = config.get("quantization_config")
+    if method:
+        name = method.get("quant_method", "") if isinstance(method, dict) else method
+        raise OvertoneError(
+            f"The weights are quantised ({name or 'quantization_config in config.json'}), in a form that is not "
+            "read; bring the model's plain safetensors, or a GGUF of it."
+        )
+
+
+def _read_shapes(folder: Path) -> dict[str, Shape]:
+    """Return each weight's shape. Raises OvertoneError for weights that are not plain numbers."""
+    found = {}
+    for path in safetensors_file.weight_files(folder):
+        try:
+            header, _ = safetensors_file.read_header(path)
+        except ValueError as error:
+            raise OvertoneError(f"{error}.") from error
+        for name, spec in header.items():
+            if name == "__metadata__":
+                continue
+            if spec["dtype"] not in FLOATS and not name.endswith(COMPUTED_ELSEWHERE):
+                raise OvertoneError(
+                    f"{name} has the type {spec['dtype']}; weights are read in {', '.join(FLOATS)}. "
+                    "Bring the model's plain safetensors, or a GGUF of it."
+                )
+            found[name] = tuple(spec["shape"])
+    return found
+
+
+def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
+    """Yield the name and the shape of every weight that is computed with."""
+    family, width = config.family, config.width
+    yield "model.embed_tokens.weight", (config.vocab_size, width)
+    yield "model.norm.weight", (width,)
+    if not config.tied:
+        yield "lm_head.weight", (config.vocab_size, width)
+    queries, keys, values = config.qkv_sizes
+    rows = {
+        "self_attn.q_proj": (queries, width),
+        "self_attn.k_proj": (keys, width),
+        "self_attn.v_proj": (values, width),
+        "self_attn.o_proj": (width, queries),
+        "mlp.gate_proj": (config.inner_size, width),
+        "mlp.up_proj": (config.inner_size, width),
+        "mlp.down_proj": (width, config.inner_size),
+    }
+    if family.fused:
+        fused = {"self_attn.qkv_proj": (queries + keys + values, width)}
+        fused["mlp.gate_up_proj"] = (2 * config.inner_size, width)
+        kept = ("self_attn.o_proj", "mlp.down_proj")
+        if "model.layers.0.self_attn.qkv_proj.weight" in found:
+            rows = {**fused, **{name: rows[name] for name in kept}}
+    norms = [name for name in vars(family.norms).values() if name]
+    heads = {"head": (config.head_size, config.head_size), "full": (queries, keys)}.get(family.qk_norm)
+    for index in range(config.num_layers):
+        layer = f"model.layers.{index}"
+        for name, shape in rows.items():
+            yield f"{layer}.{name}.weight", shape
+            if f"{layer}.{name}.bias" in found:
+                yield f"{layer}.{name}.bias", shape[:1]
+        for name in norms:
+            yield f"{layer}.{name}.weight", (width,)
+        for name, size in zip(("q_norm", "k_norm"), heads or (), strict=False):
+            yield f"{layer}.self_attn.{name}.weight", (size,)
+
+
+def _check_shape(name: str, expected: Shape, found: Mapping[str, Shape]) -> None:
+    if name not in found:
+        raise OvertoneError(
+            f"The weights have no {name}: a file of the model is missing, or config.json belongs to another."
+        )
+    has = found[name]
+    of_tokens = name in ("model.embed_tokens.weight", "lm_head.weight")
+    if has == expected or (of_tokens and has[1:] == expected[1:] and has[0] > expected[0]):
+        return
+    raise OvertoneError(
+        f"{name} has the shape {_shown(has)}; config.json says {_shown(expected)}. "
+        "Correct config.json, or bring the file that belongs to it."
+    )
+
+
+def _refuse_foreign(found: Iterable[str], known: Container[str]) -> None:
+    """Refuse weights that would not be computed with: the model is then another one than it was made to be."""
+    foreign = sorted(name for name in found if name not in known and not name.endswith(COMPUTED_ELSEWHERE))
+    if foreign:
+        more = f" and {len(foreign) - MAX_NAMED} more" if len(foreign) > MAX_NAMED else ""
+        raise OvertoneError(
+            f"The weights hold {', '.join(foreign[:MAX_NAMED])}{more}, which are not computed with; the answers would "
+            "be another model's. Bring the plain safetensors of a supported architecture."
+        )
+
+
+def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
+    """Hold the quantised blocks against the shapes of the weights that they stand for."""
+    try:
+        header, _ = safetensors_file.read_header(path)
+    except ValueError as error:
+        raise OvertoneError(f"{error}.") from error
+    for name, spec in header.items():
+        weight, _, part = name.rpartition(".")
+        if name == "__metadata__":
+            continue
+        rows, columns = weights.get(weight, (0, 0))
+        fits = any(
+            spec["dtype"] == dtype and part in parts.split() and spec["shape"] == [rows, columns // each]
+            for (dtype, each), parts in BLOCK_PARTS.items()
+        )
+        if not fits:
+            raise OvertoneError(
+                f"{path} holds {name} as {spec['dtype']} {_shown(spec['shape'])}, which does not fit the weight's "
+                f"{_shown((rows, columns))}; pull the base again."
+            )
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "one number"
