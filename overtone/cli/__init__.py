@@ -20,7 +20,7 @@ from overtone.cli.set_aside import bind, set_aside
 from overtone.cli.settings import settings
 from overtone.cli.tls import tls
 from overtone.cli.tune import tune
-from overtone.cli.tuned import cancel, delete, list_, show
+from overtone.cli.tuned import cancel, delete, list_, show, watch
 from overtone.errors import ApiError, OvertoneError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -46,6 +46,7 @@ for command in (
     generate,
     list_,
     show,
+    watch,
     cancel,
     delete,
     models,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from overtone.cli.options import load_settings
+from overtone.cli.flags import in_flags
+from overtone.cli.options import KEY_VARIABLES, load_settings, program
 from overtone.errors import OvertoneError
 from overtone.supervisor import Note
 
@@ -27,11 +29,25 @@ def connect(url: str | None, key: str | None) -> Client:
     return Client(url or note.url, key, note.certificate if same else "")
 
 
+class NotThere(OvertoneError):
+    """The service knows no such thing, or does not show it to this caller."""
+
+
+class NotAllowed(OvertoneError):
+    """The service wants a key, or another one."""
+
+
+class Away(OvertoneError):
+    """Nothing answers, or not to the end."""
+
+
 class Client:
     """Speaks to one service as one caller. A failure is an OvertoneError in the server's own words."""
 
     def __init__(self, url: str, key: str | None = None, certificate: str = ""):
         """Speak to the service at `url`; a certificate that signs itself must be given to be trusted."""
+        if "://" not in url:
+            raise OvertoneError(f"The address {url!r} lacks its scheme; write http://{url}")
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
@@ -62,6 +78,25 @@ class Client:
             if not token:
                 return
 
+    def operation_of(self, name: str) -> dict[str, Any] | None:
+        """Return the operation that makes, or made, a tuned model; None where the service shows none."""
+        try:
+            found = self.get(f"/v1beta/{name}/operations").get("operations", [])
+        except NotThere:
+            return None
+        return found[0] if found else None
+
+    def operations(self) -> dict[str, dict[str, Any]]:
+        """Return the operations of every tuned model that the caller may see, by the model's name."""
+        found: dict[str, dict[str, Any]] = {}
+        token = ""
+        while True:
+            page = self.get("/v1beta/operations", **({"pageToken": token} if token else {}))
+            found.update({each["metadata"]["tunedModel"]: each for each in page.get("operations", [])})
+            token = page.get("nextPageToken", "")
+            if not token:
+                return found
+
     def delete(self, path: str) -> dict[str, Any]:
         return self._send("DELETE", path)
 
@@ -72,12 +107,16 @@ class Client:
         try:
             response = self._http.request(method, path, **options)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise OvertoneError(
-                f"Nothing answers at {self.url}. Start the service with `overtone serve`, "
+            raise Away(
+                f"Nothing answers at {self.url}. Start the service with `{program()} serve`, "
                 "or say where it is with --url or OVERTONE_URL."
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise OvertoneError(f"{self.url} did not answer: {error or type(error).__name__}.") from error
+            is_other_door = isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error)
+            hint = " That may be the gRPC port; HTTP is the one before it." if is_other_door else ""
+            raise Away(
+                f"{self.url} did not answer: {str(error).rstrip('.') or type(error).__name__}.{hint}"
+            ) from error
         return _answer(response, self.url)
 
 
@@ -89,7 +128,20 @@ def _answer(response: httpx.Response, url: str) -> dict[str, Any]:
             f"{url} answered {response.status_code} with something that is not JSON; is Overtone there?"
         ) from None
     if response.is_error:
-        raise OvertoneError(
-            body.get("error", {}).get("message") or f"The service answered {response.status_code}."
-        )
+        message = body.get("error", {}).get("message") or f"The service answered {response.status_code}."
+        raise _KINDS.get(response.status_code, OvertoneError)(in_flags(message) + _about_key(response))
     return body
+
+
+_KINDS = {401: NotAllowed, 403: NotAllowed, 404: NotThere}
+
+
+def _about_key(response: httpx.Response) -> str:
+    """Say where the key came from when it may be the fault, or how to give one."""
+    if response.status_code not in (400, 401, 403) or "key" not in response.text.lower():
+        return ""
+    sent = response.request.headers.get("x-goog-api-key", "")
+    if not sent:
+        return " This service wants a key: say --key KEY, or export OVERTONE_API_KEY=KEY"
+    source = next((name for name in KEY_VARIABLES if os.environ.get(name) == sent), "")
+    return f" (The key came from ${source}.)" if source else ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overtone.cli.generate import answer_text
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, program
 from overtone.errors import OvertoneError
 from overtone.supervisor import command_of
 
@@ -84,7 +84,7 @@ def demo(data: Path | None) -> None:
         with _service(own_data) as url:
             console.print(f"A service of its own runs at {url}\n")
             _tell(Client(url), console)
-    console.print("\nThe service has stopped. Start one that stays: [bold]overtone serve[/bold]")
+    console.print(f"\nThe service has stopped. Start one that stays: [bold]{program()} serve[/bold]")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from overtone.cli import completion
-from overtone.cli.names import model_name
+from overtone.cli.find import find_answering
 from overtone.cli.options import client_options, json_option
 
 
@@ -39,8 +39,8 @@ def generate(
 ) -> None:
     """Ask MODEL and print its answer.
 
-    MODEL is a tuned model, with or without tunedModels/, or a base model with models/. TEXT may be - for
-    standard input.
+    MODEL is a tuned model (its id, a beginning of it that no other has, its name, or @latest) or a base model, with
+    models/ before it where both have the name. TEXT may be - for standard input.
 
     \b
     overtone generate qa-1x2y3z "A question"
@@ -60,7 +60,8 @@ def generate(
     }
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
-    answer = connect(url, key).post(f"/v1beta/{model_name(model)}:generateContent", body)
+    client = connect(url, key)
+    answer = client.post(f"/v1beta/{find_answering(client, model)}:generateContent", body)
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
 
 

@@ -8,11 +8,6 @@ def tuned_model_name(model: str) -> str:
     return model if model.startswith("tunedModels/") else f"tunedModels/{model}"
 
 
-def model_name(model: str) -> str:
-    """Return the resource name of what can answer. A bare name is a tuned model's."""
-    return model if model.startswith("models/") else tuned_model_name(model)
-
-
 def short(name: str) -> str:
     """Return a tuned model's name as one types it."""
     return name.removeprefix("tunedModels/")

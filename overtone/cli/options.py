@@ -13,6 +13,8 @@ import click
 from overtone.config import Settings
 from overtone.errors import OvertoneError
 
+KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first that is set
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 data_option = click.option(
@@ -34,9 +36,11 @@ def program() -> str:
 
 def client_options(command: F) -> F:
     """Add --url and --key, which say where the service is and who is asking."""
-    command = click.option("--key", envvar="GEMINI_API_KEY", help="API key. [default: $GEMINI_API_KEY]")(
-        command
-    )
+    command = click.option(
+        "--key",
+        envvar=list(KEY_VARIABLES),
+        help="API key. [default: $OVERTONE_API_KEY, else $GEMINI_API_KEY]",
+    )(command)
     return click.option(
         "--url",
         envvar="OVERTONE_URL",
@@ -50,3 +54,12 @@ def load_settings(**flags: Any) -> Settings:
         return Settings.load(**flags)
     except ValueError as error:
         raise OvertoneError(str(error)) from error
+
+
+def require_consent(yes: bool, question: str) -> None:
+    """Ask, unless --yes was given. Raises OvertoneError where there is no terminal to ask on."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise OvertoneError(f"{question} There is no terminal to ask on: say --yes.")
+    click.confirm(question, abort=True)

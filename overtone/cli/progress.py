@@ -18,11 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from overtone.cli.client import Client
+from overtone.cli.client import Away, Client, NotAllowed
+from overtone.cli.names import short
 from overtone.errors import OvertoneError
 from overtone.model.sources import Report
 
-POLL_S = 0.25
+POLL_S, AWAY_POLL_S = 0.25, 1.0
+PATIENCE_S = 300.0  # for a service that went away: a restart, an update
 LINE_EVERY_S = 2.0  # between two lines in a log
 STAGES = {"download": "Downloading", "unpack": "Unpacking", "convert": "Converting"}
 
@@ -77,10 +79,35 @@ def follow(client: Client, operation: dict[str, Any], console: Console | None = 
             if operation.get("done"):
                 break
             time.sleep(POLL_S)
-            operation = client.get(f"/v1/{operation['name']}")
+            operation = _poll(client, operation, console)
     if "error" in operation:
         raise OvertoneError(f"{operation['metadata']['tunedModel']}: {operation['error'].get('message')}")
     return operation
+
+
+def _poll(client: Client, operation: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Return the operation as it is now; while nothing answers, wait for the service to come back."""
+    name, model = operation["name"], short(operation["metadata"]["tunedModel"])
+    gone_at = time.monotonic()
+    is_told = False
+    while True:
+        try:
+            return client.get(f"/v1/{name}")
+        except NotAllowed as error:
+            raise OvertoneError(
+                f"{error} The tuning goes on; watch it again: overtone watch {model}"
+            ) from error
+        except Away as error:
+            if time.monotonic() - gone_at > PATIENCE_S:
+                raise OvertoneError(
+                    f"{error} The tuning goes on when the service is back; watch it again: overtone watch {model}"
+                ) from error
+            if not is_told:
+                console.print(
+                    "The service does not answer; waiting for it. The tuning goes on when it is back."
+                )
+            is_told = True
+            time.sleep(AWAY_POLL_S)
 
 
 def last_loss(metadata: dict[str, Any]) -> float | None:

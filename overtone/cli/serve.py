@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import click
 
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, program
 from overtone.config import Settings
 from overtone.errors import ApiError, OvertoneError
 from overtone.supervisor import (
@@ -44,9 +44,15 @@ Overtone is ready at {url}; it keeps everything in {data}
                            client_options={{"api_endpoint": "{url}"}})
   google-genai         GOOGLE_GEMINI_BASE_URL={url}, or
                        genai.Client(api_key="KEY", http_options={{"base_url": "{url}"}})
-  gRPC                 {grpc}
-  KEY                  anything, until there are keys: overtone keys create --user EMAIL
+  gRPC                 {grpc}{trust}
+  KEY                  anything, until there are keys:
+                       {program} keys create --user EMAIL
 Ctrl-C stops it."""
+
+TRUST = """
+  TLS                  the certificate signs itself; clients trust it with
+                       curl --cacert {cert}
+                       export SSL_CERT_FILE={cert}"""
 
 
 @click.command()
@@ -129,9 +135,12 @@ def pull_if_missing(settings: Settings) -> None:
         registry.find_card(settings.base)  # raises OvertoneError when it is damaged
         return
     if settings.base != DEFAULT_BASE:
+        here = (
+            ", ".join(sorted({card.base_id for card in registry.list_cards() if not card.is_alias})) or "none"
+        )
         raise OvertoneError(
-            f"The base model {settings.base!r} is not in {settings.bases}; "
-            "get it with `overtone models pull`."
+            f"The base model {settings.base!r} is not in {settings.bases} (there: {here}); "
+            f"get it with `{program()} models pull SOURCE --id {settings.base}`."
         )
     from overtone.cli.models import pull_base
 
@@ -168,7 +177,9 @@ def _announce_when_ready(settings: Settings) -> None:
         time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
     note = make_note(settings)
     note.save(settings.run)
-    click.echo(READY.format(url=note.url, data=settings.data, grpc=_describe_grpc(note)))
+    trust = TRUST.format(cert=note.certificate) if note.certificate else ""
+    grpc = _describe_grpc(note)
+    click.echo(READY.format(url=note.url, data=settings.data, grpc=grpc, trust=trust, program=program()))
 
 
 def _answers(settings: Settings) -> bool:
@@ -208,5 +219,7 @@ def _describe_grpc(note: Note) -> str:
     if not note.grpc:
         return "off"
     if not note.certificate:
-        return f"{note.grpc}, without TLS; google-generativeai wants TLS there, see `overtone tls`"
-    return f"{note.grpc}, with GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"
+        return (
+            f"{note.grpc}, without TLS, which google-generativeai wants:\n                       overtone tls"
+        )
+    return f"{note.grpc}, with\n                       GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, require_consent
 from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
 
@@ -71,14 +71,3 @@ def bind(yes: bool, data: Path | None) -> None:
     require_consent(yes, f"Let {settings.tuned} belong to the database {shown_url} from now on?")
     bind_both(settings.database_url, settings.tuned)
     click.echo(f"{settings.tuned} belongs to {shown_url} now.")
-
-
-def require_consent(yes: bool, question: str) -> None:
-    """Ask, unless --yes was given. Raises OvertoneError where there is no terminal to ask on."""
-    import sys
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise OvertoneError(f"{question} There is no terminal to ask on: say --yes.")
-    click.confirm(question, abort=True)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, program
 
 HINT = """\
 Wrote {cert} and {key}. Start the service with them:
-  overtone serve --tls-cert {cert} --tls-key {key}
+  {program} serve --tls-cert {cert} --tls-key {key}
+curl trusts it with an option, Python's clients over HTTP with a variable:
+  curl --cacert {cert} …
+  export SSL_CERT_FILE={cert}
 google-generativeai over gRPC trusts it with one variable, set before Python starts:
   export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={cert}"""
 
@@ -25,4 +28,4 @@ def tls(hosts: tuple[str, ...], data: Path | None) -> None:
     from overtone.wire.tls import LOOPBACK, make_self_signed
 
     cert, key = make_self_signed(load_settings(data=data).data / "tls", (*LOOPBACK, *hosts))
-    click.echo(HINT.format(cert=cert, key=key))
+    click.echo(HINT.format(cert=cert, key=key, program=program()))

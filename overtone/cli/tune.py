@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from overtone.cli.find import find_answering
 from overtone.cli.names import short
-from overtone.cli.options import client_options, load_settings
+from overtone.cli.options import client_options, load_settings, program
+from overtone.cli.tuned import leaving_is_fine
+
+if TYPE_CHECKING:
+    from overtone.cli.client import Client
 
 MAX_NAME_CHARS = 40
+HIGH_LEARNING_RATE = 0.01
 
 
 @click.command()
@@ -75,16 +79,18 @@ def tune(
         display_name=_name_after(file) if display_name is None else display_name,
         description=description,
         tuning_task=tuning_task,
-        **_source(base or f"models/{load_settings().base}"),
+        **_source(client, base or f"models/{load_settings().base}"),
     )
+    if learning_rate is not None and learning_rate > HIGH_LEARNING_RATE:
+        click.echo(f"A learning rate of {learning_rate:g} is high; 0.001 is usual. Watch the loss.", err=True)
     operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
     if not wait:
-        click.echo(f"{name} is being tuned. See how far it is:\n  overtone show {short(name)}")
+        click.echo(f"{name} is being tuned. Watch it:\n  {program()} watch {short(name)}")
         return
     with leaving_is_fine(name):
         follow(client, operation)
-    click.echo(f"{name} is ready. Ask it:\n  overtone generate {short(name)} 'your text'")
+    click.echo(f"{name} is ready. Ask it:\n  {program()} generate {short(name)} 'your text'")
 
 
 def _name_after(file: Path) -> str | None:
@@ -95,20 +101,11 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _source(base: str) -> dict[str, Any]:
-    if base.startswith("tunedModels/"):
-        return {"tuned_model_source": {"tuned_model": base}}
-    return {"base_model": base if base.startswith("models/") else f"models/{base}"}
-
-
-@contextmanager
-def leaving_is_fine(name: str) -> Iterator[None]:
-    """Turn Ctrl-C into a hint: the tuning belongs to the service, not to this command."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(
-            f"\n{name} is being tuned all the same. See how far it is, or stop it:\n"
-            f"  overtone show {short(name)}\n  overtone cancel {short(name)}"
-        )
-        raise
+def _source(client: Client, base: str) -> dict[str, Any]:
+    """Return what to go on from: a base model, or a tuned model by any of its names."""
+    if base.startswith("models/"):
+        return {"base_model": base}
+    name = find_answering(client, base)
+    if name.startswith("tunedModels/"):
+        return {"tuned_model_source": {"tuned_model": name}}
+    return {"base_model": name}

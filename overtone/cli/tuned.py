@@ -1,18 +1,25 @@
-"""`overtone list`, `show`, `cancel` and `delete`: the tuned models that there are."""
+"""`overtone list`, `show`, `watch`, `cancel` and `delete`: the tuned models that there are."""
 
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overtone.cli import completion
+from overtone.cli.find import did_you_mean, find_tuned_model
 from overtone.cli.names import short, tuned_model_name
-from overtone.cli.options import client_options, json_option
+from overtone.cli.options import client_options, json_option, program, require_consent
+from overtone.cli.state import describe_ended, describe_state
 from overtone.cli.table import format_table
+from overtone.errors import OvertoneError
+
+if TYPE_CHECKING:
+    from overtone.cli.client import Client
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -26,13 +33,24 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
     """List the tuned models that you may use."""
     from overtone.cli.client import connect
 
-    found = list(connect(url, key).list_tuned_models(filter_=filter_))
+    client = connect(url, key)
+    found = list(client.list_tuned_models(filter_=filter_))
     if as_json:
         click.echo(json.dumps({"tunedModels": found}, indent=2, ensure_ascii=False))
     elif not found:
-        click.echo("There is no tuned model yet. Make one with: overtone tune FILE")
+        click.echo(_none_found(filter_, key))
     else:
-        click.echo(format_table(("model", "state", "made", "base", "name"), [_row(each) for each in found]))
+        operations = client.operations()
+        rows = [_row(each, operations.get(each["name"])) for each in found]
+        click.echo(format_table(("model", "state", "made (UTC)", "base", "name"), rows))
+
+
+def _none_found(filter_: str | None, key: str | None) -> str:
+    if filter_:
+        return f"No tuned model matches {filter_!r}."
+    if key:
+        return "There is no tuned model that this key may see. Make one with: overtone tune FILE"
+    return "There is no tuned model yet. Make one with: overtone tune FILE"
 
 
 @click.command()
@@ -40,14 +58,20 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
 @json_option
 @client_options
 def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
-    """Show one tuned model: its state, its settings, the course of its loss."""
+    """Show one tuned model: its state with the reason or the progress, its settings, the course of its loss.
+
+    MODEL is its id, a beginning of it that no other has, its name, or @latest.
+    """
     from overtone.cli.client import connect
 
-    tuned_model = connect(url, key).get(f"/v1beta/{tuned_model_name(model)}")
+    client = connect(url, key)
+    tuned_model = find_tuned_model(client, model)
     if as_json:
         click.echo(json.dumps(tuned_model, indent=2, ensure_ascii=False))
         return
-    facts = _facts(tuned_model)
+    if "snapshots" not in tuned_model.get("tuningTask", {}):  # found in the list, which leaves the losses out
+        tuned_model = client.get(f"/v1beta/{tuned_model['name']}")
+    facts = _facts(tuned_model, client.operation_of(tuned_model["name"]))
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name:<{width}}  {value}")
@@ -60,9 +84,56 @@ def cancel(model: str, url: str | None, key: str | None) -> None:
     """Stop a tuning. What it has learned so far stays and can be asked, if it has made a step."""
     from overtone.cli.client import connect
 
-    name = tuned_model_name(model)
-    connect(url, key).post(f"/v1beta/{name}:cancel", {})
+    client = connect(url, key)
+    name = find_tuned_model(client, model)["name"]
+    operation = client.operation_of(name)
+    ended = describe_ended(operation) if operation else ""
+    if ended:
+        click.echo(f"{name} {ended}; there is nothing to stop.")
+        return
+    client.post(f"/v1beta/{name}:cancel", {})
     click.echo(f"{name} is being stopped.")
+
+
+@click.command()
+@click.argument("model", required=False, shell_complete=completion.tuned_models)
+@client_options
+def watch(model: str | None, url: str | None, key: str | None) -> None:
+    """Watch a tuning go on, from any terminal and as often as you like. Without MODEL, the newest that is not ready.
+
+    Ends with status 0 when the model is ready and 1 when its tuning failed or was cancelled.
+    """
+    from overtone.cli.client import connect
+    from overtone.cli.progress import follow
+
+    client = connect(url, key)
+    name = find_tuned_model(client, model)["name"] if model else _newest_in_tuning(client)
+    operation = client.operation_of(name)
+    if operation is None:
+        raise OvertoneError(f"{name} has no operation to watch.")
+    with leaving_is_fine(name):
+        follow(client, operation)
+    click.echo(f"{name} is ready. Ask it:\n  {program()} generate {short(name)} 'your text'")
+
+
+def _newest_in_tuning(client: Client) -> str:
+    waiting = [each for each in client.list_tuned_models() if each["state"] == "CREATING"]
+    if not waiting:
+        raise OvertoneError("Nothing is being tuned. See what there is: overtone list")
+    return str(max(waiting, key=lambda each: str(each["createTime"]))["name"])
+
+
+@contextmanager
+def leaving_is_fine(name: str) -> Iterator[None]:
+    """Turn Ctrl-C into a hint: the tuning belongs to the service, not to this command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            f"\n{name} is being tuned all the same. Watch it again, or stop it:\n"
+            f"  {program()} watch {short(name)}\n  {program()} cancel {short(name)}"
+        )
+        raise
 
 
 @click.command()
@@ -70,21 +141,31 @@ def cancel(model: str, url: str | None, key: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @client_options
 def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None) -> None:
-    """Delete tuned models for good. One that is still being tuned is stopped."""
-    from overtone.cli.client import connect
+    """Delete tuned models for good, by their whole ids. One that is still being tuned is stopped.
+
+    None is deleted unless all are there. Where there is no terminal to ask on, --yes is needed.
+    """
+    from overtone.cli.client import NotThere, connect
 
     client = connect(url, key)
-    for model in models:
-        name = tuned_model_name(model)
-        if yes or not sys.stdin.isatty() or click.confirm(f"Delete {name} and its weights?"):
-            client.delete(f"/v1beta/{name}")
-            click.echo(f"Deleted {name}.")
+    names = [tuned_model_name(model) for model in dict.fromkeys(models)]
+    for name in names:
+        try:
+            client.get(f"/v1beta/{name}")
+        except NotThere as error:
+            hint = did_you_mean(name, list(client.list_tuned_models()))
+            raise OvertoneError(f"{error}{hint} Nothing was deleted.") from None
+    what = names[0] if len(names) == 1 else f"{len(names)} tuned models ({', '.join(map(short, names))})"
+    require_consent(yes, f"Delete {what} with its weights and its examples?")
+    for name in names:
+        client.delete(f"/v1beta/{name}")
+        click.echo(f"Deleted {name}.")
 
 
-def _row(tuned_model: dict[str, Any]) -> tuple[str, ...]:
+def _row(tuned_model: dict[str, Any], operation: dict[str, Any] | None) -> tuple[str, ...]:
     return (
         short(tuned_model["name"]),
-        tuned_model["state"].lower(),
+        describe_state(tuned_model, operation),
         tuned_model["createTime"][:16].replace("T", " "),
         _source(tuned_model),
         tuned_model.get("displayName", ""),
@@ -96,7 +177,7 @@ def _source(tuned_model: dict[str, Any]) -> str:
     return str(parent or tuned_model.get("baseModel", ""))
 
 
-def _facts(tuned_model: dict[str, Any]) -> dict[str, Any]:
+def _facts(tuned_model: dict[str, Any], operation: dict[str, Any] | None) -> dict[str, Any]:
     task = tuned_model.get("tuningTask", {})
     settings = task.get("hyperparameters", {})
     losses = [snapshot.get("meanLoss", 0.0) for snapshot in task.get("snapshots", [])]
@@ -104,12 +185,12 @@ def _facts(tuned_model: dict[str, Any]) -> dict[str, Any]:
         "model": tuned_model["name"],
         "name": tuned_model.get("displayName"),
         "description": tuned_model.get("description"),
-        "state": tuned_model["state"].lower(),
+        "state": describe_state(tuned_model, operation),
         "base": _source(tuned_model),
-        "made": tuned_model["createTime"],
+        "made": _moment(tuned_model["createTime"]),
         "tuned": _span(task),
         "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
-        "loss": f"{curve(losses)} {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} steps"
+        "loss": f"{curve(losses)} {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} step{'s' * (len(losses) != 1)}"
         if losses
         else None,
     }
@@ -118,7 +199,14 @@ def _facts(tuned_model: dict[str, Any]) -> dict[str, Any]:
 
 def _span(task: dict[str, Any]) -> str | None:
     started, completed = task.get("startTime"), task.get("completeTime")
-    return f"{started} to {completed}" if started and completed else started
+    if started is None:
+        return None
+    return f"{_moment(started)} to {_moment(completed)}" if completed else f"since {_moment(started)}"
+
+
+def _moment(text: str) -> str:
+    """Return a moment of the API for people: `2026-01-02 03:04:05 UTC`."""
+    return f"{text[:19].replace('T', ' ')} UTC"
 
 
 def curve(values: list[float], width: int = CURVE_WIDTH) -> str:

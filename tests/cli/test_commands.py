@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from overtone.cli.client import Away, Client, NotAllowed
 from overtone.cli.models import id_after
+from overtone.cli.state import describe_state
+from overtone.cli.table import format_table
 from overtone.cli.tuned import curve
 from tests.cli.conftest import FakeService, Run, said
 
@@ -52,7 +56,7 @@ def test_tune_sends_the_examples_and_waits(service: FakeService, run: Run, examp
     ]
     result = run("tune", examples, "--epochs", "3")
     assert result.exit_code == 0, result.output
-    assert "overtone generate qa-1x" in result.stdout
+    assert "generate qa-1x" in result.stdout
     assert "step 2 of 2, loss 0.500" in result.stderr
     assert service.asked[0][2] == {
         "display_name": "qa",
@@ -67,7 +71,7 @@ def test_tune_sends_the_examples_and_waits(service: FakeService, run: Run, examp
 def test_tune_may_return_at_once(service: FakeService, run: Run, examples: str) -> None:
     service.answers["POST /v1beta/tunedModels?tunedModelId=mine"] = (200, operation(0))
     result = run("tune", examples, "--no-wait", "--id", "mine")
-    assert "overtone show qa-1x" in result.stdout
+    assert "watch qa-1x" in result.stdout
     assert len(service.asked) == 1
 
 
@@ -86,12 +90,13 @@ def test_a_tuning_that_failed_gives_its_reason(service: FakeService, run: Run, e
 
 @pytest.mark.parametrize("model", ["qa-1x", "tunedModels/qa-1x"])
 def test_generate_prints_the_answer_and_nothing_else(service: FakeService, run: Run, model: str) -> None:
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
     service.answers["POST /v1beta/tunedModels/qa-1x:generateContent"] = (200, ANSWER)
     result = run(
         "generate", model, "LXIII", "--temperature", "0", "--max-tokens", "5", "--stop", "x", "--seed", "7"
     )
     assert result.output == "LXIV\n"
-    assert service.asked[0][2] == {
+    assert service.asked[-1][2] == {
         "contents": [{"role": "user", "parts": [{"text": "LXIII"}]}],
         "generationConfig": {"temperature": 0, "maxOutputTokens": 5, "stopSequences": ["x"], "seed": 7},
     }
@@ -112,6 +117,7 @@ def test_list_goes_through_every_page(service: FakeService, run: Run) -> None:
         {"tunedModels": [ACTIVE], "nextPageToken": "t"},
     )
     service.answers["GET /v1beta/tunedModels?pageSize=50&pageToken=t"] = (200, {"tunedModels": [other]})
+    service.answers["GET /v1beta/operations"] = (200, {"operations": [operation(2, done=True)]})
     lines = run("list").output.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["qa-1x", "active"], ["other", "creating"]]
 
@@ -121,24 +127,228 @@ def test_an_empty_list_says_how_to_begin(service: FakeService, run: Run) -> None
     assert "overtone tune FILE" in run("list").output
 
 
+def test_an_empty_list_says_why(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels?pageSize=50&filter=x"] = (200, {})
+    assert "No tuned model matches 'x'" in run("list", "--filter", "x").output
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
+    assert "that this key may see" in run("list", "--key", "K").output
+
+
 def test_show_tells_the_state_and_the_course_of_the_loss(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
     output = run("show", "qa-1x").output
-    assert "█▁ 2.000 to 1.000 in 2 steps" in output
+    assert "█▁ 2.000 to 1.000 in 2 steps" in output and "2026-01-02 03:04:05 UTC" in output
     assert json.loads(run("show", "qa-1x", "--json").output) == ACTIVE
 
 
-def test_delete_takes_several_names(service: FakeService, run: Run) -> None:
-    service.answers["DELETE /v1beta/tunedModels/a"] = service.answers["DELETE /v1beta/tunedModels/b"] = (
+FAILED = {"done": True, "error": {"code": 9, "message": "The loss ran away."}}
+CANCELLED = {"done": True, "error": {"code": 1, "message": "cancelled"}}
+TIMES = [{"step": n, "computeTime": f"2026-01-02T03:0{n}:00Z"} for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("state", "metadata", "more", "words"),
+    [
+        ("ACTIVE", {"completedSteps": 30}, {"done": True}, "active"),
+        ("ACTIVE", {"completedSteps": 9}, {"done": True}, "active, stopped at step 9 of 30"),
+        ("CREATING", {}, {}, "waiting for its turn"),
+        ("CREATING", {"completedSteps": 12}, {}, "tuning, step 12 of 30"),
+        ("CREATING", {"completedSteps": 12, "snapshots": TIMES}, {}, "tuning, step 12 of 30, 18 min left"),
+        ("CREATING", {"completedSteps": 29, "snapshots": TIMES}, {}, "tuning, step 29 of 30, 60 s left"),
+        ("FAILED", {"completedSteps": 1}, FAILED, "failed: The loss ran away."),
+        ("FAILED", {}, CANCELLED, "cancelled before its first step"),
+    ],
+)
+def test_a_state_comes_with_its_reason(state: str, metadata: Any, more: Any, words: str) -> None:
+    told = {"metadata": {"tunedModel": "tunedModels/qa-1x", "totalSteps": 30, **metadata}, **more}
+    assert describe_state({"state": state}, told) == words
+    assert describe_state({"state": state}, None) == state.lower()
+
+
+def test_show_and_list_say_the_reason(service: FakeService, run: Run) -> None:
+    failed = {**ACTIVE, "state": "FAILED"}
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, failed)
+    service.answers["GET /v1beta/tunedModels/qa-1x/operations"] = (
         200,
-        {},
+        {"operations": [operation(1, **FAILED)]},
     )
-    assert run("delete", "a", "tunedModels/b").output == "Deleted tunedModels/a.\nDeleted tunedModels/b.\n"
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [failed]})
+    service.answers["GET /v1beta/operations"] = [
+        (200, {"nextPageToken": "t"}),
+        (200, {"operations": [operation(1, **FAILED)]}),
+    ]
+    service.answers["GET /v1beta/operations?pageToken=t"] = (200, {"operations": [operation(1, **FAILED)]})
+    assert "failed: The loss ran away." in run("show", "qa-1x").output
+    assert "failed: The loss ran away." in run("list").output
+
+
+@pytest.mark.parametrize("typed", ["qa-1", "QA", "@latest"])
+def test_a_model_is_found_by_what_people_type(service: FakeService, run: Run, typed: str) -> None:
+    older = {
+        **ACTIVE,
+        "name": "tunedModels/other",
+        "displayName": "other",
+        "createTime": "2025-01-01T00:00:00Z",
+    }
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE, older]})
+    assert "tunedModels/qa-1x" in run("show", typed).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("qa-", "may be one of 2 tuned models: qa-1x, qa-2"),
+        ("aq-1x", "Did you mean qa-1x"),
+        ("zzz", "overtone list"),
+    ],
+)
+def test_what_is_not_clear_is_asked_back(service: FakeService, run: Run, typed: str, sentence: str) -> None:
+    second = {**ACTIVE, "name": "tunedModels/qa-2"}
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE, second]})
+    assert sentence in said(run("show", typed))
+
+
+def test_a_base_is_guessed_where_no_tuned_model_has_the_name(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
+    service.answers["GET /v1beta/models/tiny"] = (200, {"name": "models/tiny"})
+    service.answers["POST /v1beta/models/tiny:generateContent"] = (200, ANSWER)
+    assert run("generate", "tiny", "x").output == "LXIV\n"
+
+
+def test_delete_takes_several_names(service: FakeService, run: Run) -> None:
+    for name in ("a", "b"):
+        service.answers[f"GET /v1beta/tunedModels/{name}"] = (200, ACTIVE)
+        service.answers[f"DELETE /v1beta/tunedModels/{name}"] = (200, {})
+    done = run("delete", "a", "tunedModels/b", "--yes")
+    assert done.output == "Deleted tunedModels/a.\nDeleted tunedModels/b.\n"
+
+
+def test_delete_never_goes_unasked(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels/a"] = (200, ACTIVE)
+    assert "say --yes" in said(run("delete", "a", input="y\n"))
+    assert not [asked for asked in service.asked if asked[0] == "DELETE"]
+
+
+def test_delete_deletes_nothing_when_one_is_missing(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels/a"] = (200, ACTIVE)
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE]})
+    assert "Did you mean qa-1x? Nothing was deleted." in said(run("delete", "a", "qa-1", "--yes"))
+    assert not [asked for asked in service.asked if asked[0] == "DELETE"]
 
 
 def test_cancel_names_the_model(service: FakeService, run: Run) -> None:
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
     service.answers["POST /v1beta/tunedModels/qa-1x:cancel"] = (200, {})
     assert run("cancel", "qa-1x").output == "tunedModels/qa-1x is being stopped.\n"
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (operation(2, done=True), "is ready already"),
+        (operation(1, done=True), "was stopped already, at step 1 of 2"),
+        (operation(1, **FAILED), "has failed already"),
+        (operation(0, **CANCELLED), "was cancelled already"),
+    ],
+)
+def test_what_has_ended_cannot_be_stopped(service: FakeService, run: Run, ended: Any, words: str) -> None:
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
+    service.answers["GET /v1beta/tunedModels/qa-1x/operations"] = (200, {"operations": [ended]})
+    assert run("cancel", "qa-1x").output == f"tunedModels/qa-1x {words}; there is nothing to stop.\n"
+
+
+def test_watch_takes_up_the_newest_tuning(service: FakeService, run: Run) -> None:
+    creating = {**ACTIVE, "state": "CREATING"}
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [creating]})
+    service.answers["GET /v1beta/tunedModels/qa-1x/operations"] = (200, {"operations": [operation(1)]})
+    service.answers[f"GET /v1/{OPERATION}"] = (200, operation(2, done=True, response={}))
+    result = run("watch")
+    assert "step 2 of 2" in result.stderr and "tunedModels/qa-1x is ready" in result.stdout
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE]})
+    assert "Nothing is being tuned" in said(run("watch"))
+
+
+def test_a_watcher_outlives_the_service(
+    service: FakeService, run: Run, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
+    service.answers[f"GET /v1/{OPERATION}"] = (200, operation(2, done=True, response={}))
+    get, left = Client.get, [Away("gone"), Away("gone")]
+
+    def flaky(self: Client, path: str, **params: Any) -> Any:
+        if left:
+            raise left.pop()
+        return get(self, path, **params)
+
+    monkeypatch.setattr(Client, "get", flaky)
+    monkeypatch.setattr("overtone.cli.progress.AWAY_POLL_S", 0)
+    result = run("tune", examples)
+    assert result.exit_code == 0 and result.stderr.count("The service does not answer") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (Away("Gone."), "when the service is back.*overtone watch qa-1x"),
+        (NotAllowed("No."), "overtone watch qa-1x"),
+    ],
+)
+def test_a_watcher_that_gives_up_says_how_to_go_on(
+    service: FakeService,
+    run: Run,
+    examples: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    sentence: str,
+) -> None:
+    def gone(self: Client, path: str, **params: Any) -> Any:
+        raise error
+
+    service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
+    monkeypatch.setattr(Client, "get", gone)
+    monkeypatch.setattr("overtone.cli.progress.PATIENCE_S", -1)
+    assert re.search(sentence, said(run("tune", examples)))
+
+
+def test_a_fault_is_told_by_its_option(service: FakeService, run: Run, examples: str) -> None:
+    message = "tuned_model.display_name has 48 characters; the limit is 40."
+    service.answers["POST /v1beta/tunedModels"] = (400, {"error": {"message": message}})
+    assert said(run("tune", examples)) == "--name has 48 characters; the limit is 40."
+
+
+def test_a_wrong_key_says_where_it_came_from(
+    service: FakeService, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (
+        400,
+        {"error": {"message": "API key not valid."}},
+    )
+    monkeypatch.setenv("GEMINI_API_KEY", "G")
+    assert "(The key came from $GEMINI_API_KEY.)" in said(run("list"))
+    monkeypatch.setenv("OVERTONE_API_KEY", "O")
+    assert "(The key came from $OVERTONE_API_KEY.)" in said(run("list"))
+    monkeypatch.delenv("OVERTONE_API_KEY")
+    monkeypatch.delenv("GEMINI_API_KEY")
+    assert "export OVERTONE_API_KEY=KEY" in said(run("list"))
+
+
+def test_an_address_without_a_scheme_is_told(run: Run) -> None:
+    assert "write http://localhost:8080" in said(run("list", "--url", "localhost:8080"))
+
+
+def test_a_high_learning_rate_is_warned_of(service: FakeService, run: Run, examples: str) -> None:
+    service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
+    assert "rate of 5 is high" in run("tune", examples, "--no-wait", "--learning-rate", "5").stderr
+    assert "is high" not in run("tune", examples, "--no-wait", "--learning-rate", "0.001").stderr
+
+
+def test_a_table_fits_the_terminal_and_is_whole_elsewhere() -> None:
+    rows = [("a" * 30, "b" * 60, "c")]
+    assert len(format_table(("x", "y", "z"), rows).splitlines()[1]) == 95
+    fitted = format_table(("x", "y", "z"), rows, width=80)
+    assert max(map(len, fitted.splitlines())) <= 80 and "…" in fitted and fitted.endswith("c")
+    assert format_table(("x", "y"), [("a", "b")], width=80) == "x  y\na  b"
 
 
 def test_ctrl_c_leaves_the_tuning_to_the_service(
@@ -147,7 +357,7 @@ def test_ctrl_c_leaves_the_tuning_to_the_service(
     service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
     monkeypatch.setattr("overtone.cli.progress.time.sleep", _interrupted)
     result = run("tune", examples)
-    assert "is being tuned all the same" in result.stdout and "overtone cancel qa-1x" in result.stdout
+    assert "is being tuned all the same" in result.stdout and "cancel qa-1x" in result.stdout
 
 
 def _interrupted(seconds: float) -> None:
@@ -157,7 +367,8 @@ def _interrupted(seconds: float) -> None:
 def test_the_servers_sentence_is_what_the_user_reads(service: FakeService, run: Run) -> None:
     message = "Tuned model tunedModels/gone does not exist."
     service.answers["GET /v1beta/tunedModels/gone"] = (404, {"error": {"code": 404, "message": message}})
-    assert said(run("show", "gone")) == message
+    service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
+    assert said(run("show", "gone")) == f"{message} See those that there are: overtone list"
 
 
 def test_something_else_at_the_address_is_noticed(service: FakeService, run: Run) -> None:
@@ -167,7 +378,7 @@ def test_something_else_at_the_address_is_noticed(service: FakeService, run: Run
 
 def test_when_nothing_answers_the_user_hears_how_to_start_it(run: Run) -> None:
     result = run("list", "--url", "http://127.0.0.1:9")
-    assert "Start the service with `overtone serve`" in said(result)
+    assert re.search("Start the service with `.* serve`", said(result))
 
 
 def test_a_shell_completes_the_names_of_tuned_models(service: FakeService, run: Run) -> None:

@@ -1,0 +1,27 @@
+"""The API's words for a fault in the words of the command line: fields become the options that set them."""
+
+from __future__ import annotations
+
+FLAGS = {
+    "tuned_model.display_name": "--name",
+    "tuned_model.description": "--description",
+    "tuned_model_id": "--id",
+    "tuned_model.tuning_task.hyperparameters.epoch_count": "--epochs",
+    "tuned_model.tuning_task.hyperparameters.batch_size": "--batch-size",
+    "tuned_model.tuning_task.hyperparameters.learning_rate": "--learning-rate",
+    "generation_config.temperature": "--temperature",
+    "generation_config.max_output_tokens": "--max-tokens",
+    "generation_config.stop_sequences": "--stop",
+    "generation_config.seed": "--seed",
+    "system_instruction": "--system",
+    "Call ListModels to see the list of available models and their supported methods.": (
+        "See those that there are: overtone list, overtone models list"
+    ),
+}  # longer ones first where one begins with another
+
+
+def in_flags(message: str) -> str:
+    """Return an error of the API as a person at a terminal would say it."""
+    for field, flag in FLAGS.items():
+        message = message.replace(field, flag)
+    return message
