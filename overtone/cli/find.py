@@ -44,7 +44,9 @@ def find_tuned_model(client: Client, typed: str) -> dict[str, Any]:
 
 def did_you_mean(typed: str, found: list[dict[str, Any]]) -> str:
     """Return the end of an error that suggests the names that look alike, or says how to see all."""
-    close = get_close_matches(short(typed), [short(each["name"]) for each in found], n=3)
+    ids = {short(each["name"]): short(each["name"]) for each in found}
+    ids |= {each["displayName"].casefold(): short(each["name"]) for each in found if each.get("displayName")}
+    close = dict.fromkeys(ids[name] for name in get_close_matches(short(typed).casefold(), ids, n=3))
     return f" Did you mean {', '.join(close)}?" if close else " See those that there are: overtone list"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overtone.cli.options import data_option, load_settings
+from overtone.cli.options import data_option, load_settings, require_consent
 from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """Pull base models and list them."""
+    """Pull base models, list them, remove them."""
 
 
 @models.command("list")
@@ -70,6 +70,31 @@ def pull(
     overtone models pull Qwen/Qwen2.5-0.5B-Instruct
     """
     pull_base(load_settings(data=data).bases, source, base_id, revision, wheel)
+
+
+@models.command("rm")
+@click.argument("model")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@data_option
+def remove(model: str, yes: bool, data: Path | None) -> None:
+    """Remove a base model's files from this machine.
+
+    Models tuned on it stay, and answer again once it has been pulled again. A service that serves it keeps it until
+    it stops.
+    """
+    from overtone.model import base_folder
+    from overtone.model.registry import Registry
+
+    settings = load_settings(data=data)
+    base_id = model.removeprefix("models/")
+    cards = [card for card in Registry(settings.bases, settings.base).list_cards() if not card.is_alias]
+    card = next((each for each in cards if each.id == base_id), None)
+    if card is None:
+        here = ", ".join(each.id for each in cards) or "none"
+        raise OvertoneError(f"There is no base model {base_id!r} here; there are: {here}.")
+    require_consent(yes, f"Remove models/{base_id} ({card.size_bytes / 1e6:,.0f} MB)?")
+    base_folder.remove(settings.bases, base_id)
+    click.echo(f"Removed models/{base_id}.")
 
 
 def pull_base(

@@ -154,7 +154,7 @@ def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None)
             client.get(f"/v1beta/{name}")
         except NotThere as error:
             hint = did_you_mean(name, list(client.list_tuned_models()))
-            raise OvertoneError(f"{error}{hint} Nothing was deleted.") from None
+            raise OvertoneError(f"{error} Nothing was deleted.{hint}") from None
     what = names[0] if len(names) == 1 else f"{len(names)} tuned models ({', '.join(map(short, names))})"
     require_consent(yes, f"Delete {what} with its weights and its examples?")
     for name in names:

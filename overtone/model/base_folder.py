@@ -44,6 +44,15 @@ def install(bases: Path, base_id: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remove(bases: Path, base_id: str) -> None:
+    """Take a base away: out of its place by one rename, then its files."""
+    with lock(bases, base_id):
+        leaving = bases / f".{base_id}.partial-{os.getpid()}"  # the next pull clears it away if we are killed
+        (bases / base_id).rename(leaving)
+        sync_folder(bases)
+        shutil.rmtree(leaving)
+
+
 def _swap(partial: Path, place: Path) -> None:
     replaced = partial.with_name(f"{partial.name}-replaced")
     if place.exists():

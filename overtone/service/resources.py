@@ -86,7 +86,8 @@ def failure_of(row: TunedModelRow) -> str:
     """Return, as the end of a sentence, why a tuned model failed."""
     if row.error_code == Code.CANCELLED.number:
         return "its tuning was cancelled before the first step was finished"
-    return f"its tuning failed: {row.error_message}"
+    reason = (row.error_message or "").removeprefix("Tuning failed: ").rstrip(".")
+    return f"its tuning failed: {reason}"
 
 
 def _fill_task(task: m.TuningTask, row: TunedModelRow, snapshots: Sequence[Snapshot]) -> None:

@@ -23,17 +23,30 @@ from overtone.wire.rpcs import RPCS, VERSIONS, Rpc
 TITLE = "Overtone: tuning by the Gemini API"
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title> <style> body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem
-auto; padding: 0 1rem; color-scheme: light dark }} code {{ font: 0.9em ui-monospace, monospace }} h2 {{
+<title>{title}</title> <style> :root {{ color-scheme: light dark }} body {{ font: 16px/1.5 system-ui, sans-serif;
+max-width: 60rem; margin: 2rem auto; padding: 0 1rem }} code {{ font: 0.9em ui-monospace, monospace }} h2 {{
 margin-top: 2.5rem }} article {{ border-top: 1px solid #8884; padding: 0.5rem 0 }} dt {{ float: left; clear:
 left; width: 6rem }} </style> <h1>{title}</h1> <p>Every path stands under each of {versions}. The same
 methods answer over gRPC. For programs: <a href="/openapi.json">OpenAPI</a>, <a
 href="/$discovery/rest?version=v1beta">discovery</a>.</p> {services} </html>
 """
+WELCOME = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Overtone</title> <style> :root {{ color-scheme: light dark }} body {{ font: 16px/1.5 system-ui, sans-serif;
+max-width: 44rem; margin: 3rem auto; padding: 0 1rem }} pre {{ background: #8882; padding: 0.8rem; overflow-x: auto }}
+</style> <h1>Overtone</h1> <p>The Gemini API's tuning service, on your own machine. It answers here: point your code at
+<code>{url}</code> and change nothing else.</p>
+<pre>overtone tune support.csv --input message --output category
+overtone watch
+overtone generate support "Where is my parcel?"</pre>
+<pre>curl "{url}/v1beta/tunedModels?key=KEY"</pre>
+<p><a href="/reference">Every method</a> · <a href="/openapi.json">OpenAPI</a> · <a href="/healthz">state of the
+service</a> · <a href="/v1beta/models">base models</a> · <a href="/v1beta/tunedModels">tuned models</a></p> </html>
+"""
 
 
 def routes(servicers: Mapping[str, object], rpcs: Sequence[Rpc] = RPCS) -> list[Route]:
-    """Return the routes of the three documents."""
+    """Return the routes of the three documents, and of the page at the address itself."""
     bindings = list_bindings(rpcs, servicers)
 
     async def discovery(request: Request) -> Response:
@@ -45,10 +58,14 @@ def routes(servicers: Mapping[str, object], rpcs: Sequence[Rpc] = RPCS) -> list[
     async def openapi(request: Request) -> Response:
         return JSONResponse(openapi_document(bindings, TITLE))
 
+    async def welcome(request: Request) -> Response:
+        return HTMLResponse(WELCOME.format(url=escape(str(request.base_url).rstrip("/"))))
+
     async def page(request: Request) -> Response:
         return HTMLResponse(reference_page(bindings))
 
     return [
+        Route("/", welcome),
         Route("/$discovery/rest", discovery),
         Route("/openapi.json", openapi),
         Route("/reference", page),

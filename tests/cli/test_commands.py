@@ -14,6 +14,7 @@ from overtone.cli.models import id_after
 from overtone.cli.state import describe_state
 from overtone.cli.table import format_table
 from overtone.cli.tuned import curve
+from tests import tiny
 from tests.cli.conftest import FakeService, Run, said
 
 ACTIVE = {
@@ -233,7 +234,7 @@ def test_delete_never_goes_unasked(service: FakeService, run: Run) -> None:
 def test_delete_deletes_nothing_when_one_is_missing(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels/a"] = (200, ACTIVE)
     service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {"tunedModels": [ACTIVE]})
-    assert "Did you mean qa-1x? Nothing was deleted." in said(run("delete", "a", "qa-1", "--yes"))
+    assert "Nothing was deleted. Did you mean qa-1x?" in said(run("delete", "a", "qa-1", "--yes"))
     assert not [asked for asked in service.asked if asked[0] == "DELETE"]
 
 
@@ -406,3 +407,13 @@ def test_a_curve_has_a_bar_for_each_stretch() -> None:
 )
 def test_an_id_is_made_from_the_source(source: str, expected: str) -> None:
     assert id_after(source) == expected
+
+
+def test_a_base_is_removed_by_its_name(run: Run, tmp_path: Path) -> None:
+    tiny.make_base(tmp_path / "bases", "mine")
+    assert "there are: mine" in said(run("models", "rm", "other", "--data", str(tmp_path)))
+    assert "say --yes" in said(run("models", "rm", "mine", "--data", str(tmp_path)))
+    assert (
+        "Removed models/mine." in run("models", "rm", "models/mine", "--yes", "--data", str(tmp_path)).output
+    )
+    assert not [path for path in (tmp_path / "bases").iterdir() if path.is_dir()]

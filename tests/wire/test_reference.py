@@ -104,3 +104,9 @@ def test_the_page_names_every_method_and_says_what_it_does(http: TestClient) -> 
     assert all(f"<code>{rpc.method}</code>" in page for rpc in supported())
     assert "Do a thing &amp; tell." in page
     assert "More about it" not in page
+
+
+def test_the_address_itself_shows_a_page_that_leads_on(http: TestClient) -> None:
+    reply = http.get("/")
+    assert reply.status_code == 200 and reply.headers["content-type"].startswith("text/html")
+    assert 'href="/reference"' in reply.text and "http://testserver" in reply.text
