@@ -28,6 +28,7 @@ from overtone.model.adapter import load_adapter
 log = logging.getLogger(__name__)
 
 NOT_FINITE = "The tuned model holds or computes numbers that are not finite: its tuning ran away."
+BASE_NOT_FINITE = "The base model computes numbers that are not finite: its files are damaged, pull it again."
 
 Item = tuple[Call, GenerateEvent | ApiError]
 Deliver = Callable[[list[Item]], None]
@@ -139,7 +140,7 @@ class Engine:
                 continue
             call, candidate = self._candidates[sequence]
             if not math.isfinite(logits.log_totals[row]):
-                self._fail(call, FailedPrecondition(NOT_FINITE))
+                self._fail(call, FailedPrecondition(NOT_FINITE if call.adapter_digest else BASE_NOT_FINITE))
                 continue
             allowed = candidate.grammar.allowed() if candidate.grammar else None
             self._take(call, candidate, candidate.sampler.choose(logits, row, allowed))

@@ -47,6 +47,13 @@ def test_the_longest_unused_contents_make_room() -> None:
     assert len(cache.reuse("a", [100, 101, 102, 103, 104])) == 1
 
 
+def test_a_beginning_outlives_its_continuation() -> None:
+    cache = BlockCache(3, 4)
+    cache.free(filled(cache, "a", list(range(12))))
+    assert cache.allocate(1) is not None
+    assert len(cache.reuse("a", list(range(13)))) == 2
+
+
 def test_the_books_stay_in_order_whatever_happens() -> None:
     cache, held, choose = BlockCache(16, 2), [], random.Random(0)
     for _ in range(500):

@@ -6,12 +6,14 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from overtone.config import Settings
 from overtone.engine import protocol, server
 from overtone.engine.client import EngineClient
+from overtone.engine.open import open_runner
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions
 from overtone.engine.server import running_server
 from overtone.errors import ApiError, Code, OvertoneError
@@ -178,6 +180,57 @@ def test_an_adapter_that_ran_away_fails_its_own_call_alone(base: Path, tmp_path:
                 generate(client, (str(tmp_path / "wild"), digest)), generate(client), return_exceptions=True
             )
         assert isinstance(wild, ApiError) and "not finite" in wild.message
+        assert isinstance(sound, list)
+
+    run(test)
+
+
+def test_a_step_that_fails_ends_its_calls_and_no_others(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = [False]
+
+    def open_failing(*arguments: Any) -> Any:
+        runner = open_runner(*arguments)
+        compute = runner.step
+
+        def step(*chunks: Any) -> Any:
+            if failing[0]:
+                raise RuntimeError("a secret of the inside")
+            return compute(*chunks)
+
+        monkeypatch.setattr(runner, "step", step)
+        return runner
+
+    monkeypatch.setattr("overtone.engine.server.open_runner", open_failing)
+
+    async def test() -> None:
+        async with connected(base, tmp_path) as client:
+            await generate(client)
+            failing[0] = True
+            ended = await asyncio.gather(generate(client), generate(client), return_exceptions=True)
+            assert [getattr(error, "code", None) for error in ended] == [Code.INTERNAL] * 2
+            assert not any("secret" in str(error) for error in ended)
+            failing[0] = False
+            assert len(ids_of(await generate(client))) == 8
+
+    run(test)
+
+
+@pytest.mark.parametrize("weights", ["auto", "float32"])
+def test_numbers_that_overflow_while_computing_fail_their_own_call_alone(
+    base: Path, tmp_path: Path, weights: str
+) -> None:
+    async def test() -> None:
+        adapter = random_adapter(base, 1)
+        for matrix in (*adapter.a.values(), *adapter.b.values()):
+            matrix *= 1e18  # finite, each of them
+        digest = save_adapter(tmp_path / "huge", adapter, base.name)
+        async with connected(base, tmp_path, weights=weights) as client:
+            huge, sound = await asyncio.gather(
+                generate(client, (str(tmp_path / "huge"), digest)), generate(client), return_exceptions=True
+            )
+        assert isinstance(huge, ApiError) and "not finite" in huge.message
         assert isinstance(sound, list)
 
     run(test)
