@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import pids_of
+from tests.acceptance.processes import is_alive, pids_of
 from tests.patience import wait_until
 from tests.serving import Service, running_service
 from tests.tiny import make_base
@@ -36,8 +36,11 @@ def wait_for_steps(service: Service, names: list[str], more: int) -> None:
 
 
 def kill_trainer(service: Service) -> None:
-    os.kill(pids_of(service.process)["trainer"], signal.SIGKILL)
+    """Kill it as soon as there is one, and wait until it is gone."""
     wait_until(lambda: "trainer" in pids_of(service.process))
+    pid = pids_of(service.process)["trainer"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid))
 
 
 def ended(service: Service, names: list[str]) -> list[str]:
