@@ -68,6 +68,11 @@ class RunningJob:
         return self.tuning.step < self.alone_until
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it must show first that it ends no process."""
+        return self.alone and not self.is_over
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left but to save the result."""
         return self.tuning.done or self.cancelled

@@ -50,7 +50,6 @@ GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a 
 MAX_JOBS = 64  # held at once; the rest wait in the queue
 RUNAWAY = 3.0  # times ln(vocabulary), the loss of who knows nothing
 WORSE = 2.0  # times the loss of the same examples before the first step
-
 PATIENCE = 4.0  # times as long as a database took to refuse, it is left alone
 
 log = logging.getLogger(__name__)
@@ -118,6 +117,7 @@ class Trainer:
         self._drop_unwanted()
         self._save_what_is_over()
         if all(running.is_over for running in self._jobs):
+            self._mark([])
             self._give_back_if_idle()
             return False
         self._worked_at = time.monotonic()
@@ -187,7 +187,7 @@ class Trainer:
 
     def _claim_waiting(self) -> None:
         """Claim what waits, while there is room and a base, and nobody must show first that it ends no process."""
-        while len(self._jobs) < self._max_jobs and not any(running.alone for running in self._jobs):
+        while len(self._jobs) < self._max_jobs and not any(running.is_suspect for running in self._jobs):
             if not self._queue.has_waiting(self._settings.base) or not self._has_base():
                 return
             job = self._queue.claim(self._worker_id, self._settings.base)
@@ -335,6 +335,7 @@ class Trainer:
                 try:
                     self._end(running, self._save(running))
                 except OSError as error:
+                    running.mark.clear()
                     if not is_disk_full(error):
                         self._end(running, _failure(error))
                     running.save_at = time.monotonic() + TRY_AGAIN_S

@@ -452,6 +452,23 @@ def test_a_result_waits_for_room_on_the_disk(bench: Bench, monkeypatch: pytest.M
     assert {bench.row(name).state for name in ("a", "b")} == {"ACTIVE"}
 
 
+def test_a_result_that_waits_for_room_is_not_blamed_for_its_trainer_s_deaths(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(trainer, "TRY_AGAIN_S", 0.0)
+    bench.add("a")
+    with monkeypatch.context() as full:
+        full.setattr(running_job, "save_adapter", full_disk)
+        for _ in range(5):
+            killed = bench.trainer()
+            work_until(killed, lambda killed=killed: killed._jobs and killed._jobs[0].save_at)  # type: ignore[misc]
+            for _ in range(3):
+                killed.work()
+            killed._jobs[0].saver.wait()
+    assert bench.finish("a")[0].state == "ACTIVE"
+
+
 def test_another_trouble_of_the_disk_fails_the_job_and_not_the_trainer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
