@@ -23,6 +23,7 @@ class Settlement:
     report: Report
     outcome: Outcome
     clear_up: Callable[[], None]
+    trouble: str = ""  # as last told
 
 
 class Settler:
@@ -61,7 +62,9 @@ class Settler:
         except JobLost:
             log.info("%s: had been taken away", report.job.tuned_model_id)
         except ApiError as error:
-            log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
+            if settlement.trouble != str(error):
+                log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
+            settlement.trouble = str(error)
             self._reporter.resume(report)
             return False
         settlement.clear_up()
