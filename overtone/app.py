@@ -46,17 +46,20 @@ class Api:
 
 
 def build_api(settings: Settings) -> Api:
-    """Put the services together. Opens the database now, the connection to the engine at the first call."""
+    """Put the services together. Opens the database now, the connection to the engine at the first call.
+
+    Waits for a database that is away: callers wait in the socket's queue.
+    """
     from overtone.engine.client import EngineClient
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
     from overtone.service.chats import Chats
     from overtone.service.services import build_servicers
-    from overtone.store.store import Store
 
     registry = Registry(settings.bases, settings.base)
-    store = Store(settings.database_url, settings.tuned)
+    store = _open_store(settings, threading.Event())
+    assert store is not None  # nobody stops this wait but a signal, which ends the process
     engines = {settings.base: EngineClient(engine_address(settings))}
     servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
@@ -145,10 +148,13 @@ def _open_store(settings: Settings, stop: threading.Event) -> Store | None:
     from overtone.errors import Unavailable
     from overtone.store.store import Store
 
+    said = ""
     while not stop.is_set():
         try:
             return Store(settings.database_url, settings.tuned)
         except Unavailable as error:
-            log.warning("%s", error)
+            if said != str(error):
+                log.warning("%s This process waits for it. %s", error, getattr(error.__cause__, "orig", ""))
+            said = str(error)
             stop.wait(DATABASE_AGAIN_S)
     return None

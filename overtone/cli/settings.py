@@ -11,7 +11,7 @@ import click
 
 from overtone.cli.options import load_settings
 from overtone.cli.table import format_table
-from overtone.config import Settings
+from overtone.config import Settings, hide_password
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s+(.*)$", re.MULTILINE)
 
@@ -47,7 +47,7 @@ def list_settings() -> Iterator[Setting]:
     here = load_settings()
     for spec in fields(Settings):
         default = "your user data folder" if spec.default is MISSING else str(spec.default)
-        value = str(getattr(here, spec.name))
+        value = hide_password(str(getattr(here, spec.name)))
         yield Setting(f"OVERTONE_{spec.name.upper()}", default, meanings[spec.name], value)
 
 

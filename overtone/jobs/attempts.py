@@ -1,91 +1,131 @@
-"""What a job's folder remembers of processes that died while they computed a pass of it.
+"""Which job ended the trainer's process, told from what dead processes leave in the jobs' folders.
 
-Before a pass its jobs are marked, each in its own folder; a mark that a new trainer finds was left by one that died.
-Who waited has no mark and is not blamed. A marked job is a suspect: it runs without company until it has passed the
-place, so one that ends its process again and again is found out, and its companions of the first time are cleared.
+Before it computes for a job, the trainer marks the job's folder; a mark that is still there when the job is
+claimed again says that the process died at that very place. Only those crashes count against a job, only as
+long as they happen at the same place or without a step that was kept between them, and it is given up only
+when the last ones happened while no other job ran. Who merely waited is never blamed.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from overtone.jobs.queue import Job
+
 MAX_CRASHES = 3
-MAX_CRASHES_ALONE = (
-    2  # of these: only then is it the job, and not its company or somebody who pulled the plug
-)
-PROGRESS_STEPS = 5  # fewer new steps than this are no progress: reports lag a little behind the steps
-RECORD, MARK = "attempts.json", "in-pass.json"
+MAX_CRASHES_ALONE = 2
+MARK_FILE = "in_pass"
+RECORD_FILE = "attempts.json"
+MARK_BYTES = 200
+READING = -1  # the step of a job whose examples are being read
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a job is while its trainer computes for it."""
+
+    first_step: int  # with which this attempt began
+    step: int  # how many are complete
+    num_taken: int  # documents of the next step's batch
+    alone: bool  # no other job in this pass
+    company: int  # other jobs that the trainer holds
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Crashes near one place, how many of them without company, and where the job stood."""
+    """The crashes of which a job is suspected."""
 
-    step: int = 0  # as reported
-    checkpoint: int = 0  # the step of the newest
-    crashes: int = 0
-    alone: int = 0
+    crashes_seen: int = 0  # by the queue's count, whoever was to blame
+    in_a_row: int = 0
+    alone_in_a_row: int = 0
+    last: Mark | None = None
+    alone_until: int = 0  # the step after which it has got past every place where it is suspected
 
     @property
     def hopeless(self) -> bool:
-        return self.crashes >= MAX_CRASHES and self.alone >= MAX_CRASHES_ALONE
+        return self.in_a_row >= MAX_CRASHES and self.alone_in_a_row >= MAX_CRASHES_ALONE
 
     @property
-    def clear_from(self) -> int:
-        """The step from which the job may have company again; 0 without a crash."""
-        return self.step + PROGRESS_STEPS if self.crashes else 0
+    def max_company(self) -> int | None:
+        """How many other jobs the trainer may hold beside it; None for any number.
+
+        Half of the last time from the second crash on: it may be all of them together that take too much memory.
+        """
+        return self.last.company // 2 if self.last and self.in_a_row > 1 else None
 
     def __str__(self) -> str:
         """Return why a hopeless job is given up."""
-        times = {2: "two", 3: "three"}.get(self.alone, str(self.alone))
-        company = "each time" if self.alone == self.crashes else f"the last {times} times"
-        return (
-            f"The trainer crashed {self.crashes} times near step {self.step} of this job, {company} with no other "
-            "job running."
+        assert self.last is not None
+        reading = self.last.step == READING
+        place = (
+            "while it read the examples of this job" if reading else f"near step {self.last.step} of this job"
         )
+        times = {2: "two", 3: "three"}.get(self.alone_in_a_row, str(self.alone_in_a_row))
+        company = "each time" if self.alone_in_a_row >= self.in_a_row else f"the last {times} times"
+        return f"The trainer crashed {self.in_a_row} times {place}, {company} with no other job running."
 
 
-def mark(folder: Path, num_jobs: int) -> None:
-    """Note that a job is in the pass that begins now, with so many jobs in all. Raises OSError."""
-    (folder / MARK).write_text(json.dumps({"num_jobs": num_jobs}))
+class JobMark:
+    """The mark in one job's folder: a few bytes in one write, for it must outlive a process and no machine."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / MARK_FILE
+        self._file: int | None = None
+
+    def set(self, mark: Mark) -> None:
+        """Say where the job is. Without a folder or room on the disk nothing is said, and nobody blamed."""
+        with suppress(OSError):
+            if self._file is None:
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.pwrite(self._file, json.dumps(asdict(mark)).ljust(MARK_BYTES).encode(), 0)
+
+    def clear(self) -> None:
+        """Say that nothing is being computed for the job. It can be set again."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
-def unmark(folder: Path) -> None:
-    """Note that the job is in no pass."""
-    (folder / MARK).unlink(missing_ok=True)
-
-
-def note_attempt(folder: Path, step: int, checkpoint: int) -> Attempts:
-    """Update the record at the beginning of an attempt, and return it.
-
-    `step` is what was reported, `checkpoint` where the attempt goes on from: if either has moved since the last
-    crash, that one was no sign of trouble here.
-    """
-    before, num_jobs = _load(folder), _read_mark(folder)
-    if num_jobs is None:
+def note_attempt(job: Job) -> Attempts:
+    """Update the record at the beginning of an attempt, and return it."""
+    before = _load_record(job.folder)
+    if job.crashes <= before.crashes_seen:
         return before
-    moved = step >= before.step + PROGRESS_STEPS or checkpoint > before.checkpoint
-    earlier = Attempts() if moved else before
-    now = Attempts(step, checkpoint, earlier.crashes + 1, earlier.alone + (num_jobs == 1))
-    (folder / RECORD).write_text(json.dumps(asdict(now)))
-    unmark(folder)
+    now = _judge(before, job.crashes, _load_mark(job.folder))
+    with suppress(OSError):  # a full disk: then this crash counts for nothing
+        (job.folder / RECORD_FILE).write_text(json.dumps(asdict(now)))
+    JobMark(job.folder).clear()
     return now
 
 
-def _load(folder: Path) -> Attempts:
+def _judge(before: Attempts, crashes: int, mark: Mark | None) -> Attempts:
+    if mark is None:
+        return replace(before, crashes_seen=crashes)
+    again = before.last is not None and (
+        (mark.step, mark.num_taken) == (before.last.step, before.last.num_taken)
+        or mark.first_step <= before.last.first_step
+    )
+    in_a_row = before.in_a_row + 1 if again else 1
+    alone_in_a_row = 0 if not mark.alone else before.alone_in_a_row + 1 if again else 1
+    return Attempts(crashes, in_a_row, alone_in_a_row, mark, max(before.alone_until, mark.step + 1))
+
+
+def _load_mark(folder: Path) -> Mark | None:
     try:
-        return Attempts(**json.loads((folder / RECORD).read_text()))
+        return Mark(**json.loads((folder / MARK_FILE).read_text()))
     except (OSError, ValueError, TypeError):
-        return Attempts()
-
-
-def _read_mark(folder: Path) -> int | None:
-    """Return how many jobs were in the pass that did not end, or None without a mark."""
-    try:
-        return int(json.loads((folder / MARK).read_text())["num_jobs"])
-    except FileNotFoundError:
         return None
+
+
+def _load_record(folder: Path) -> Attempts:
+    try:
+        values = json.loads((folder / RECORD_FILE).read_text())
+        return Attempts(**{**values, "last": Mark(**values["last"]) if values["last"] else None})
     except (OSError, ValueError, TypeError, KeyError):
-        return 2  # a mark that was cut short: the process died in company, for all we know
+        return Attempts()

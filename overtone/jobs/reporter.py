@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 
 from overtone.errors import ApiError
@@ -15,6 +16,7 @@ from overtone.jobs.queue import Job, JobLost, Queue, Verdict
 from overtone.store.tables import Snapshot
 
 INTERVAL_S = 0.4
+PATIENCE = 4.0  # times as long as a database took to refuse, it is left alone
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ class Report:
     finished: list[Snapshot] = field(default_factory=list)
     cancelled: bool = False
     lost: bool = False
+    trouble: str = ""  # as last told
     beating: threading.Lock = field(default_factory=threading.Lock)  # one beat at a time, snapshots in order
 
 
@@ -36,6 +39,7 @@ class Reporter:
     def __init__(self, queue: Queue):
         self._queue = queue
         self._reports: dict[str, Report] = {}
+        self._again_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._thread.start()
@@ -59,16 +63,23 @@ class Reporter:
 
         Returns False when the job is lost, or when the database does not answer: then later.
         """
+        if time.monotonic() < self._again_at:
+            return False
+        began = time.monotonic()
         with report.beating:
             finished = list(report.finished)
             try:
                 report.cancelled |= self._queue.beat(report.job, finished) is Verdict.CANCEL
                 del report.finished[: len(finished)]
+                report.trouble = ""
                 return True
             except JobLost:
                 report.lost = True
             except ApiError as error:
-                log.warning("%s: progress will be reported later: %s", report.job.tuned_model_id, error)
+                self._again_at = time.monotonic() + PATIENCE * (time.monotonic() - began)
+                if report.trouble != str(error):
+                    log.warning("%s: progress will be reported later: %s", report.job.tuned_model_id, error)
+                report.trouble = str(error)
             return False
 
     def close(self) -> None:

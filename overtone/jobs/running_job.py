@@ -10,19 +10,20 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from overtone.errors import OvertoneError
-from overtone.jobs import attempts
+from overtone.jobs.attempts import JobMark, Mark
 from overtone.jobs.queue import Job
 from overtone.jobs.reporter import Report
 from overtone.jobs.turns import Turn
 from overtone.model.adapter import Adapter, load_adapter, save_adapter
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
-from overtone.model.registry import Card
 from overtone.store.tables import Snapshot
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
@@ -31,6 +32,7 @@ from overtone.train.tuning import Recipe, Step, Tuning
 
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
+UNREPORTED_FILE = "unreported.json"
 CALMER = 0.5  # factor on the learning rate after a loss ran away
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,8 @@ class TuningFailed(Exception):
 class RunningJob:
     """A job, its tuning and where it stands.
 
-    A checkpoint is written only when the steps before it are in the database: they are not run again, and the
-    list of snapshots would have a hole.
+    With a checkpoint lie the snapshots of those of its steps that the database does not have yet, because it is
+    away: they are not run again, and the list of snapshots would have a hole.
     """
 
     job: Job
@@ -54,12 +56,11 @@ class RunningJob:
     hand_in: Callable[[], bool]  # puts the finished steps into the database
     turn: Turn
     saver: BackgroundSaver
-    alone_until: float = (
-        0  # the step from which it may have company: it, or somebody near it, has ended a process
-    )
+    mark: JobMark
+    first_step: int  # of this attempt
+    alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
     cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
     save_at: float = 0.0  # when its result may be saved again, after a full disk
-    company: int = 0  # as its folder says: 0 in no pass, 1 in one alone, 2 in one with others
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -67,19 +68,19 @@ class RunningJob:
         return self.tuning.step < self.alone_until
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it must show first that it ends no process."""
+        return self.alone and not self.is_over
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left but to save the result."""
         return self.tuning.done or self.cancelled
 
-    def note_company(self, company: int) -> None:
-        """Note in the job's folder whether it is in the pass that begins; only what has changed is written."""
-        if company == self.company:
-            return
-        self.company = company
-        try:
-            attempts.mark(self.job.folder, company) if company else attempts.unmark(self.job.folder)
-        except OSError as error:
-            log.warning("%s: the pass is not noted: %s", self.job.tuned_model_id, error)
+    def set_mark(self, alone: bool, company: int) -> None:
+        """Note in the job's folder that the trainer computes for it now, and where it is."""
+        tuning = self.tuning
+        self.mark.set(Mark(self.first_step, tuning.step, tuning.num_taken, alone, company))
 
     def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
         """Return what the examples of a step cost before the first one, by some of them where they are many."""
@@ -97,22 +98,33 @@ class RunningJob:
         if time.monotonic() - self.saved_at < CHECKPOINT_EVERY_S or self.saver.busy or self.tuning.done:
             return
         try:
-            self.saver.save(self.tuning.save(), first=self.hand_in)
+            self.saver.save(self.tuning.save(), first=self._secure_snapshots)
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()
 
     def checkpoint_now(self) -> None:
-        """Save and wait for the disk. Raises OSError."""
-        self.saver.wait()
-        if self.hand_in():
-            save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+        """Save and wait for the disk. A full disk costs the resumption, not the job."""
+        try:
+            self.saver.wait()
+            if self._secure_snapshots():
+                save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+        except OSError as error:
+            log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
+        self.saved_at = time.monotonic()
+
+    def _secure_snapshots(self) -> bool:
+        """Bring the finished steps into the database, or else onto the disk; False for a lost job. Raises OSError."""
+        if not self.hand_in() and not self.report.lost:
+            _save_unreported(self.job, list(self.report.finished))
+        return not self.report.lost
 
     def go_back(self, step: Step) -> None:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
         if self.tuning.rate_factor < 1.0:
             raise TuningFailed(self._why_hopeless(step))
-        self.saver.wait()
+        with suppress(OSError):  # of a checkpoint that found no room
+            self.saver.wait()
         progress = load_newest(checkpoint_folder(self.job), self.tuning.lora.flat.numel())
         if progress is None:
             self.tuning.reset()
@@ -139,12 +151,12 @@ class RunningJob:
         """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
         shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
 
-    def save_result(self, base_folder: Path) -> str:
+    def save_result(self, base_revision: str) -> str:
         """Write the adapter and return its digest. Raises OSError."""
-        self.saver.wait()
-        revision = Card.load(base_folder).revision
+        with suppress(OSError):  # of a checkpoint that found no room
+            self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
-        return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, revision)
+        return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, base_revision)
 
 
 def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
@@ -160,8 +172,10 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     progress = load_newest(checkpoint_folder(job), tuning.lora.flat.numel())
     if progress is not None:
         tuning.restore(progress)
+    report.finished.extend(_load_unreported(job, tuning.step))
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
-    return RunningJob(job, tuning, report, hand_in, turn, BackgroundSaver(checkpoint_folder(job)))
+    saver = BackgroundSaver(checkpoint_folder(job))
+    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.folder), tuning.step)
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
@@ -178,6 +192,23 @@ def load_documents(job: Job, chat: Chat) -> list[Document]:
 
 def checkpoint_folder(job: Job) -> Path:
     return job.folder / "checkpoints"
+
+
+def _save_unreported(job: Job, finished: Sequence[Snapshot]) -> None:
+    rows = [(each.step, each.epoch, each.mean_loss, each.computed_at.isoformat()) for each in finished]
+    partial = job.folder / f"{UNREPORTED_FILE}.partial"
+    partial.write_text(json.dumps(rows))
+    partial.replace(job.folder / UNREPORTED_FILE)
+
+
+def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
+    """Return the snapshots that were kept beside a checkpoint, up to its step. Those stored since do no harm."""
+    try:
+        rows = json.loads((job.folder / UNREPORTED_FILE).read_text())
+        kept = [Snapshot(step, epoch, loss, datetime.fromisoformat(at)) for step, epoch, loss, at in rows]
+    except (OSError, ValueError, TypeError):
+        return []
+    return [snapshot for snapshot in kept if snapshot.step <= num_steps]
 
 
 def _parse_line(number: int, line: str) -> tuple[str, str]:

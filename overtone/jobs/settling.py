@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from overtone.errors import ApiError
+from overtone.errors import ApiError, Unavailable
 from overtone.jobs.queue import Cancelled, Failed, JobLost, Outcome, Queue
 from overtone.jobs.reporter import Report, Reporter
 
@@ -23,6 +23,7 @@ class Settlement:
     report: Report
     outcome: Outcome
     clear_up: Callable[[], None]
+    trouble: str = ""  # as last told
 
 
 class Settler:
@@ -54,13 +55,16 @@ class Settler:
     def _try(self, settlement: Settlement) -> bool:
         report = settlement.report
         self._reporter.remove(report)
-        self._reporter.beat(report)
         try:
+            if not self._reporter.beat(report) and not report.lost:
+                raise Unavailable("its last steps are not in the database yet.")
             self._queue.settle(report.job, settlement.outcome)
         except JobLost:
             log.info("%s: had been taken away", report.job.tuned_model_id)
         except ApiError as error:
-            log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
+            if settlement.trouble != str(error):
+                log.warning("%s: not settled yet: %s", report.job.tuned_model_id, error)
+            settlement.trouble = str(error)
             self._reporter.resume(report)
             return False
         settlement.clear_up()

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log as ln
 from pathlib import Path
 
@@ -24,18 +25,18 @@ import torch
 from overtone import processor
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
-from overtone.jobs.attempts import mark, note_attempt, unmark
+from overtone.jobs.attempts import READING, JobMark, Mark, note_attempt
 from overtone.jobs.liveness import Liveness
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
 from overtone.jobs.reporter import Reporter
-from overtone.jobs.running_job import RunningJob, TuningFailed, begin, checkpoint_folder
+from overtone.jobs.running_job import RunningJob, TuningFailed, begin
 from overtone.jobs.settling import Settler
 from overtone.jobs.turns import choose, join
 from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.device import NoSuchDevice, choose_device
+from overtone.model.registry import Card
 from overtone.store.database_errors import is_disk_full
-from overtone.train.checkpoint import newest_step
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
 from overtone.train.precision import load_decoder
@@ -49,8 +50,18 @@ GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a 
 MAX_JOBS = 64  # held at once; the rest wait in the queue
 RUNAWAY = 3.0  # times ln(vocabulary), the loss of who knows nothing
 WORSE = 2.0  # times the loss of the same examples before the first step
+PATIENCE = 4.0  # times as long as a database took to refuse, it is left alone
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What jobs are tuned on, in memory. Whatever happens to its files, they end with the revision they began on."""
+
+    decoder: Decoder
+    chat: Chat
+    revision: str
 
 
 def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Event) -> None:
@@ -60,21 +71,11 @@ def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Eve
     trainer = Trainer(settings, queue, base_folder)
     try:
         trainer.tell_how_it_computes()
-        trainer.reclaim_our_own()
         while not stop.is_set():
-            if not _work_if_possible(trainer):
+            if not trainer.work():
                 stop.wait(IDLE_S)
     finally:
         trainer.close()
-
-
-def _work_if_possible(trainer: Trainer) -> bool:
-    """Work, unless the database is busy or its disk full: that passes."""
-    try:
-        return trainer.work()
-    except ApiError as error:
-        log.warning("The database does not answer: %s", error)
-        return False
 
 
 class Trainer:
@@ -83,24 +84,20 @@ class Trainer:
     def __init__(self, settings: Settings, queue: Queue, base_folder: Path):
         self._settings, self._queue, self._base_folder = settings, queue, base_folder
         self._worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._base: tuple[Decoder, Chat] | None = None
+        self._base: Base | None = None
         self._base_again_at = 0.0
         self._trouble = ""  # with the base, as last told
         self._jobs: list[RunningJob] = []
+        self._marked: list[RunningJob] = []
+        self._max_jobs = MAX_JOBS
+        self._has_reclaimed = False
+        self._database_trouble = ""  # as last told
+        self._database_again_at = 0.0
         self._reporter = Reporter(queue)
         self._settler = Settler(queue, self._reporter)
         self._liveness = Liveness()
         self._rescued_at = 0.0
         self._worked_at = 0.0
-
-    def reclaim_our_own(self) -> None:
-        """Put back at once what an earlier self left behind.
-
-        A database in a file belongs to one service with one trainer, so whoever held these jobs is dead.
-        """
-        if self._settings.database_url.startswith("sqlite"):
-            for running in self._queue.list_running():
-                self._queue.rescue(running)
 
     def tell_how_it_computes(self) -> None:
         """Log which way the base is trained, and on which processor: figures are worth nothing without."""
@@ -116,19 +113,19 @@ class Trainer:
     def work(self) -> bool:
         """Claim what waits and run one pass. Returns False when there was nothing to do."""
         self._settler.try_again_if_due()
-        self._rescue_if_due()
-        self._claim_waiting()
+        self._look_for_work()
         self._drop_unwanted()
         self._save_what_is_over()
         if all(running.is_over for running in self._jobs):
+            self._mark([])
             self._give_back_if_idle()
             return False
         self._worked_at = time.monotonic()
         chosen = self._choose()
-        self._note_company(chosen)
+        self._mark(chosen)
         try:
             steps = run_pass(
-                self._load_base()[0], [running.tuning for running in chosen], self._pass_tokens()
+                self._load_base().decoder, [running.tuning for running in chosen], self._pass_tokens()
             )
         except Exception as error:
             self._isolate(chosen, error)
@@ -141,12 +138,43 @@ class Trainer:
 
     def close(self) -> None:
         """Checkpoint and release every job."""
+        self._mark([])
+        released = [running.job for running in self._jobs]
         for running in list(self._jobs):
-            self._release(running)
+            self._forget(running)
+            running.checkpoint_now()
+        self._release(released)
         self._settler.close()
         self._reporter.close()
 
     # Claiming
+
+    def _look_for_work(self) -> None:
+        """Rescue and claim. While the database is away, busy or full, the jobs at hand go on without."""
+        began = time.monotonic()
+        if began < self._database_again_at:
+            return
+        try:
+            self._reclaim_our_own()
+            self._rescue_if_due()
+            self._claim_waiting()
+            self._database_trouble = ""
+        except ApiError as error:
+            if self._database_trouble != str(error):
+                log.warning("No jobs can be claimed for the moment: %s", error)
+            self._database_trouble = str(error)
+            now = time.monotonic()
+            self._database_again_at = now + max(TRY_AGAIN_S, PATIENCE * (now - began))
+
+    def _reclaim_our_own(self) -> None:
+        """Put back at once, the first time, what an earlier self left behind.
+
+        A database in a file belongs to one service with one trainer, so whoever held these jobs is dead.
+        """
+        if not self._has_reclaimed and self._settings.database_url.startswith("sqlite"):
+            for running in self._queue.list_running():
+                self._queue.rescue(running)
+        self._has_reclaimed = True
 
     def _rescue_if_due(self) -> None:
         if time.monotonic() - self._rescued_at < RESCUE_EVERY_S:
@@ -158,9 +186,10 @@ class Trainer:
                 log.warning("%s: its worker fell silent; the job is back in the queue", silent.operation_id)
 
     def _claim_waiting(self) -> None:
-        while (
-            len(self._jobs) < MAX_JOBS and self._queue.has_waiting(self._settings.base) and self._has_base()
-        ):
+        """Claim what waits, while there is room and a base, and nobody must show first that it ends no process."""
+        while len(self._jobs) < self._max_jobs and not any(running.is_suspect for running in self._jobs):
+            if not self._queue.has_waiting(self._settings.base) or not self._has_base():
+                return
             job = self._queue.claim(self._worker_id, self._settings.base)
             if job is None:
                 return
@@ -188,19 +217,25 @@ class Trainer:
         self._trouble = trouble
 
     def _begin(self, job: Job) -> None:
+        tried = note_attempt(job)
+        if tried.max_company is not None and len(self._jobs) > tried.max_company:
+            self._max_jobs = len(self._jobs)  # so many work together; one more did not
+            self._release([job])
+            return
         report = self._reporter.add(job)
+        mark = JobMark(job.folder)
         try:
-            tried = note_attempt(job.folder, job.completed_steps, newest_step(checkpoint_folder(job)))
             if tried.hopeless:
                 raise TuningFailed(str(tried))
-            decoder, chat = self._load_base()
-            mark(job.folder, 1)  # reading its examples can end a process, too
-            running = begin(job, report, lambda: self._reporter.beat(report), decoder, chat)
-            unmark(job.folder)
+            base = self._load_base()
+            mark.set(Mark(READING, READING, 0, alone=True, company=len(self._jobs)))
+            running = begin(job, report, lambda: self._reporter.beat(report), base.decoder, base.chat)
         except Exception as error:
             self._settler.settle(report, _failure(error))
             return
-        running.alone_until = tried.clear_from
+        finally:
+            mark.clear()
+        running.alone_until = tried.alone_until
         join(running.turn, [other.turn for other in self._jobs])
         self._jobs.append(running)
         begins = f"goes on at step {running.tuning.step + 1}" if running.tuning.step else "started"
@@ -208,11 +243,12 @@ class Trainer:
             "%s: %s, %d examples, %d steps", job.tuned_model_id, begins, job.num_examples, job.total_steps
         )
 
-    def _load_base(self) -> tuple[Decoder, Chat]:
+    def _load_base(self) -> Base:
         if self._base is None:
+            revision = Card.load(self._base_folder).revision
             device = choose_device(self._settings.device)
             decoder = load_decoder(self._base_folder, device, self._settings.precision)
-            self._base = decoder, Chat(self._base_folder)
+            self._base = Base(decoder, Chat(self._base_folder), revision)
             self._trouble = ""
         return self._base
 
@@ -233,18 +269,25 @@ class Trainer:
             return chosen[:1]
         return [running for running in chosen if not running.alone]
 
-    def _note_company(self, chosen: Sequence[RunningJob]) -> None:
-        for running in self._jobs:
-            running.note_company(min(len(chosen), 2) if running in chosen else 0)
+    def _mark(self, chosen: Sequence[RunningJob]) -> None:
+        """Note in the jobs' folders that these are computed for from now on, and no others."""
+        for running in self._marked:
+            if running not in chosen:
+                running.mark.clear()
+        self._marked = list(chosen)
+        for running in chosen:
+            running.set_mark(alone=len(chosen) == 1, company=len(self._jobs) - 1)
 
     def _pass_tokens(self) -> int:
-        return max_tokens(self._load_base()[0])
+        return max_tokens(self._load_base().decoder)
 
     def _after_step(self, running: RunningJob, step: Step) -> None:
         if self._ran_away(running, step):
             self._go_back(running, step)
             return
         running.report_step(step)
+        if step.number <= running.alone_until and not running.tuning.done:
+            running.checkpoint_now()  # a step that did no harm is not run again
         running.checkpoint_if_due()
 
     def _ran_away(self, running: RunningJob, step: Step) -> bool:
@@ -252,7 +295,7 @@ class Trainer:
 
         The first step only shows what the job began with, however high: a label to be corrected, a rare letter.
         """
-        decoder, _ = self._load_base()
+        decoder = self._load_base().decoder
         if not step.is_finite:
             return True
         if step.number == 1 or step.mean_loss <= RUNAWAY * ln(decoder.config.vocab_size):
@@ -263,7 +306,7 @@ class Trainer:
         log.warning("%s: loss %g at step %d", running.job.tuned_model_id, step.mean_loss, step.number)
         try:
             running.go_back(step)
-        except (TuningFailed, OSError) as error:
+        except TuningFailed as error:
             self._end(running, _failure(error))
 
     def _isolate(self, chosen: Sequence[RunningJob], error: Exception) -> None:
@@ -292,6 +335,7 @@ class Trainer:
                 try:
                     self._end(running, self._save(running))
                 except OSError as error:
+                    running.mark.clear()
                     if not is_disk_full(error):
                         self._end(running, _failure(error))
                     running.save_at = time.monotonic() + TRY_AGAIN_S
@@ -301,29 +345,30 @@ class Trainer:
 
     def _save(self, running: RunningJob) -> Outcome:
         """Write the adapter, if anything was learned, and return the outcome. Raises OSError."""
+        running.set_mark(alone=True, company=len(self._jobs) - 1)
         if running.tuning.done:
-            return Succeeded(running.save_result(self._base_folder))
-        return Cancelled(running.save_result(self._base_folder) if running.tuning.step else None)
+            return Succeeded(running.save_result(self._load_base().revision))
+        return Cancelled(running.save_result(self._load_base().revision) if running.tuning.step else None)
 
-    def _release(self, running: RunningJob) -> None:
-        self._forget(running)
-        try:
-            running.checkpoint_now()
-        except OSError as error:
-            log.warning("%s: no checkpoint: %s", running.job.tuned_model_id, error)
-        try:
-            self._queue.release(running.job)
-        except (JobLost, ApiError) as error:
-            log.warning("%s: not released: %s", running.job.tuned_model_id, error)
+    def _release(self, released: Sequence[Job]) -> None:
+        """Put jobs back into the queue. Those of a database that is away are rescued later."""
+        for job in released:
+            try:
+                self._queue.release(job)
+            except JobLost as error:
+                log.info("%s", error)
+            except ApiError as error:
+                log.warning("Jobs are not released: %s", error)
+                return
 
     def _end(self, running: RunningJob, outcome: Outcome) -> None:
         self._jobs.remove(running)
-        running.note_company(0)
+        running.mark.clear()
         self._settler.settle(running.report, outcome, running.clear_up)
 
     def _forget(self, running: RunningJob) -> None:
         self._jobs.remove(running)
-        running.note_company(0)
+        running.mark.clear()
         self._reporter.remove(running.report)
 
 

@@ -61,17 +61,19 @@ class Adapter:
 def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: str = "") -> str:
     """Write the adapter so that it is there whole or not at all; return its digest (SHA-256, hex).
 
-    An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result.
+    An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result. The folder
+    around it must be there; that of a deleted model is not made again.
     """
     a, b = fused_adapter.fuse(adapter.a, adapter.b) if adapter.fused else (adapter.a, adapter.b)
     config = _config(adapter, sorted({module for _, module in a}), base_id, base_revision)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()
     with (partial / CONFIG).open("w", encoding="utf-8") as file:
         json.dump(config, file, indent=2, sort_keys=True)
         sync_file(file)
     digest = _save_weights(partial / WEIGHTS, [*_entries(a, "A"), *_entries(b, "B")])
+    sync_folder(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     sync_folder(folder.parent)

@@ -13,7 +13,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from overtone.errors import ApiError, Code, ResourceExhausted, Unavailable
 
@@ -24,7 +25,7 @@ BUSY = ("40001", "40P01", "55P03", sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 DAMAGED = ("XX001", "XX002", sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 UNUSABLE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 AWAY_CLASSES = ("08", "53", "57")  # Postgres: connections, resources, an operator's interventions
-AWAY = "The database does not answer. Send the request again in a moment."
+AWAY = "The database does not answer."
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def plain_errors() -> Iterator[None]:
     """Turn errors of the database and of its disk into ApiErrors; what the statement itself caused passes."""
     try:
         yield
-    except (OSError, DBAPIError, TimeoutError) as error:
+    except (OSError, DBAPIError, PoolTimeout) as error:
         plain = _translate(error)
         if plain is None:
             raise
@@ -46,14 +47,14 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and _code(error) in FULL
 
 
-def _translate(error: OSError | DBAPIError | TimeoutError) -> ApiError | None:
+def _translate(error: OSError | DBAPIError | PoolTimeout) -> ApiError | None:
     if is_disk_full(error):
         return ResourceExhausted(
             "The disk that holds Overtone's data is full. Make room on it and send the request again."
         )
     if isinstance(error, OSError):
         return ApiError(f"Overtone cannot write its data: {error.strerror}.", code=Code.INTERNAL)
-    if isinstance(error, TimeoutError) or _code(error) in BUSY:
+    if isinstance(error, PoolTimeout) or _code(error) in BUSY:
         return Unavailable(f"The database was busy for more than {BUSY_TIMEOUT_S:.0f} s.")
     if _is_away(error):
         return Unavailable(AWAY)

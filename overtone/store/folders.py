@@ -17,7 +17,7 @@ from pathlib import Path
 from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
 
-IDENTITY_FILE = "database.json"  # beside tuned/: whose folder it is
+IDENTITY_FILE = ".database"  # within tuned/, so that it comes along wherever the files are copied or shared
 SET_ASIDE_FOLDER = ".set-aside"
 
 
@@ -40,7 +40,7 @@ class SetAside:
 
 def load_identity(tuned_folder: Path) -> Identity | None:
     """Return whose folder it is, or None for one that belongs to nobody yet. Raises OvertoneError."""
-    path = tuned_folder.with_name(IDENTITY_FILE)
+    path = tuned_folder / IDENTITY_FILE
     try:
         return Identity(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -48,20 +48,19 @@ def load_identity(tuned_folder: Path) -> Identity | None:
     except (OSError, ValueError, TypeError) as error:
         raise OvertoneError(
             f"{path}, which says to which database the folder belongs, cannot be read ({error}). "
-            "Bring it back from a backup, or write it anew with: overtone bind"
+            f"Bring it back from a backup, or write it anew with: overtone bind --data {tuned_folder.parent}"
         ) from error
 
 
 def save_identity(tuned_folder: Path, identity: Identity) -> None:
     """Say whose folder it is, on the disk when this returns."""
-    path = tuned_folder.with_name(IDENTITY_FILE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    tuned_folder.mkdir(parents=True, exist_ok=True)
+    partial = tuned_folder / f"{IDENTITY_FILE}.partial"
     with partial.open("w", encoding="utf-8") as file:
         json.dump({"id": identity.id, "url": identity.url}, file)
         sync_file(file)
-    partial.replace(path)
-    sync_folder(path.parent)
+    partial.replace(tuned_folder / IDENTITY_FILE)
+    sync_folder(tuned_folder)
 
 
 def list_model_folders(tuned_folder: Path) -> list[str]:

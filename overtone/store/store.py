@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from overtone.config import hide_password
 from overtone.errors import AlreadyExists, NotFound, OvertoneError
 from overtone.store import folders
 from overtone.store.database import Database, is_new
@@ -76,7 +75,7 @@ class Store(Database):
 
     def __init__(self, url: str, tuned_folder: Path):
         if is_new(url):
-            _require_no_models(url, tuned_folder)
+            _require_unowned(url, tuned_folder)
         super().__init__(url)
         self.tuned_folder = tuned_folder
         self.permissions = Permissions(self)
@@ -93,26 +92,27 @@ class Store(Database):
         with self.reading() as connection:
             mine = _value(connection, "identity")
         theirs = folders.load_identity(self.tuned_folder)
-        if mine is None and theirs is None:
-            with self.alone() as connection:
-                if _value(connection, "identity") is None:
-                    self._require_acquainted(connection)
-                    _bind(connection, self.shown_url, self.tuned_folder)
-        elif mine is None:
-            raise _foreign_folder(self.shown_url, self.tuned_folder)
+        if mine is None:
+            self._get_acquainted(theirs)
         elif theirs is None or theirs.id != mine:
             raise _foreign_database(self.shown_url, self.tuned_folder)
 
-    def _require_acquainted(self, connection: Connection) -> None:
-        """Raise unless what the database and the folder hold, from before they had an identity, overlaps."""
-        owned = _owned_folders(connection)
-        found = folders.list_model_folders(self.tuned_folder)
-        if not owned.isdisjoint(found):
-            return
-        if found:
-            raise _foreign_folder(self.shown_url, self.tuned_folder)
-        if owned:
-            raise _foreign_database(self.shown_url, self.tuned_folder)
+    def _get_acquainted(self, theirs: Identity | None) -> None:
+        """Bind a database without an identity to its folder. Raises when one holds models that the other lacks.
+
+        Whoever is killed here leaves a folder that names this very database, and is bound at the next start.
+        """
+        with self.alone() as connection:
+            if _value(connection, "identity") is not None:
+                return  # another process was faster
+            owned = _owned_folders(connection)
+            found = folders.list_model_folders(self.tuned_folder)
+            strangers = owned.isdisjoint(found)
+            if (theirs and theirs.url != self.shown_url) or (found and strangers):
+                raise _foreign_folder(self.shown_url, self.tuned_folder)
+            if owned and strangers:
+                raise _foreign_database(self.shown_url, self.tuned_folder)
+            _bind(connection, self.shown_url, self.tuned_folder)
 
     @cached_property
     def secret(self) -> bytes:
@@ -226,7 +226,11 @@ class Store(Database):
     def _set_aside(self, name: str) -> None:
         try:
             folders.set_aside(self.tuned_folder, name)
-            log.warning("%s: no tuned model owns this folder; it was set aside, see overtone set-aside", name)
+            log.warning(
+                "%s: no tuned model owns this folder; it was set aside, see overtone set-aside list --data %s",
+                name,
+                self.tuned_folder.parent,
+            )
         except OSError as error:
             log.warning("%s: no tuned model owns this folder, and it cannot be set aside: %s", name, error)
 
@@ -266,19 +270,24 @@ def _bind(connection: Connection, shown_url: str, tuned_folder: Path) -> None:
     folders.save_identity(tuned_folder, identity)
 
 
-def _require_no_models(url: str, tuned_folder: Path) -> None:
-    """Raise when files of tuned models lie beside a database that is missing or empty, before it is made."""
-    if folders.load_identity(tuned_folder) or folders.list_model_folders(tuned_folder):
-        raise _foreign_folder(hide_password(url), tuned_folder)
+def _require_unowned(url: str, tuned_folder: Path) -> None:
+    """Raise, before a new database is made, when the folder is another's or holds tuned models already."""
+    identity = folders.load_identity(tuned_folder)
+    if (identity and identity.url != url) or folders.list_model_folders(tuned_folder):
+        raise _foreign_folder(url, tuned_folder)
 
 
 def _foreign_folder(shown_url: str, tuned_folder: Path) -> OvertoneError:
     identity = folders.load_identity(tuned_folder)
-    owner = f"belongs to another database ({identity.url})" if identity else "has files of tuned models"
+    if identity is None:
+        owner, remedy = "holds files of tuned models", "Name their database in OVERTONE_DATABASE_URL"
+    elif identity.url == shown_url:
+        owner, remedy = "belongs to the database that was there before", "Bring that back from a backup"
+    else:
+        owner, remedy = f"belongs to {identity.url}", "Set OVERTONE_DATABASE_URL to that"
     return OvertoneError(
-        f"{tuned_folder} {owner}, and the database {shown_url} knows nothing of it. "
-        "Set OVERTONE_DATABASE_URL to the folder's own database, or bring that back from a backup. "
-        "To go on with this database and set the files aside: overtone bind"
+        f"The database {shown_url} knows nothing of {tuned_folder}, which {owner}. {remedy}. "
+        f"To go on with this database and set the files aside: overtone bind --data {tuned_folder.parent}"
     )
 
 
@@ -286,7 +295,7 @@ def _foreign_database(shown_url: str, tuned_folder: Path) -> OvertoneError:
     return OvertoneError(
         f"The database {shown_url} belongs to another data folder: the files of its tuned models are not in "
         f"{tuned_folder}. Name its own folder with --data, or bring tuned/ back from a backup. "
-        "To go on with this folder all the same: overtone bind"
+        f"To go on with this folder all the same: overtone bind --data {tuned_folder.parent}"
     )
 
 

@@ -28,8 +28,11 @@ FORMAT = 1
 
 
 def save_checkpoint(folder: Path, progress: Progress) -> Path:
-    """Write and sync the progress; drop all but the newest two. Raises OSError (a full disk)."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write and sync the progress; drop all but the newest two.
+
+    Raises OSError: a full disk, or a job whose folder is gone with its model, which is not made again.
+    """
+    folder.mkdir(exist_ok=True)
     path = folder / f"step-{progress.step:08d}.checkpoint"
     partial = path.with_suffix(".partial")
     try:
@@ -57,12 +60,6 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints' paths, newest first."""
     found = [path for path in folder.glob("step-*.checkpoint") if NAME.fullmatch(path.name)]
     return sorted(found, reverse=True)
-
-
-def newest_step(folder: Path) -> int:
-    """Return the step of the newest checkpoint by its name, sound or not; 0 without one."""
-    found = [NAME.fullmatch(path.name) for path in list_checkpoints(folder)[:1]]
-    return next((int(match[1]) for match in found if match), 0)
 
 
 class BackgroundSaver:

@@ -111,6 +111,11 @@ class Tuning:
             edges = [*places]
         return total + sum(self._totals[self.order.example_at(place)] for place in edges)
 
+    @property
+    def num_taken(self) -> int:
+        """Return how many documents of the batch have been taken."""
+        return self._num_taken
+
     def next_tokens(self) -> int:
         """Return how many tokens the next document has."""
         return len(self._next_document.ids)

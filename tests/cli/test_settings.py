@@ -24,3 +24,13 @@ def test_a_value_comes_from_its_variable(run: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OVERTONE_PORT", "9")
     lines = run("settings").output.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("OVERTONE_PORT ")] == ["9"]
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hunter2@host/name", "postgresql://host/name?user=me&password=hunter2"]
+)
+def test_a_password_is_not_shown(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERTONE_DATABASE_URL", url)
+    shown = run("settings").output
+    assert "hunter2" not in shown
+    assert "host/name" in shown

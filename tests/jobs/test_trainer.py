@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from overtone.errors import Unavailable
 from overtone.jobs import attempts, running_job, settling, trainer
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.jobs.trainer import Trainer
-from overtone.model.adapter import load_adapter
+from overtone.model.adapter import load_adapter, save_adapter
 from overtone.store.tables import Snapshot, TunedModelRow, jobs
 from overtone.train.data import Document
+from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
 from tests.patience import HANG_S, wait_until
 from tests.store.databases import new_store
@@ -60,12 +60,14 @@ class Bench:
         for dead in self.trainers:
             dead._reporter.close()
         self.trainers.append(Trainer(self.settings, self.queue, self.base_folder))
-        self.trainers[-1].reclaim_our_own()
         return self.trainers[-1]
 
     def finish(self, *names: str) -> list[TunedModelRow]:
         """Let a new trainer work until these models are made, or have failed."""
-        worker = self.trainer()
+        return self.work_off(self.trainer(), *names)
+
+    def work_off(self, worker: Trainer, *names: str) -> list[TunedModelRow]:
+        """Let this trainer work until these models are made, or have failed."""
         while any(self.row(name).state == "CREATING" for name in names):
             worker.work()
         return [self.row(name) for name in names]
@@ -104,6 +106,9 @@ def bench(tmp_path: Path, base_folder: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path, base_folder)
     yield bench
     bench.close()
+
+
+LONG: dict[str, Any] = {"epoch_count": 100, "total_steps": 250}
 
 
 def work_until(worker: Trainer, condition: Callable[[], object]) -> None:
@@ -290,25 +295,112 @@ def test_an_error_in_a_pass_ends_the_job_that_has_it_alone(
     assert rows[1].error_message == "Tuning failed: no memory for this one"
 
 
-def test_a_job_whose_process_dies_is_tried_alone_and_given_up_after_three_deaths(
+def test_a_job_that_ends_its_process_is_given_up_after_three_deaths_and_its_companions_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", float("inf"))
-    bench.add("deadly", epoch_count=100, total_steps=250)
-    bench.add("innocent", epoch_count=100, total_steps=250)
-    bench.trainer().work()
-    for _ in range(attempts.MAX_CRASHES - 1):
-        alone = bench.trainer()
-        alone.work()
-        assert [running.tuning.step for running in alone._jobs] == [1, 0]
+    deadly = {"seed": 666}
+    for name, values in (("old", {}), ("deadly", deadly), ("young", {"seed": 2})):
+        bench.add(name, **LONG, **values)
+    for _ in range(3):
+        work_until_death(bench.trainer(), monkeypatch, deadly_step=2)
 
-    (innocent,) = bench.finish("innocent")
+    rows = bench.finish("deadly", "old", "young")
 
-    assert innocent.state == "ACTIVE"
-    assert re.fullmatch(  # what the first trainer had reported when it died
-        r"The trainer crashed 3 times near step [01] of this job, the last two times with no other job running\.",
-        str(bench.row("deadly").error_message),
+    assert [row.state for row in rows] == ["FAILED", "ACTIVE", "ACTIVE"]
+    assert rows[0].error_message == (
+        "The trainer crashed 3 times near step 2 of this job, the last two times with no other job running."
     )
+
+
+def test_jobs_whose_trainer_is_killed_again_and_again_all_end_as_if_undisturbed(bench: Bench) -> None:
+    names = ["a", "b", "c"]
+    for seed, name in enumerate(names):
+        bench.add(f"quiet-{name}", seed=seed)
+    expected = bench.finish(*(f"quiet-{name}" for name in names))
+    for seed, name in enumerate(names):
+        bench.add(name, seed=seed)
+
+    for _ in range(8):  # each time after the first step that is kept
+        killed = bench.trainer()
+        killed.work()
+        for running in killed._jobs:
+            running.saver.wait()
+
+    rows = bench.finish(*names)
+    assert [row.state for row in rows] == ["ACTIVE"] * 3
+    assert [row.adapter_digest for row in rows] == [row.adapter_digest for row in expected]
+    for name in names:
+        assert bench.losses(name) == bench.losses(f"quiet-{name}")
+
+
+def test_a_job_that_waited_is_not_blamed_for_its_trainer_s_deaths(bench: Bench) -> None:
+    bench.add("works", **LONG)
+    bench.add("waits", **LONG, seed=2)
+    for _ in range(5):
+        killed = bench.trainer()
+        killed._look_for_work()
+        killed._jobs[0].alone_until = 999  # so that the other waits
+        killed.work()
+    worker = bench.trainer()
+    worker._look_for_work()
+    assert attempts._load_record(bench.folder("waits")).in_a_row == 0
+    assert {bench.row(name).state for name in ("works", "waits")} == {"CREATING"}
+
+
+def test_a_suspected_job_keeps_no_company_until_it_is_past_the_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("a", "b")):
+        bench.add(name, **LONG, seed=seed)
+    bench.trainer().work()  # and dies
+    passes: list[list[tuple[int, int]]] = []
+
+    def run_and_note(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+        passes.append([(tuning.order.seed, tuning.step) for tuning in tunings])
+        return run_pass(decoder, tunings, num_tokens)
+
+    monkeypatch.setattr(trainer, "run_pass", run_and_note)
+    worker = bench.trainer()
+    for _ in range(6):
+        worker.work()
+    assert [(0, 0)] in passes and [(1, 0)] in passes  # the suspects, where their process died
+    assert all(len(each) == 2 for each in passes[3:])
+
+
+def test_a_job_that_died_twice_among_many_is_tried_among_half_as_many(bench: Bench) -> None:
+    for number in range(3):
+        bench.add(f"m{number}", **LONG)
+    bench.add("large", **LONG)
+    record = attempts.Attempts(0, 2, 0, attempts.Mark(0, 0, 0, alone=True, company=3))
+    (bench.folder("large") / attempts.RECORD_FILE).write_text(json.dumps(asdict(record)))
+    worker = bench.trainer()
+    worker.work()
+    assert [running.job.tuned_model_id for running in worker._jobs] == ["m0", "m1", "m2"]
+    assert bench.row("large").job_state == "QUEUED"
+    for name in ("m0", "m1"):
+        bench.store.delete_tuned_model(bench.row(name))
+    work_until(worker, lambda: bench.row("large").job_state == "RUNNING")
+
+
+def work_until_death(worker: Trainer, monkeypatch: pytest.MonkeyPatch, deadly_step: int) -> None:
+    """Let a trainer work until it takes the job of seed 666 into a pass at this step: there its process dies."""
+
+    class Death(BaseException):
+        pass
+
+    take = Tuning.take
+
+    def take_or_die(self: Tuning, max_tokens: int) -> list[Document]:
+        if self.order.seed == 666 and self.step == deadly_step:
+            raise Death
+        return take(self, max_tokens)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tuning, "take", take_or_die)
+        with pytest.raises(Death):
+            while True:
+                worker.work()
 
 
 def test_whoever_waits_while_a_trainer_dies_is_not_blamed(
@@ -321,7 +413,7 @@ def test_whoever_waits_while_a_trainer_dies_is_not_blamed(
         bench.add(name, epoch_count=4, total_steps=10)
     for _ in range(8):
         killed = bench.trainer()
-        for _ in range(attempts.PROGRESS_STEPS + 2):
+        for _ in range(5 + 2):
             killed.work()
         for running in killed._jobs:
             running.saver.wait()
@@ -329,24 +421,13 @@ def test_whoever_waits_while_a_trainer_dies_is_not_blamed(
     assert [row.state for row in bench.finish(*names)] == ["ACTIVE"] * 3
 
 
-def test_suspects_have_company_again_once_they_have_passed_the_place(bench: Bench) -> None:
-    for name in ("a", "b"):
-        bench.add(name, epoch_count=100, total_steps=250)
-    bench.trainer().work()
-    worker = bench.trainer()
-    for _ in range(4 * attempts.PROGRESS_STEPS):
-        worker.work()
-    assert not any(running.alone for running in worker._jobs)
-    assert {running.company for running in worker._jobs} == {2}
-
-
 def test_a_trainer_that_was_told_to_stop_leaves_no_mark(bench: Bench) -> None:
     bench.add("a", epoch_count=100, total_steps=250)
     worker = bench.trainer()
     worker.work()
-    assert (bench.folder("a") / attempts.MARK).exists()
+    assert (bench.folder("a") / attempts.MARK_FILE).exists()
     worker.close()
-    assert not (bench.folder("a") / attempts.MARK).exists()
+    assert not (bench.folder("a") / attempts.MARK_FILE).exists()
 
 
 def full_disk(*_: object) -> str:
@@ -369,6 +450,23 @@ def test_a_result_waits_for_room_on_the_disk(bench: Bench, monkeypatch: pytest.M
     worker.work()
 
     assert {bench.row(name).state for name in ("a", "b")} == {"ACTIVE"}
+
+
+def test_a_result_that_waits_for_room_is_not_blamed_for_its_trainer_s_deaths(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(trainer, "TRY_AGAIN_S", 0.0)
+    bench.add("a")
+    with monkeypatch.context() as full:
+        full.setattr(running_job, "save_adapter", full_disk)
+        for _ in range(5):
+            killed = bench.trainer()
+            work_until(killed, lambda killed=killed: killed._jobs and killed._jobs[0].save_at)  # type: ignore[misc]
+            for _ in range(3):
+                killed.work()
+            killed._jobs[0].saver.wait()
+    assert bench.finish("a")[0].state == "ACTIVE"
 
 
 def test_another_trouble_of_the_disk_fails_the_job_and_not_the_trainer(
@@ -487,6 +585,133 @@ def test_a_huge_batch_stands_in_nobody_s_way_and_is_cancelled_at_once(bench: Ben
     work_until(worker, lambda: bench.row("hog").state != "CREATING")
 
 
+class Refusing(Queue):
+    """A queue whose database is away for so many calls of each of these verbs."""
+
+    def __init__(self, bench: Bench, **refusals: int):
+        super().__init__(bench.store)
+        self.refusals = refusals
+
+    def __getattribute__(self, name: str) -> Any:
+        refusals = object.__getattribute__(self, "__dict__").get("refusals", {})
+        if refusals.get(name, 0) > 0:
+            refusals[name] -= 1
+            return refuse
+        return super().__getattribute__(name)
+
+
+def refuse(*_: object) -> None:
+    raise Unavailable("The database does not answer.")
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [("has_waiting",), ("claim",), ("beat",), ("settle",), ("list_running",), ("settle", "beat", "claim")],
+)
+def test_a_database_that_is_away_for_a_while_costs_nothing_but_time(
+    verbs: tuple[str, ...], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr(trainer, "TRY_AGAIN_S", 0.0)
+    bench.queue = Refusing(bench, **dict.fromkeys(verbs, 70))
+    bench.add("a")
+    bench.add("b", seed=2)
+    rows = bench.finish("a", "b")
+    assert [row.state for row in rows] == ["ACTIVE", "ACTIVE"]
+    assert [snapshot.step for snapshot in bench.snapshots("b")] == [1, 2, 3, 4, 5]
+
+
+def test_jobs_go_on_and_are_kept_while_the_database_is_away(bench: Bench) -> None:
+    bench.add("unbroken")
+    (expected,) = bench.finish("unbroken")
+    bench.add("a")
+    queue = bench.queue = Refusing(bench)
+    worker = bench.trainer()
+    worker.work()
+    queue.refusals.update(dict.fromkeys(("has_waiting", "list_running", "beat", "release"), 10**9))
+    worker.work()
+    worker.work()
+    worker.close()  # told to stop; the database is still away
+
+    bench.queue = Queue(bench.store)
+    following = bench.trainer()
+    following._look_for_work()
+    assert [running.tuning.step for running in following._jobs] == [3]
+    (row,) = bench.work_off(following, "a")
+    assert row.adapter_digest == expected.adapter_digest
+    assert bench.losses("a") == bench.losses("unbroken")
+
+
+def test_checkpoints_go_once_the_row_says_how_the_job_ended_and_no_sooner(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(settling, "TRY_AGAIN_S", 0.0)
+    queue = bench.queue = Refusing(bench, settle=10**9)
+    bench.add("a")
+    worker = bench.trainer()
+    work_until(worker, lambda: worker._settler._waiting)
+    checkpoints = bench.folder("a") / "checkpoints"
+    for _ in range(3):
+        worker.work()
+    assert any(checkpoints.iterdir())
+    queue.refusals.clear()
+    assert bench.work_off(worker, "a")[0].state == "ACTIVE"
+    assert not checkpoints.exists()
+
+
+def test_a_base_that_is_damaged_while_jobs_run_on_it_fails_none_of_them(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, make_base(tmp_path / "bases"))
+    bench.add("a")
+    worker = bench.trainer()
+    worker.work()
+    shutil.rmtree(bench.base_folder)
+    assert bench.work_off(worker, "a")[0].state == "ACTIVE"
+    bench.close()
+
+
+def test_a_full_disk_costs_a_job_that_goes_back_its_checkpoint_and_not_its_life(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "save_checkpoint", full_disk)
+    stumbles = iter([float("nan")])
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", next(stumbles, share)))
+    bench.add("a")
+    assert bench.finish("a")[0].state == "ACTIVE"
+
+
+def test_a_suspect_keeps_each_step_that_did_no_harm(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add("a", **LONG)
+    killed = bench.trainer()
+    for _ in range(9):
+        killed.work()
+    for _ in range(6):  # killed again and again, long before a checkpoint would be due
+        killed = bench.trainer()
+        killed.work()
+    assert bench.row("a").state == "CREATING"
+    assert killed._jobs[0].tuning.step == 6
+
+
+def test_a_model_that_is_deleted_while_its_weights_are_saved_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.add("gone")
+    bench.add("stays", seed=2)
+    folder = bench.folder("gone")
+
+    def save_or_delete(path: Path, *arguments: Any) -> str:
+        if path.parent == folder and folder.exists():
+            bench.store.delete_tuned_model(bench.row("gone"))
+        return save_adapter(path, *arguments)
+
+    monkeypatch.setattr(running_job, "save_adapter", save_or_delete)
+    assert bench.finish("stays")[0].state == "ACTIVE"
+    work_until(bench.trainers[-1], lambda: not bench.trainers[-1]._jobs)
+    assert not folder.exists()
+
+
 def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:
     bench.add("parent", epoch_count=10, total_steps=25, learning_rate=0.01)
     bench.finish("parent")
@@ -501,7 +726,7 @@ def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:
 
 def test_a_long_step_is_no_silence(bench: Bench) -> None:
     bench.add("a")
-    bench.trainer()._claim_waiting()  # and then nothing, as in a step that takes long
+    bench.trainer()._look_for_work()  # and then nothing, as in a step that takes long
     claimed_at = bench.beat_at("a")
     wait_until(lambda: bench.beat_at("a") > claimed_at)
 

@@ -14,6 +14,7 @@ from overtone.jobs.queue import Queue, Succeeded
 from overtone.service import model_service
 from overtone.service.access import Access
 from overtone.service.services import build_servicers
+from overtone.store.folders import list_model_folders
 from overtone.store.store import Store
 from overtone.wire import rest_door
 from tests.service.fakes import EchoEngine, TinyChats, TinyRegistry
@@ -107,7 +108,7 @@ def test_what_cannot_be_tuned_is_refused_and_leaves_nothing(
     assert reply.status_code in (400, 404)
     assert problem in error_of(reply)
     assert client.get("/v1beta/tunedModels").json() == {}
-    assert not store.tuned_folder.exists()
+    assert list_model_folders(store.tuned_folder) == []
 
 
 def test_a_taken_id_is_a_conflict(client: Any) -> None:
@@ -196,7 +197,7 @@ def test_a_deleted_model_is_gone(client: Any, store: Store) -> None:
     assert client.delete("/v1beta/tunedModels/a").text == "{}\n"
     reply = client.get("/v1beta/tunedModels/a")
     assert (reply.status_code, error_of(reply)) == (404, "Tuned model tunedModels/a does not exist.")
-    assert list(store.tuned_folder.iterdir()) == []
+    assert list_model_folders(store.tuned_folder) == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from overtone.errors import OvertoneError
 from overtone.store import folders
@@ -73,7 +74,7 @@ def test_another_database_over_the_folder_is_refused(store: Store, tmp_path: Pat
 def test_a_new_database_over_the_folder_is_refused_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
     add_model(store, "a")
     new = tmp_path / "new.db"
-    with pytest.raises(OvertoneError, match=r"belongs to another database.*OVERTONE_DATABASE_URL"):
+    with pytest.raises(OvertoneError, match=r"which belongs to .*OVERTONE_DATABASE_URL"):
         Store(f"sqlite:///{new}", store.tuned_folder)
     assert not new.exists()
 
@@ -87,7 +88,9 @@ def test_a_database_that_is_lost_is_refused(store: Store, tmp_path: Path, conten
         path.unlink()
     if content is not None:
         (tmp_path / "overtone.db").write_bytes(content)
-    with pytest.raises(OvertoneError, match="knows nothing of it"):
+    with pytest.raises(
+        OvertoneError, match=r"the database that was there before\. Bring that back from a backup"
+    ):
         Store(store.url, store.tuned_folder)
     assert store.folder_of(row).is_dir()
 
@@ -124,8 +127,33 @@ def test_an_old_pair_that_belongs_together_is_bound_without_a_word(store: Store)
 def test_an_old_folder_with_a_foreign_database_is_refused(store: Store, tmp_path: Path) -> None:
     forget_identity(store)
     make(store.tuned_folder / "a.0123")
-    with pytest.raises(OvertoneError, match="has files of tuned models"):
+    with pytest.raises(OvertoneError, match="holds files of tuned models"):
         Store(store.url, store.tuned_folder)
+
+
+def test_who_was_killed_while_the_two_were_bound_is_bound_at_the_next_start(store: Store) -> None:
+    with store.writing() as connection:
+        connection.execute(text("DELETE FROM meta WHERE key = 'identity'"))
+    with closing(Store(store.url, store.tuned_folder)) as again:
+        assert again.list_tuned_models([], 0, 9) == []
+
+
+@pytest.mark.sqlite
+def test_a_backup_of_the_database_and_of_the_files_is_all_that_another_machine_needs(
+    store: Store, tmp_path: Path
+) -> None:
+    row = add_model(store, "a")
+    store.close()
+    shutil.copytree(store.tuned_folder, tmp_path / "restored" / "tuned")
+    shutil.copy(tmp_path / "overtone.db", tmp_path / "restored" / "overtone.db")
+    url = f"sqlite:///{tmp_path}/restored/overtone.db"
+    with closing(Store(url, tmp_path / "restored" / "tuned")) as restored:
+        assert restored.folder_of(row).is_dir()
+
+
+def test_what_is_to_be_typed_names_the_folder(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(OvertoneError, match=f"overtone bind --data {tmp_path}/elsewhere$"):
+        Store(store.url, tmp_path / "elsewhere" / "tuned")
 
 
 def test_a_password_is_never_shown() -> None:
@@ -136,8 +164,6 @@ def test_a_password_is_never_shown() -> None:
 
 def forget_identity(store: Store) -> None:
     """Make database and folder what an earlier version left."""
-    from sqlalchemy import text
-
     with store.writing() as connection:
         connection.execute(text("DELETE FROM meta WHERE key = 'identity'"))
-    store.tuned_folder.with_name(folders.IDENTITY_FILE).unlink()
+    (store.tuned_folder / folders.IDENTITY_FILE).unlink()
