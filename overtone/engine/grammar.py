@@ -19,8 +19,10 @@ from torch import Tensor
 
 from overtone.errors import InvalidArgument
 
-COMPACT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""As models write JSON; free white space could go on until the tokens run out."""
+LAYOUT: Any = {"whitespace_pattern": r"\n?[ \t]{0,40}"}
+"""What may stand between two tokens of JSON: a line and its indentation, or nothing. Without a bound, white space may
+go on until the tokens run out; without any, a model that writes one field a line goes astray more often.
+"""
 
 ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'  # JSON mode without a schema
 
@@ -55,7 +57,7 @@ class Grammars:
     def start(self, schema: str = ANY_JSON) -> Grammar:
         """Return a grammar at its beginning. Raises InvalidArgument with the reason for a bad schema."""
         try:
-            grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
         except ValueError as error:
             raise _unusable(str(error)) from None
         return self._start(grammar)

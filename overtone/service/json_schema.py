@@ -23,6 +23,8 @@ FORMATS = {
     "date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid",
 }  # fmt: skip
 """Those that the engine can write; any other `format` is a note to the reader, as JSON schema says."""
+MAX_SAFE_INTEGER = 2**53 - 1
+LIMITING = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum", "const"}
 COMPOSING = {"anyOf", "oneOf", "$ref"}
 ENTANGLING = {"allOf", "not", "if", "dependentSchemas"}
 OPENING = {
@@ -48,6 +50,7 @@ def to_json_schema(config: Any) -> dict[str, Any]:
         if str(each.get("format")) not in FORMATS:
             each.pop("format", None)
         _order(each, each.pop("propertyOrdering", None))
+        _bound(each)
     _close(schemas)
     return schema
 
@@ -58,6 +61,12 @@ def _order(schema: dict[str, Any], wished: Any) -> None:
     if isinstance(properties, dict) and isinstance(wished, list):
         names = dict.fromkeys([*map(str, wished), *properties])
         schema["properties"] = {name: properties[name] for name in names if name in properties}
+
+
+def _bound(schema: dict[str, Any]) -> None:
+    """Let an integer that has no limits be one that every reader of JSON holds exactly: its digits have an end."""
+    if schema.get("type") in ("integer", ["integer", "null"]) and not LIMITING & schema.keys():
+        schema["minimum"], schema["maximum"] = -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER
 
 
 def _close(schemas: list[dict[str, Any]]) -> None:

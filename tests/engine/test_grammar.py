@@ -34,11 +34,14 @@ def takes(grammar: Grammar, tokenizer: Tokenizer, text: str) -> bool:
     return grammar.is_complete or bool(grammar.allowed()[END])
 
 
-def test_json_stands_in_one_line(grammars: Grammars, tokenizer: Tokenizer) -> None:
-    assert takes(grammars.start(OBJECT), tokenizer, '{"a": 1}')
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', '{"a":1}', '{\n  "a": 1\n}', "{\n" + " " * 40 + '"a": 1}', "{}"]
+)
+def test_json_is_laid_out_as_the_model_likes(grammars: Grammars, tokenizer: Tokenizer, text: str) -> None:
+    assert takes(grammars.start(OBJECT), tokenizer, text)
 
 
-@pytest.mark.parametrize("space", [" ", "\n", "\n" * 500])
+@pytest.mark.parametrize("space", [" " * 41, "\n\n", "\t" * 41, "\n" * 500])
 def test_white_space_has_an_end(grammars: Grammars, tokenizer: Tokenizer, space: str) -> None:
     assert not takes(grammars.start(OBJECT), tokenizer, "{" + space + '"a": 1}')
 

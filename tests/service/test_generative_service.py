@@ -217,7 +217,7 @@ def test_an_answer_never_runs_beyond_the_context(client: Any, engine: EchoEngine
 def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> None:
     schema = {
         "type": "OBJECT",
-        "properties": {"b": {"type": "INTEGER"}, "a": {"type": "STRING", "nullable": True}},
+        "properties": {"b": {"type": "NUMBER"}, "a": {"type": "STRING", "nullable": True}},
     }
     config = {
         "responseMimeType": "application/json",
@@ -226,7 +226,7 @@ def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> No
     assert ask(client, generationConfig=config).status_code == 200
     assert engine.requests[0].options.json_mode
     assert engine.requests[0].options.response_schema == (
-        '{"type": "object", "properties": {"b": {"type": "integer"}, '
+        '{"type": "object", "properties": {"b": {"type": "number"}, '
         '"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "additionalProperties": false}'
     )
 
@@ -261,7 +261,7 @@ def test_objects_have_the_listed_properties_and_no_others(client: Any, engine: E
 @pytest.mark.parametrize(
     "schema",
     [
-        {"properties": {"a": {}}, "additionalProperties": {"type": "integer"}},
+        {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
         {"properties": {"a": {}}, "required": ["b"]},
         {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}]},
         {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
@@ -272,6 +272,17 @@ def test_a_json_schema_that_means_more_properties_stays_open(
     client: Any, engine: EchoEngine, schema: object
 ) -> None:
     assert sent_schema(client, engine, responseJsonSchema=schema) == schema
+
+
+@pytest.mark.parametrize("more", [{"minimum": 1}, {"maximum": 10**20}, {"enum": [1]}, {"multipleOf": 2}])
+def test_the_digits_of_an_integer_have_an_end(client: Any, engine: EchoEngine, more: dict[str, Any]) -> None:
+    limited = {"type": "integer", **more}
+    properties = {"free": {"type": "integer"}, "maybe": {"type": ["integer", "null"]}, "limited": limited}
+    sent = sent_schema(client, engine, responseJsonSchema={"properties": properties})["properties"]
+    limits = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+    assert sent["free"] == {"type": "integer", **limits}
+    assert sent["maybe"] == {"type": ["integer", "null"], **limits}
+    assert sent["limited"] == limited
 
 
 def test_a_format_that_is_only_a_note_is_left_out(client: Any, engine: EchoEngine) -> None:

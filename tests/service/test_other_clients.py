@@ -26,7 +26,7 @@ HISTORY = [
     {"role": "user", "parts": [{"text": "one"}]},
     {"role": "model", "parts": [{"text": "two"}]},
 ]
-PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "number"}}}
 
 
 def message_of(reply: Any) -> str:
