@@ -27,9 +27,7 @@ MAX_SAFE_INTEGER = 2**53 - 1
 LIMITING = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "enum", "const"}
 COMPOSING = {"anyOf", "oneOf", "$ref"}
 ENTANGLING = {"allOf", "not", "if", "dependentSchemas"}
-OPENING = {
-    "additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames", "minProperties",
-}  # fmt: skip
+OPENING = {"additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames"}
 SCHEMAS_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
 
@@ -98,7 +96,11 @@ def _may_close(schema: dict[str, Any]) -> bool:
     if not isinstance(properties, dict) or OPENING & schema.keys():
         return False
     required = schema.get("required")
-    return not isinstance(required, list) or all(name in properties for name in required)
+    unlisted = (
+        [name for name in required if str(name) not in properties] if isinstance(required, list) else []
+    )
+    fewest = schema.get("minProperties", 0)
+    return not unlisted and not (isinstance(fewest, int) and fewest > len(properties))
 
 
 def _schemas_in(value: Any) -> Iterator[dict[str, Any]]:

@@ -202,9 +202,10 @@ def read_examples(task: Any, card: Card, client: str = "") -> list[Example]:
     """
     if not task.HasField("training_data"):
         raise refuse_training_data(advise(client))
-    if len(
-        UnknownFieldSet(task.training_data.examples)
-    ):  # over gRPC: v1alpha's messages have multiturnExamples
+    unknown = UnknownFieldSet(
+        task.training_data.examples
+    )  # over gRPC: v1alpha's messages have multiturnExamples
+    if len(unknown):
         raise refuse_training_data(MULTITURN.refusal.format())
     examples = [Example(item.text_input, item.output) for item in task.training_data.examples.examples]
     if not examples:

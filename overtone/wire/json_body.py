@@ -37,9 +37,7 @@ HINTS = {
     "TuningExamples": "Examples are {examples: [{textInput, output}]}.",
     "Dataset": "Training data are {examples: {examples: [{textInput, output}]}}.",
 }  # what is expected where people often send something else
-ALIASES = {
-    "GenerationConfig": {"_responseJsonSchema": "response_json_schema"}
-}  # spellings that only JSON has
+ALIASES = {"GenerationConfig": {"_responseJsonSchema": "response_json_schema"}}  # what only JSON calls so
 SURROGATE = re.compile("[\ud800-\udfff]")
 TYPE_NAMES = {
     getattr(FieldDescriptor, name): name for name in dir(FieldDescriptor) if name.startswith("TYPE_")
@@ -76,7 +74,7 @@ class _Reader:
     """Turns a JSON value into one that json_format takes without complaint, and collects what it cannot."""
 
     def __init__(self, model: str) -> None:
-        self.model = model
+        self.model = shown(model)
         self.violations: list[tuple[str, str]] = []  # path, description
 
     def read_message(self, value: Any, kind: Descriptor, path: str) -> Any:

@@ -75,6 +75,7 @@ FIELDS: Mapping[str, Mapping[str, Newer]] = {
     },
     "Tool": {"mcpServers": TOOLS},
     "ToolConfig": {"includeServerSideToolInvocations": TOOLS},
+    "TunedModel": {"defaultCheckpointId": Newer("A choice of checkpoints is not enabled for {model}")},
     "TuningExamples": {"multiturnExamples": MULTITURN},
     # inside of what is refused as a whole, which then says so
     "Blob": _ignored("displayName"),

@@ -80,6 +80,10 @@ def test_every_field_of_the_configuration_is_known(newest: dict[str, Any]) -> No
     assert fields - known("GenerateContentRequest") - known("GenerationConfig") == CLIENTS_OWN
 
 
+def test_every_field_of_an_update_is_known(newest: dict[str, Any]) -> None:
+    assert set(newest["fields"]["UpdateModelConfig"]) - known("TunedModel") <= CLIENTS_OWN
+
+
 def test_every_value_of_every_enum_is_known(newest: dict[str, Any]) -> None:
     unknown = {
         name: set(newest["values"].get(name, ()))

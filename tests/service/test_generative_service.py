@@ -263,6 +263,8 @@ def test_objects_have_the_listed_properties_and_no_others(client: Any, engine: E
     [
         {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
         {"properties": {"a": {}}, "required": ["b"]},
+        {"properties": {"a": {}}, "required": [["a"]]},
+        {"properties": {"a": {}}, "minProperties": 2},
         {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}]},
         {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
         {"patternProperties": {"a": {"type": "string"}}, "properties": {}},
