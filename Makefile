@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test quick check setup environments peers clean
+.PHONY: demo test quick check setup environments browsers peers clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -37,6 +37,15 @@ environments: $(CLIENTS:%=.envs/%/.installed) .envs/javascript/.installed
 	else echo "no npm: the tests of Google's JavaScript client will be skipped"; fi
 	touch $@
 
+# The browsers in which tests/contract runs Google's JavaScript client; root installs what is missing.
+browsers:
+	@if command -v chromium >/dev/null && command -v firefox-esr >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "Installing chromium and firefox-esr for the tests in real browsers (190 MB)"; \
+	{ apt-get update -q && apt-get install -q -y --no-install-recommends chromium firefox-esr; } \
+	|| echo "they could not be installed: the tests in real browsers will be skipped"; \
+	else echo "no chromium or no firefox: the tests in real browsers will be skipped"; fi
+
 # The libraries beside which bench/ measures, each group in an environment of its own.
 peers: .envs/peers-train/.installed .envs/peers-engine/.installed
 
@@ -49,7 +58,7 @@ demo: setup
 	$(VENV)/bin/overtone demo
 
 test: setup
-	$(MAKE) --no-print-directory -j 3 environments
+	$(MAKE) --no-print-directory -j 3 environments browsers
 	$(PY) -m pytest
 	OVERTONE_TEST_POSTGRES=own $(PY) -m pytest tests/store tests/jobs tests/service -m "not slow"
 

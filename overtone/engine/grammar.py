@@ -19,8 +19,10 @@ from torch import Tensor
 
 from overtone.errors import InvalidArgument
 
-COMPACT: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""As models write JSON; free white space could go on until the tokens run out."""
+LAYOUT: Any = {"whitespace_pattern": r"\n?[ \t]{0,40}"}
+"""What may stand between two tokens of JSON: a line and its indentation, or nothing. Without a bound, white space may
+go on until the tokens run out; without any, a model that writes one field a line goes astray more often.
+"""
 
 ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'  # JSON mode without a schema
 
@@ -55,20 +57,28 @@ class Grammars:
     def start(self, schema: str = ANY_JSON) -> Grammar:
         """Return a grammar at its beginning. Raises InvalidArgument with the reason for a bad schema."""
         try:
-            text = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
-            problem = llguidance.LLMatcher.validate_grammar(text, self._tokenizer)
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
         except ValueError as error:
-            problem = str(error)
-        if problem:
-            raise InvalidArgument(f"The response schema cannot be used: {problem}")
-        return Grammar(llguidance.LLMatcher(self._tokenizer, text), self._vocab_size)
+            raise _unusable(str(error)) from None
+        return self._start(grammar)
 
     def start_choice(self, choices: Sequence[str]) -> Grammar:
-        """Return a grammar of which each of these texts is a whole answer."""
-        text = llguidance.LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, choices)))
-        return Grammar(llguidance.LLMatcher(self._tokenizer, text), self._vocab_size)
+        """Return a grammar of which each of these texts is a whole answer. Raises as `start` does."""
+        return self._start(
+            llguidance.LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, choices)))
+        )
+
+    def _start(self, grammar: str) -> Grammar:
+        problem = llguidance.LLMatcher.validate_grammar(grammar, self._tokenizer)
+        if problem:
+            raise _unusable(problem)
+        return Grammar(llguidance.LLMatcher(self._tokenizer, grammar), self._vocab_size)
 
     @cached_property
     def _tokenizer(self) -> llguidance.LLTokenizer:
         text = (self._base_folder / "tokenizer.json").read_text(encoding="utf-8")
         return llguidance.LLTokenizer(text, n_vocab=self._vocab_size, eos_token=self._eos_id)
+
+
+def _unusable(problem: str) -> InvalidArgument:
+    return InvalidArgument(f"The response schema cannot be used: {problem}")

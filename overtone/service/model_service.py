@@ -53,7 +53,7 @@ class ModelService:
 
     def get_model(self, request: m.GetModelRequest, caller: Caller) -> m.Model:
         """Return a base model or an alias of one."""
-        return resources.to_model(self.targets.get_card(request.name, "getModel"))
+        return resources.to_model(self.targets.get_card(request.name, "getModel", caller))
 
     def list_models(self, request: m.ListModelsRequest, caller: Caller) -> m.ListModelsResponse:
         """Return the base models by pages: aliases first, then the open models."""
@@ -138,7 +138,7 @@ class ModelService:
             )
         if is_tuned_model(name):
             return self._tuned_source(name, caller)
-        card = self.targets.get_card(name, "createTunedModel")
+        card = self.targets.get_card(name, "createTunedModel", caller)
         if "createTunedModel" not in card.supported_generation_methods:
             raise no_model(name, "createTunedModel")
         return Source(card, name)

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from overtone.errors import InvalidArgument
 from overtone.model.registry import Card, Hyperparameters
 from overtone.wire import messages as m
 from overtone.wire.json_body import BAD_REQUEST
 from overtone.wire.json_reply import shortest
 from overtone.wire.names import shown
+from overtone.wire.newer_fields import MULTITURN
 
 MAX_DISPLAY_NAME_CHARS = 40
 MAX_TUNED_MODEL_ID_CHARS = 40
@@ -62,10 +65,10 @@ ADVICE = {
     ),
 }  # by the language of the client
 LANGUAGES = (
-    (r"gl-node|gl-js|google-genai-sdk/\S+ gl-web|node", "javascript"),
-    (r"gl-go", "go"),
-    (r"python", "python"),
-)
+    (r"google-genai-sdk/\S+ gl-(node|js|web)", "javascript"),
+    (r"google-genai-sdk/\S+ gl-go", "go"),
+    (r"google-genai-sdk/\S+ gl-python", "python"),
+)  # of Google's clients that drop the data; any other program writes the body itself
 
 
 def advise(client: str) -> str:
@@ -199,6 +202,11 @@ def read_examples(task: Any, card: Card, client: str = "") -> list[Example]:
     """
     if not task.HasField("training_data"):
         raise refuse_training_data(advise(client))
+    unknown = UnknownFieldSet(
+        task.training_data.examples
+    )  # over gRPC: v1alpha's messages have multiturnExamples
+    if len(unknown):
+        raise refuse_training_data(MULTITURN.refusal.format())
     examples = [Example(item.text_input, item.output) for item in task.training_data.examples.examples]
     if not examples:
         raise refuse(EXAMPLES, "is empty; at least 1 example is needed.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from overtone.engine.protocol import SamplingOptions
 from overtone.errors import InvalidArgument
-from overtone.service.json_schema import choices_of, to_json_schema
+from overtone.service.json_schema import to_json_schema
 from overtone.service.rules import check_range, refuse
 from overtone.service.targets import Target
 from overtone.wire import messages as m
@@ -18,6 +18,7 @@ MAX_STOP_SEQUENCES = 5
 MAX_LOGPROBS = 20
 MAX_PENALTY = 2
 CONFIG = "generation_config"
+SCHEMA_FIELDS = ("response_schema", "response_json_schema", "response_json_schema_ordered")
 
 
 def read_options(config: m.GenerationConfig, target: Target, prompt_tokens: int) -> Any:
@@ -98,7 +99,7 @@ def _penalty(bare: Any, name: str) -> float:
 
 def _constraint(bare: Any, target: Target) -> dict[str, Any]:
     """Return the options of JSON mode. The schema, if any, goes to the engine as JSON schema."""
-    has_schema = bare.HasField("response_schema") or bare.HasField("response_json_schema")
+    has_schema = any(bare.HasField(name) for name in SCHEMA_FIELDS)
     mime_type = bare.response_mime_type
     if mime_type in ("", "text/plain"):
         if has_schema:
@@ -113,19 +114,20 @@ def _constraint(bare: Any, target: Target) -> dict[str, Any]:
         )
     if not target.card.json_mode:
         raise InvalidArgument("JSON mode is not enabled for this model")
+    schema = to_json_schema(bare) if has_schema else {}
     if mime_type == "text/x.enum":
-        return {"choices": _choices(bare) if has_schema else _choices_missing()}
-    schema = json.dumps(to_json_schema(bare)) if has_schema else ""
-    return {"json_mode": True, "response_schema": schema}
+        return {"choices": _choices(schema)}
+    return {"json_mode": True, "response_schema": json.dumps(schema) if has_schema else ""}
 
 
-def _choices(bare: Any) -> list[str]:
+def _choices(schema: dict[str, Any]) -> list[str]:
     """Return the texts of which the answer is to be one."""
-    return choices_of(bare) or _choices_missing()
-
-
-def _choices_missing() -> list[str]:
-    raise refuse(f"{CONFIG}.response_schema.enum", "is empty; text/x.enum needs the texts to choose from.")
+    choices = schema.get("enum")
+    if not isinstance(choices, list) or not choices or not all(isinstance(text, str) for text in choices):
+        raise refuse(
+            f"{CONFIG}.response_schema.enum", "is no list of texts; text/x.enum needs those to choose from."
+        )
+    return choices
 
 
 def _check_features(bare: Any, target: Target) -> None:

@@ -40,12 +40,21 @@ class Targets:
         self.access = access
         self.served = served
 
-    def get_card(self, name: str, method: str) -> Card:
-        """Return the card behind `models/ID`. Raises NotFound, in Google's words, naming the method."""
+    def get_card(self, name: str, method: str, caller: Caller) -> Card:
+        """Return the card behind `models/ID`.
+
+        Raises NotFound, in Google's words, naming the method, and the tuned model of that id if the caller may use it.
+        """
         card = self.registry.find_card(parse_model(name))
         if card is None:
-            raise no_model(name, method)
+            raise no_model(name, method, self._namesake(parse_model(name), caller))
         return card
+
+    def _namesake(self, model_id: str, caller: Caller) -> str:
+        row = self.store.find_tuned_model(model_id)
+        if row is None or self.access.role_of(caller, row) < Role.READER:
+            return ""
+        return f" There is a tuned model {format_tuned_model(row.id)}."
 
     def card_of(self, row: TunedModelRow) -> Card:
         """Return a tuned model's card: the limits of the name it was made under, on its own base.
@@ -67,22 +76,12 @@ class Targets:
         """Return what a name stands for, after the check that the caller may use it and that it is ready."""
         name = without_prefix(name)
         if not is_tuned_model(name):
-            return Target(name, self._card_or_hint(name, method, caller))
+            return Target(name, self.get_card(name, method, caller))
         row = self.store.get_tuned_model(parse_tuned_model(name))
         self.access.require(caller, Role.READER, row)
         if row.state != "ACTIVE":
             raise _not_ready(row)
         return Target(name, self.card_of(row), row)
-
-    def _card_or_hint(self, name: str, method: str, caller: Caller) -> Card:
-        """Return a base's card; for the id of a tuned model that the caller may use, say its name."""
-        try:
-            return self.get_card(name, method)
-        except NotFound as error:
-            row = self.store.find_tuned_model(parse_model(name))
-            if row is None or self.access.role_of(caller, row) < Role.READER:
-                raise
-            raise NotFound(f"{error.message} There is a tuned model {format_tuned_model(row.id)}.") from None
 
     def require_served(self, card: Card, name: str) -> None:
         """Raise FailedPrecondition, saying how to serve it, when this service does not run with a card's base."""
@@ -93,11 +92,11 @@ class Targets:
             )
 
 
-def no_model(name: str, method: str) -> NotFound:
+def no_model(name: str, method: str, hint: str = "") -> NotFound:
     """Return Google's answer for a base model that is unknown or cannot do this."""
     return NotFound(
         f"{shown(name)} is not found for API version v1beta, or is not supported for {method}. "
-        "Call ListModels to see the list of available models and their supported methods."
+        f"Call ListModels to see the list of available models and their supported methods.{hint}"
     )
 
 

@@ -19,8 +19,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from overtone.config import Settings
-from overtone.errors import ApiError, InvalidArgument, OvertoneError
-from overtone.wire import credentials, dispatch
+from overtone.errors import ApiError, InvalidArgument, OvertoneError, Unimplemented
+from overtone.wire import credentials, dispatch, elsewhere
 from overtone.wire.messages import Message, decoder_of, encode
 from overtone.wire.rpcs import RPCS, Rpc
 
@@ -82,13 +82,28 @@ def _handlers(
         handler = _handler(_Endpoint(rpc, servicers, authenticate))
         for service in rpc.full_services:
             services[service][rpc.method] = handler
-    return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    known = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+    return [*known, _Elsewhere()]
 
 
 def _handler(endpoint: _Endpoint) -> grpc.RpcMethodHandler:
     if endpoint.rpc.streams:
         return grpc.unary_stream_rpc_method_handler(endpoint.stream, response_serializer=encode)
     return grpc.unary_unary_rpc_method_handler(endpoint.answer, response_serializer=encode)
+
+
+class _Elsewhere(grpc.GenericRpcHandler):
+    """Says what to use instead of the methods of the Gemini API that are not here."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        sentence = elsewhere.find_called(handler_call_details.method)
+        if not sentence:
+            return None
+
+        async def refuse(request: bytes, context: grpc.aio.ServicerContext) -> None:
+            await _abort(context, Unimplemented(sentence))
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class _Endpoint:

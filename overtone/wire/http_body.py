@@ -56,16 +56,25 @@ def unpack(body: bytes, encoding: str, max_bytes: int) -> bytes:
             f"The content-encoding {encoding!r} is not supported; send gzip, deflate or none."
         )
     for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip or zlib by its header; deflate without one
-        inflater = zlib.decompressobj(window)
         try:
-            unpacked = inflater.decompress(body, max_bytes + 1)
+            return _inflate(body, window, max_bytes)
         except zlib.error:
             continue
+    raise InvalidArgument(f"The body is not whole {encoding}, as its content-encoding says.")
+
+
+def _inflate(body: bytes, window: int, max_bytes: int) -> bytes:
+    """Return all members of a body unpacked: a gzip file may have several."""
+    unpacked = bytearray()
+    while body:
+        inflater = zlib.decompressobj(window)
+        unpacked += inflater.decompress(body, max_bytes + 1 - len(unpacked))
         if len(unpacked) > max_bytes:
             raise TooLarge(max_bytes)
-        if inflater.eof:
-            return unpacked
-    raise InvalidArgument(f"The body is not whole {encoding}, as its content-encoding says.")
+        if not inflater.eof:
+            raise zlib.error("the data end too early")
+        body = inflater.unused_data
+    return bytes(unpacked)
 
 
 class MethodOverride:

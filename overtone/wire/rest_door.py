@@ -77,6 +77,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         "allow_origins": settings.allowed_origins,
         "allow_methods": ["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
         "allow_headers": ["*"],  # as asked: the origin is the protection, and clients add headers every year
+        "allow_private_network": True,  # a page out there, the service at home: it was named all the same
     }
     return [Middleware(CORSMiddleware, **options), overriding]
 
@@ -137,8 +138,9 @@ def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping
         return rpc.request()
     fields = fields_of(descriptor_of(rpc.request))
     value: Any = parse(body) if rpc.body else {}
+    model = "" if rpc.measures else bound.get("model", "this model")
     if rpc.body == "*" and not isinstance(value, dict):
-        return to_message(value, rpc.request)
+        return to_message(value, rpc.request, model)
     if rpc.body not in ("", "*"):
         value = {rpc.body: value}
     for name, text in query.items():
@@ -147,7 +149,7 @@ def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping
         value[fields[name].name] = text
     for path, text in bound.items():
         _set(value, path.split("."), text)
-    return to_message(value, rpc.request)
+    return to_message(value, rpc.request, model)
 
 
 def json_response(value: Any, pretty: bool, status: int = 200) -> Response:

@@ -29,7 +29,8 @@ PACKAGE = f"{FAMILY}.v1beta"  # the only one whose messages the clients know
 class Rpc:
     """One method.
 
-    `body` is the request field that the JSON body fills, "*" for the whole request, "" for none.
+    `body` is the request field that the JSON body fills, "*" for the whole request, "" for none. A method that
+    `measures` a prompt does not refuse what only an answer could not do.
     """
 
     service: str
@@ -41,6 +42,7 @@ class Rpc:
     body: str = ""
     ours: tuple[str, ...] = ()
     streams: bool = False
+    measures: bool = False
     instead: str = ""
 
     @property
@@ -84,7 +86,7 @@ RPCS = (
     Rpc("ModelService", "DeleteTunedModel", m.DeleteTunedModelRequest, m.Empty, "DELETE", (TUNED,)),
     Rpc("GenerativeService", "GenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":generateContent"), body="*", ours=(PREFIXED + ":generateContent",)),
     Rpc("GenerativeService", "StreamGenerateContent", m.GenerateContentRequest, m.GenerateContentResponse, "POST", _each(":streamGenerateContent"), body="*", ours=(PREFIXED + ":streamGenerateContent",), streams=True),
-    Rpc("GenerativeService", "CountTokens", m.CountTokensRequest, m.CountTokensResponse, "POST", ("{model=models/*}:countTokens",), body="*", ours=("{model=tunedModels/*}:countTokens", PREFIXED + ":countTokens")),
+    Rpc("GenerativeService", "CountTokens", m.CountTokensRequest, m.CountTokensResponse, "POST", ("{model=models/*}:countTokens",), body="*", ours=("{model=tunedModels/*}:countTokens", PREFIXED + ":countTokens"), measures=True),
     Rpc("TextService", "GenerateText", m.GenerateTextRequest, m.GenerateTextResponse, "POST", _each(":generateText"), body="*"),
     Rpc("PermissionService", "CreatePermission", m.CreatePermissionRequest, m.Permission, "POST", (SHARED + "/permissions",), body="permission"),
     Rpc("PermissionService", "GetPermission", m.GetPermissionRequest, m.Permission, "GET", (PERMISSION,)),

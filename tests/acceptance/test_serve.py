@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,12 @@ def test_it_is_content_with_little_memory(tmp_path: Path) -> None:
         assert service.post(f"models/{DEFAULT_BASE}:generateContent", body)["candidates"]
         pids = [service.process.pid, *pids_of(service.process).values()]
         assert sum(map(processes.proportional_bytes, pids)) < 1.5 * GIB
+
+
+def test_a_connection_idles_longer_than_clients_pause_between_polls(service):
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=HANG_S)
+    for pause_s in (6, 0):  # the published tutorial polls every five seconds
+        connection.request("GET", "/v1beta/models")
+        assert connection.getresponse().read()
+        time.sleep(pause_s)
+    connection.close()

@@ -1,70 +1,99 @@
-"""The newest google-genai writes no field that we have not heard of, so that the next one is noticed."""
+"""The newest published client beside our messages: what it may send is known, or newer, or refused on purpose."""
 
 from __future__ import annotations
 
-import re
-from itertools import chain
-from pathlib import Path
+import json
+from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
 from overtone.wire import messages as m
-from overtone.wire import newer_fields
 from overtone.wire.json_body import fields_of
-from overtone.wire.messages import descriptor_of
-from overtone.wire.rpcs import PACKAGE
-from tests.contract.environments import python_in
+from overtone.wire.newer_fields import ENUM_VALUES, FIELDS
+from overtone.wire.rpcs import RPCS
+from tests.contract.environments import PROGRAMS, python_in, run
 
 pytestmark = pytest.mark.slow
 
-WRITERS = re.compile(r"^def _(\w+)_to_mldev\((.*?)(?=^def |^class )", re.DOTALL | re.MULTILINE)
-WRITES = re.compile(r"setv\(\s*(to_object|parent_object),\s*\[(.*?)\]", re.DOTALL)
-MESSAGES = {
-    ("Content", "to_object"): "Content",
-    ("CreateTuningJobConfig", "parent_object"): "TunedModel",
-    ("FunctionCall", "to_object"): "FunctionCall",
-    ("FunctionCallingConfig", "to_object"): "FunctionCallingConfig",
-    ("GenerateContentConfig", "to_object"): "GenerationConfig",
-    ("GenerateContentConfig", "parent_object"): "GenerateContentRequest",
-    ("ImageConfig", "to_object"): "ImageConfig",
-    ("Part", "to_object"): "Part",
-    ("SafetySetting", "to_object"): "SafetySetting",
-    ("Tool", "to_object"): "Tool",
-    ("ToolConfig", "to_object"): "ToolConfig",
-    ("UpdateModelConfig", "parent_object"): "TunedModel",
-}  # which message the client writes in which of its converters
+PACKAGE = "google.ai.generativelanguage.v1beta."
+OTHER_NAMES = {
+    "GenerationConfig.Modality": "Modality",
+    "FunctionCallingConfig.Mode": "FunctionCallingConfigMode",
+    "SafetySetting.HarmBlockThreshold": "HarmBlockThreshold",
+    "GenerationConfig.MediaResolution": "MediaResolution",
+    "Tool.ComputerUse.Environment": "Environment",
+    "Tool.ComputerUse": "ComputerUse",
+    "Tool.GoogleSearch": "GoogleSearch",
+}  # a message or an enum of ours → the client's class
+NOT_THE_SAME = ("TunedModel", "FunctionDeclaration.Behavior")  # the name means another thing there
+CLIENTS_OWN = {"httpOptions", "shouldReturnHttpResponse", "automaticFunctionCalling", "automaticContinuation"}
+REFUSED = {
+    "Schema": {"additionalProperties", "defs", "ref"},
+    "GenerationConfig": {"audioTimestamp", "generationOutputConfig", "modelArmorConfig", "modelSelectionConfig",
+                         "routingConfig"},
+    "ImageConfig": {"outputMimeType", "personGeneration"},
+}  # by Google as well  # fmt: skip
 
 
-def test_every_field_of_the_newest_client_is_known():
-    package = next(Path(python_in("google-genai-newest")).parents[1].glob("lib/*/site-packages/google/genai"))
-    source = (package / "models.py").read_text() + (package / "tunings.py").read_text()
-    written = {
-        (writer, where, names[0])
-        for writer, body in WRITERS.findall(source)
-        for where, path in WRITES.findall(body)
-        if (names := re.findall(r"'(\w+)'", path)) and (writer, where) in MESSAGES
-    }
-    assert len(written) > 60, "the client is no longer written as this test reads it"
-    unknown = {f"{writer}: {name}" for writer, where, name in written if not is_known(writer, where, name)}
-    assert not unknown, "see wire/newer_fields.py"
+@pytest.fixture(scope="module")
+def newest() -> dict[str, Any]:
+    return json.loads(run([python_in("google-genai-newest"), PROGRAMS / "newest_fields.py"]))
 
 
-def kind_called(name: str) -> Descriptor:
-    found: Descriptor = descriptor_of(m.Content).file.pool.FindMessageTypeByName(f"{PACKAGE}.{name}")
+def kinds_within(kind: Descriptor, found: dict[str, Any]) -> dict[str, Any]:
+    """Add a message with all messages and enums inside it, by the names that the client gives them."""
+    name = client_name(kind)
+    if name not in found:
+        found[name] = kind
+        for field in kind.fields:
+            if field.message_type is not None:
+                kinds_within(field.message_type, found)
+            elif field.enum_type is not None:
+                found[client_name(field.enum_type)] = field.enum_type
     return found
 
 
-def is_known(writer: str, where: str, name: str) -> bool:
-    kind = kind_called(MESSAGES[writer, where])
-    return name in fields_of(kind) or newer_fields.find(kind.full_name, name) is not None
+def client_name(kind: Descriptor | EnumDescriptor) -> str:
+    name = kind.full_name.removeprefix(PACKAGE)
+    return OTHER_NAMES.get(name, name)
 
 
-def test_no_field_is_called_newer_that_the_messages_have():
-    kinds = {name: kind_called(name) for name in MESSAGES.values()}
-    both = chain.from_iterable(
-        (f"{name}.{field}" for field in fields if field in fields_of(kinds[name]))
-        for name, fields in newer_fields.NEWER_FIELDS.items()
-        if name in kinds
-    )
-    assert not list(both)
+OURS: dict[str, Any] = {}
+for rpc in RPCS:
+    kinds_within(m.descriptor_of(rpc.request), OURS)
+MESSAGES = [name for name, kind in OURS.items() if isinstance(kind, Descriptor) and name not in NOT_THE_SAME]
+ENUMS = [name for name, kind in OURS.items() if isinstance(kind, EnumDescriptor)]
+
+
+def known(name: str) -> set[str]:
+    return {*fields_of(OURS[name]), *FIELDS.get(name, {}), *REFUSED.get(name, ())}
+
+
+def test_every_field_of_every_message_is_known(newest: dict[str, Any]) -> None:
+    unknown = {name: set(newest["fields"].get(name, ())) - known(name) for name in MESSAGES}
+    assert {name: fields for name, fields in unknown.items() if fields} == {}
+
+
+def test_every_field_of_the_configuration_is_known(newest: dict[str, Any]) -> None:
+    fields = set(newest["fields"]["GenerateContentConfig"])
+    assert fields - known("GenerateContentRequest") - known("GenerationConfig") == CLIENTS_OWN
+
+
+def test_every_field_of_an_update_is_known(newest: dict[str, Any]) -> None:
+    assert set(newest["fields"]["UpdateModelConfig"]) - known("TunedModel") <= CLIENTS_OWN
+
+
+def test_every_value_of_every_enum_is_known(newest: dict[str, Any]) -> None:
+    unknown = {
+        name: set(newest["values"].get(name, ()))
+        - {*OURS[name].values_by_name}
+        - {*ENUM_VALUES.get(name, ())}
+        for name in ENUMS
+    }
+    assert {name: values for name, values in unknown.items() if values} == {}
+
+
+def test_what_became_known_is_no_longer_newer() -> None:
+    for name, fields in FIELDS.items():
+        assert not {*fields_of(OURS[name])} & {*fields}, name

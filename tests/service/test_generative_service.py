@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +11,10 @@ import pytest
 from overtone.errors import Code
 from overtone.jobs.queue import Failed, Queue
 from overtone.store.store import Store
+from overtone.wire import messages as m
+from overtone.wire.rpcs import RPCS
 from tests.service.fakes import CONTEXT_LENGTH, EchoEngine
+from tests.service.grpc_client import GrpcClient
 from tests.service.test_model_service import ALIAS, create, finish
 from tests.store.rows import snapshot
 
@@ -130,6 +135,18 @@ def test_a_native_model_hears_a_system_instruction(client: Any) -> None:
             {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}]},
             f"Image input modality is not enabled for {ALIAS}",
         ),
+        (
+            {"contents": [{"parts": [{"inlineData": {"mimeType": "audio/wav", "data": "aGk="}}]}]},
+            f"Audio input modality is not enabled for {ALIAS}",
+        ),
+        (
+            {"contents": [{"parts": [{"fileData": {"mimeType": "application/pdf", "fileUri": "f"}}]}]},
+            f"Document input modality is not enabled for {ALIAS}",
+        ),
+        (
+            {"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}},
+            f"Thinking is not enabled for {ALIAS}",
+        ),
         ({"contents": [{"parts": [{"text": "x" * 40_001}]}]}, "has 40001 characters; the limit of"),
         ({"tools": [{"functionDeclarations": [{"name": "f"}]}]}, "Function calling is not enabled for"),
         ({"cachedContent": "cachedContents/x"}, "Cached content is not enabled for"),
@@ -139,6 +156,11 @@ def test_what_the_card_forbids_is_refused_in_googles_words(
     client: Any, body: dict[str, Any], problem: str
 ) -> None:
     assert problem in refusal(ask(client, model=ALIAS, **body))
+
+
+@pytest.mark.parametrize("system", [{}, {"parts": []}, {"parts": [{"text": ""}]}])
+def test_an_empty_system_instruction_is_none(client: Any, system: object) -> None:
+    assert ask(client, model=ALIAS, systemInstruction=system).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -158,6 +180,8 @@ def test_what_the_card_forbids_is_refused_in_googles_words(
         ({"responseLogprobs": True, "logprobs": 21}, "logprobs is 21"),
         ({"responseMimeType": "image/png"}, "response_mime_type is 'image/png'"),
         ({"responseSchema": {"type": "STRING"}}, "needs response_mime_type"),
+        ({"responseMimeType": "text/x.enum"}, "text/x.enum needs those to choose from"),
+        ({"responseMimeType": "application/json", "responseJsonSchema": [1]}, "it must be a JSON object"),
         ({"responseModalities": ["AUDIO"]}, "Output other than text is not enabled"),
         ({"thinkingConfig": {"includeThoughts": True}}, "Thinking is not enabled"),
     ],
@@ -193,7 +217,7 @@ def test_an_answer_never_runs_beyond_the_context(client: Any, engine: EchoEngine
 def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> None:
     schema = {
         "type": "OBJECT",
-        "properties": {"b": {"type": "INTEGER"}, "a": {"type": "STRING", "nullable": True}},
+        "properties": {"b": {"type": "NUMBER"}, "a": {"type": "STRING", "nullable": True}},
     }
     config = {
         "responseMimeType": "application/json",
@@ -202,9 +226,91 @@ def test_a_json_schema_goes_to_the_engine(client: Any, engine: EchoEngine) -> No
     assert ask(client, generationConfig=config).status_code == 200
     assert engine.requests[0].options.json_mode
     assert engine.requests[0].options.response_schema == (
-        '{"type": "object", "properties": {"b": {"type": "integer"}, '
+        '{"type": "object", "properties": {"b": {"type": "number"}, '
         '"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "additionalProperties": false}'
     )
+
+
+def sent_schema(client: Any, engine: EchoEngine, **config: Any) -> Any:
+    whole = {"responseMimeType": "application/json", **config}
+    assert ask(client, generationConfig=whole).status_code == 200
+    return json.loads(engine.requests[-1].options.response_schema)
+
+
+def test_a_schema_without_an_ordering_keeps_the_order_that_was_sent(client: Any, engine: EchoEngine) -> None:
+    names = ["reasoning", "name", "answer", "a", "z", "b"]
+    properties = {key: {"type": "string"} for key in names}
+    for field in ("responseSchema", "responseJsonSchema", "_responseJsonSchema"):
+        sent = sent_schema(client, engine, **{field: {"type": "object", "properties": properties}})
+        assert (sent["type"], list(sent["properties"])) == ("object", names)
+
+
+def test_objects_have_the_listed_properties_and_no_others(client: Any, engine: EchoEngine) -> None:
+    person = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    people = {"type": "array", "items": person}
+    whole = {"type": "object", "properties": {"one": person, "all": people, "any": {"anyOf": [person]}}}
+    for field in ("responseSchema", "responseJsonSchema"):
+        sent = sent_schema(client, engine, **{field: whole})
+        assert "required" not in sent
+        inner = sent["properties"]
+        objects = [sent, inner["one"], inner["all"]["items"], inner["any"]["anyOf"][0]]
+        assert [each["additionalProperties"] for each in objects] == [False] * 4
+        assert inner["one"]["required"] == ["name"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {}}, "additionalProperties": {"type": "string"}},
+        {"properties": {"a": {}}, "required": ["b"]},
+        {"properties": {"a": {}}, "required": [["a"]]},
+        {"properties": {"a": {}}, "minProperties": 2},
+        {"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}]},
+        {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]},
+        {"patternProperties": {"a": {"type": "string"}}, "properties": {}},
+    ],
+)
+def test_a_json_schema_that_means_more_properties_stays_open(
+    client: Any, engine: EchoEngine, schema: object
+) -> None:
+    assert sent_schema(client, engine, responseJsonSchema=schema) == schema
+
+
+@pytest.mark.parametrize("more", [{"minimum": 1}, {"maximum": 10**20}, {"enum": [1]}, {"multipleOf": 2}])
+def test_the_digits_of_an_integer_have_an_end(client: Any, engine: EchoEngine, more: dict[str, Any]) -> None:
+    limited = {"type": "integer", **more}
+    properties = {"free": {"type": "integer"}, "maybe": {"type": ["integer", "null"]}, "limited": limited}
+    sent = sent_schema(client, engine, responseJsonSchema={"properties": properties})["properties"]
+    limits = {"minimum": -(2**53) + 1, "maximum": 2**53 - 1}
+    assert sent["free"] == {"type": "integer", **limits}
+    assert sent["maybe"] == {"type": ["integer", "null"], **limits}
+    assert sent["limited"] == limited
+
+
+def test_a_format_that_is_only_a_note_is_left_out(client: Any, engine: EchoEngine) -> None:
+    schema = {
+        "anyOf": [{"type": "STRING", "format": "enum", "enum": ["a"]}, {"type": "STRING", "format": "date"}]
+    }
+    sent = sent_schema(client, engine, responseSchema=schema)
+    assert sent == {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "string", "format": "date"}]}
+
+
+def test_one_of_several_texts_is_asked_for_as_text(client: Any, engine: EchoEngine) -> None:
+    config = {"responseMimeType": "text/x.enum", "responseSchema": {"type": "STRING", "enum": ["b", "a"]}}
+    assert ask(client, generationConfig=config).status_code == 200
+    options = engine.requests[0].options
+    assert (list(options.choices), options.json_mode, options.response_schema) == (["b", "a"], False, "")
+
+
+def test_a_schema_over_grpc_may_hold_what_json_does_not(client: Any) -> None:
+    if not isinstance(client, GrpcClient):
+        return
+    config = m.GenerationConfig(response_mime_type="application/json")
+    m.GenerationConfig.pb(config).response_json_schema.struct_value["maximum"] = float("nan")
+    contents = [m.Content(parts=[m.Part(text="hi")])]
+    request = m.GenerateContentRequest(model="models/tiny", contents=contents, generation_config=config)
+    rpc = next(rpc for rpc in RPCS if rpc.method == "GenerateContent")
+    assert "response_json_schema is not JSON" in refusal(client.call(rpc, request, ()))
 
 
 def test_a_model_that_waits_says_so(client: Any) -> None:
@@ -242,3 +348,38 @@ def test_a_model_that_failed_says_why(client: Any, queue: Queue) -> None:
 )
 def test_a_model_that_is_not_there_is_not_found(client: Any, model: str, problem: str) -> None:
     assert problem in refusal(ask(client, model=model), 404)
+
+
+@pytest.mark.parametrize("method", [":generateContent", ":streamGenerateContent?alt=sse", ":countTokens", ""])
+def test_models_may_stand_before_a_tuned_models_name(rest: Any, queue: Queue, method: str) -> None:
+    create(rest)
+    finish(queue)
+    verb = "POST" if method else "GET"
+    body = {"contents": [{"parts": [{"text": "hi"}]}]}
+    plain, prefixed = (
+        rest.request(verb, f"/v1beta/{name}{method}", json=body)
+        for name in ("tunedModels/a", "models/tunedModels/a")
+    )
+    assert (plain.status_code, prefixed.status_code) == (200, 200)
+    assert re.sub('"responseId.*', "", prefixed.text) == re.sub('"responseId.*', "", plain.text)
+
+
+def test_models_may_stand_before_it_over_grpc(client: Any, queue: Queue, engine: EchoEngine) -> None:
+    if not isinstance(client, GrpcClient):
+        return
+    create(client)
+    finish(queue)
+    request = m.GenerateContentRequest(
+        model="models/tunedModels/a", contents=[m.Content(parts=[m.Part(text="hi")])]
+    )
+    rpc = next(rpc for rpc in RPCS if rpc.method == "GenerateContent")
+    assert client.call(rpc, request, ()).json()["modelVersion"] == "tunedModels/a"
+    assert engine.requests[0].tuned_model == "tunedModels/a"
+
+
+@pytest.mark.parametrize("path", ["models/a:generateContent", "models/a:countTokens", "models/a"])
+def test_a_tuned_model_without_its_collection_is_named(client: Any, path: str) -> None:
+    create(client)
+    verb = "POST" if ":" in path else "GET"
+    message = refusal(client.request(verb, f"/v1beta/{path}", json={"contents": []}), 404)
+    assert message.endswith("There is a tuned model tunedModels/a.")

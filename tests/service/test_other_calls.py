@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.service.fakes import EchoEngine
-from tests.service.test_model_service import create, finish
+from tests.service.test_model_service import ALIAS, create, finish
 
 CONTENTS = [{"parts": [{"text": "héllo"}]}]
 
@@ -28,6 +28,41 @@ def test_tokens_are_counted_as_the_prompt_will_have_them(
     counted = client.post(f"/v1beta/{model}:countTokens", json=body).json()
     asked = client.post(f"/v1beta/{model}:generateContent", json={"contents": CONTENTS}).json()
     assert counted == {"totalTokens": asked["usageMetadata"]["promptTokenCount"]}
+
+
+HISTORY = [{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "hello"}]}]
+IMAGE = {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
+
+
+@pytest.mark.parametrize("model", ["models/tiny", ALIAS])
+@pytest.mark.parametrize(
+    ("more", "num_bytes"),
+    [
+        ({}, 0),
+        ({"systemInstruction": {"parts": [{"text": "be brief"}]}}, 8),
+        (
+            {"tools": [{"functionDeclarations": [{"name": "f"}]}]},
+            0,
+        ),
+        ({"contents": [*HISTORY, {"parts": [IMAGE, {"text": "??"}]}]}, 3),
+        ({"contents": [*HISTORY, {"parts": [{"text": "x" * 50_000}]}]}, 50_001),
+        (
+            {
+                "generationConfig": {
+                    "thinkingConfig": {"thinkingLevel": "HIGH"},
+                    "responseMimeType": "image/png",
+                }
+            },
+            0,
+        ),
+    ],
+)
+def test_what_only_generating_could_not_do_is_counted(
+    client: Any, model: str, more: dict[str, Any], num_bytes: int
+) -> None:
+    body = {"generateContentRequest": {"model": model, "contents": HISTORY, **more}}
+    counted = client.post(f"/v1beta/{model}:countTokens", json=body).json()
+    assert counted == {"totalTokens": len("hihello") + 4 + num_bytes}
 
 
 @pytest.mark.parametrize("version", ["v1beta", "v1beta2", "v1beta3"])

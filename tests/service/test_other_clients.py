@@ -26,7 +26,7 @@ HISTORY = [
     {"role": "user", "parts": [{"text": "one"}]},
     {"role": "model", "parts": [{"text": "two"}]},
 ]
-PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "number"}}}
 
 
 def message_of(reply: Any) -> str:
@@ -54,6 +54,16 @@ def test_a_named_origin_may_send_any_header(
     assert ours.status_code == 200
     assert set(headers.split(",")) <= set(re.split(", ?", ours.headers["access-control-allow-headers"]))
     assert foreign.status_code == 400 and "access-control-allow-origin" not in foreign.headers
+
+
+def test_a_named_origin_may_call_from_a_public_network(
+    servicers: Mapping[str, object], access: Access, settings: Settings
+) -> None:
+    named = replace(settings, cors_origins="https://studio.example")
+    ask = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    with TestClient(rest_door.build(servicers, access.authenticate, named), base_url=HOME) as client:
+        reply = client.options(URL, headers={"origin": "https://studio.example", **ask})
+    assert (reply.status_code, reply.headers["access-control-allow-private-network"]) == (200, "true")
 
 
 # --- schemas ---------------------------------------------------------------------------------------------
@@ -302,6 +312,11 @@ def test_models_with_a_tuned_id_says_where_it_is(rest: TestClient) -> None:
         ("GET", "/$discovery/OPENAPI3_0", "/openapi.json"),
         ("GET", "/tunedModels", "version is missing"),
         ("GET", "/v1beta/v1beta/tunedModels", "version twice"),
+        ("POST", "/v1/chat/completions", "OpenAI-compatible"),
+        ("GET", "/download/v1beta/files/x:download", "Files are not supported"),
+        ("GET", "/v1beta/generatedFiles", "Files are not supported"),
+        ("POST", "/v1alpha/auth_tokens", "Live sessions"),
+        ("GET", "/v1beta/tunedModels/", "Leave out the slash"),
         ("GET", "/v1beta/nowhere", "Method not found"),
     ],
 )

@@ -142,6 +142,7 @@ def test_no_examples_are_refused() -> None:
         ("google-genai-sdk/1.30.0 gl-node/v22.1.0", r"ai\.tunings\.tune\((.|\n)*extraBody"),
         ("google-genai-sdk/1.30.0 gl-node/web", r"ai\.tunings\.tune\((.|\n)*extraBody"),
         ("google-genai-sdk/1.20.0 gl-go/go1.24", r"HTTPOptions\.ExtraBody"),
+        ("python-requests/2.32.3", r'The body is to hold \{"tuningTask"'),
         ("curl/8.5.0", r'The body is to hold \{"tuningTask"'),
         ("", r'The body is to hold \{"tuningTask"'),
     ],
@@ -149,6 +150,16 @@ def test_no_examples_are_refused() -> None:
 def test_missing_training_data_shows_the_way_for_newer_clients(client: str, way: str) -> None:
     with pytest.raises(InvalidArgument, match=way):
         rules.read_examples(m.TuningTask.pb(m.TuningTask()), CARD, client)
+
+
+def test_examples_of_several_turns_are_refused_by_name_over_grpc_too() -> None:
+    from google.ai.generativelanguage_v1alpha import types as v1alpha
+
+    turns = v1alpha.TuningMultiturnExample()
+    data = v1alpha.Dataset(examples=v1alpha.TuningExamples(multiturn_examples=[turns]))
+    sent = v1alpha.TuningTask.serialize(v1alpha.TuningTask(training_data=data))
+    with pytest.raises(InvalidArgument, match="multiturnExamples are not supported yet"):
+        rules.read_examples(m.TuningTask.pb(m.TuningTask.deserialize(sent)), CARD)
 
 
 def test_an_example_longer_than_the_context_is_named() -> None:

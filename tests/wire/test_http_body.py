@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import tracemalloc
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from overtone.wire.http_body import TooLarge, read
+from overtone.errors import InvalidArgument
+from overtone.wire.http_body import TooLarge, read, unpack
 
 PIECE = 1 << 16
 LIMIT = 16 * PIECE
@@ -64,3 +66,18 @@ def test_what_is_over_the_limit_is_not_kept() -> None:
         peaks[num_pieces] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[32] < peaks[16]  # joining what fits is the most that it takes
+
+
+def test_all_members_of_a_gzip_body_are_read() -> None:
+    packed = gzip.compress(b'{"displayName": ') + gzip.compress(b'"d"}')
+    assert unpack(packed, "gzip", LIMIT) == b'{"displayName": "d"}'
+
+
+def test_what_follows_a_packed_body_is_not_cut_off() -> None:
+    with pytest.raises(InvalidArgument, match="not whole gzip"):
+        unpack(gzip.compress(b"{}") + b"rest", "gzip", LIMIT)
+
+
+def test_the_limit_holds_for_all_members_together() -> None:
+    with pytest.raises(TooLarge):
+        unpack(gzip.compress(bytes(LIMIT // 2 + 1)) * 2, "gzip", LIMIT)

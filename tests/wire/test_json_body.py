@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from overtone.errors import InvalidArgument
 from overtone.wire import messages as m
 from overtone.wire.json_body import to_message
 from overtone.wire.json_reply import from_message, shortest
+from overtone.wire.json_text import parse
 
 
 def refused(value: Any, kind: Any = m.TunedModel) -> InvalidArgument:
@@ -27,7 +29,7 @@ def test_both_spellings_mix_in_one_body() -> None:
     assert (message.display_name, message.base_model) == ("a", "models/b")
 
 
-@pytest.mark.parametrize("state", ["ACTIVE", 2])
+@pytest.mark.parametrize("state", ["ACTIVE", "active", "Active", 2])
 def test_enums_come_by_name_or_number(state: object) -> None:
     assert to_message({"state": state}, m.TunedModel).state == m.TunedModel.State.ACTIVE
 
@@ -102,12 +104,130 @@ def test_two_members_of_a_oneof_are_refused() -> None:
     )
 
 
+CONFIG = "generation_config.response_json_schema"
+DOUBLES = "(type.googleapis.com/google.protobuf.Value)"
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e400", "1" * 400])
+@pytest.mark.parametrize("spelling", ["responseJsonSchema", "_responseJsonSchema"])
+def test_a_number_that_protobuf_cannot_hold_is_refused_with_its_place(number: str, spelling: str) -> None:
+    body = parse(f'{{"generationConfig": {{"{spelling}": {{"items": [{number}]}}}}}}'.encode())
+    assert (
+        f"Invalid value at '{CONFIG}.items[0]' {DOUBLES}" in refused(body, m.GenerateContentRequest).message
+    )
+
+
+def test_a_hexadecimal_number_without_end_is_refused() -> None:
+    body = parse(b'{"topK": 0x' + b"f" * 5000 + b"}")
+    assert "Invalid value at 'top_k' (TYPE_INT32)" in refused(body).message
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"type": "foo"}, "type"),
+        ({"properties": {"a": {}, "b": {"type": "foo"}}}, "properties[1].value.type"),
+        ({"properties": {"\ud800": {}}}, "properties[0].key"),
+        ({"default": "\ud800"}, "default"),
+    ],
+)
+def test_a_path_is_said_in_googles_words(part: object, path: str) -> None:
+    error = refused({"generationConfig": {"responseSchema": part}}, m.GenerateContentRequest)
+    assert f"Invalid value at 'generation_config.response_schema.{path}'" in error.message
+
+
+def test_a_schema_keeps_the_order_of_its_properties() -> None:
+    names = [f"p{n}" for n in (3, 1, 2, 0)]
+    schema = {"properties": {key: {"type": "string"} for key in names}}
+    request = to_message({"generationConfig": {"responseSchema": schema}}, m.GenerateContentRequest)
+    assert request.generation_config.response_schema.property_ordering == names
+
+
+def test_what_an_order_leaves_out_follows_as_it_was_sent() -> None:
+    schema = {"properties": {key: {} for key in "cab"}, "propertyOrdering": ["b"]}
+    assert to_message(schema, m.Schema).property_ordering == ["b", "c", "a"]
+
+
+def test_a_json_schema_keeps_its_order_and_its_numbers() -> None:
+    schema = {"properties": {name: {"maximum": 2**60 + 1} for name in "zyxab"}}
+    config = to_message({"responseJsonSchema": schema}, m.GenerationConfig)
+    kept = json.loads(config.response_json_schema_ordered)
+    assert (kept, list(kept["properties"])) == (schema, list("zyxab"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"store": False, "labels": {"a": "b"}, "serviceTier": "standard"},
+        {"service_tier": "SERVICE_TIER_UNSPECIFIED"},
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "minimal"}}},
+        {"generationConfig": {"responseModalities": ["Text"], "enableAffectiveDialog": False}},
+        {"contents": [{"parts": [{"text": "a", "mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"}}]}]},
+        {"safetySettings": [{"category": "HARM_CATEGORY_JAILBREAK", "threshold": "block_none"}]},
+        {"toolConfig": {"functionCallingConfig": {"mode": "none"}}},
+    ],
+)
+def test_what_is_newer_than_our_messages_and_asks_for_nothing_passes(body: object) -> None:
+    assert to_message(body, m.GenerateContentRequest) is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"store": True}, "Storing of answers is not enabled for models/x"),
+        (
+            {"serviceTier": "flex"},
+            "A service tier is not enabled for models/x",
+        ),
+        ({"generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}}}, "Thinking is not enabled for"),
+        ({"generationConfig": {"imageConfig": {"imageSize": "1K"}}}, "Output other than text is not enabled"),
+        ({"generationConfig": {"responseModalities": ["VIDEO"]}}, "Output other than text is not enabled"),
+        ({"generationConfig": {"responseFormat": {"text": {}}}}, "use responseMimeType with responseSchema"),
+        ({"contents": {"parts": {"toolCall": {"id": "1"}}}}, "Tool use is not enabled for models/x"),
+        ({"tools": {"mcpServers": [{"name": "x"}]}}, "Tool use is not enabled for models/x"),
+    ],
+)
+def test_what_is_newer_and_cannot_be_done_gets_the_sentence_of_its_feature(
+    body: object, sentence: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        to_message(body, m.GenerateContentRequest, "models/x")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["routingConfig", "audioTimestamp", "responseSchema.additionalProperties", "safetySettings.method"],
+)
+def test_what_google_refuses_stays_unknown(field: str) -> None:
+    body: Any = 1
+    for name in reversed(field.split(".")):
+        body = {name: body}
+    whole = body if "safety" in field else {"generationConfig": body}
+    assert "Cannot find field." in refused(whole, m.GenerateContentRequest).message
+
+
+def test_examples_of_several_turns_are_refused_by_name() -> None:
+    data = {"examples": {"multiturnExamples": [{"contents": []}]}}
+    message = refused({"tuningTask": {"trainingData": data}}).message
+    assert message.startswith("multiturnExamples are not supported yet: a tuning learns pairs.")
+    assert message.endswith("examples: {examples: [{textInput, output}]}.")
+
+
+@pytest.mark.parametrize("key", ["messages", "contents", "input"])
+def test_an_example_in_another_form_hears_what_one_is(key: str) -> None:
+    data = {"examples": {"examples": [{key: []}]}}
+    message = refused({"tuningTask": {"trainingData": data}}).message
+    assert f'Unknown name "{key}"' in message
+    assert message.endswith("Cannot find field. An example has textInput and output.")
+
+
 def test_deep_nesting_is_refused_and_not_crashed_on() -> None:
     schema: dict[str, Any] = {}
     for _ in range(150):
         schema = {"items": schema}
-    body = {"generationConfig": {"responseSchema": schema}}
-    assert "Message too deep" in refused(body, m.GenerateContentRequest).message
+    for field in ("responseSchema", "responseJsonSchema"):
+        body = {"generationConfig": {field: schema}}
+        assert "Message too deep" in refused(body, m.GenerateContentRequest).message
 
 
 def test_a_float_is_written_with_its_fewest_digits() -> None:

@@ -171,7 +171,6 @@ def test_an_unforeseen_error_is_logged_and_not_told(
 @pytest.mark.parametrize(
     ("verb", "path"),
     [
-        ("GET", "/"),
         ("GET", "/v1/nothing"),
         ("GET", "/v1/tunedModels/a:b"),
         ("PUT", "/v1/tunedModels/a"),

@@ -3,16 +3,21 @@
 usage: google_genai.py http://localhost:PORT
 """
 
+import enum
+import json
 import sys
 import time
+from typing import Literal
 
 from google import genai
 from google.genai import errors, types
+from pydantic import BaseModel
 
 version = tuple(int(part) for part in genai.__version__.split(".")[:2])
 client = genai.Client(api_key="any", http_options={"base_url": sys.argv[1]})
 PAIRS = [{"text_input": str(n), "output": str(n + 1)} for n in range(6)]
 BASE = "models/gemini-1.5-flash-001-tuning"
+NATIVE = "models/smollm2-135m-instruct"
 
 
 def dataset():
@@ -79,6 +84,54 @@ updated = client.models.update(model=model_name, config={"display_name": "dn", "
 assert (updated.display_name, updated.description) == ("dn", "dd"), updated
 if version < (1, 74):
     assert model_name in [job.name for job in client.tunings.list(config={"page_size": 1})]
+
+answer = client.models.generate_content(model="models/" + model_name, contents="3", config=config)
+assert answer.model_version == model_name, answer
+history = [
+    types.Content(role="user", parts=[types.Part(text="3")]),
+    types.Content(role="model", parts=[types.Part(text="4")]),
+]
+assert client.models.count_tokens(model=model_name, contents=history).total_tokens > 0
+
+
+class Verdict(BaseModel):
+    reasoning: Literal["long", "short"]
+    certain: bool
+    answer: Literal["no", "yes"]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def structured(schema, mime_type="application/json", field="response_schema"):
+    """Return the answer that must follow a schema, however little sense a random model makes."""
+    config = {"response_mime_type": mime_type, field: schema, "temperature": 1.0, "seed": 1}
+    return client.models.generate_content(model=NATIVE, contents="Is the sky blue?", config=config)
+
+
+if version >= (1, 46):
+    answer = structured(Verdict)
+    assert isinstance(answer.parsed, Verdict), answer.text
+    assert list(json.loads(answer.text)) == ["reasoning", "certain", "answer"], answer.text
+    answer = structured(Verdict.model_json_schema(), field="response_json_schema")
+    assert list(json.loads(answer.text)) == ["reasoning", "certain", "answer"], answer.text
+    assert structured(Colour, "text/x.enum").parsed in Colour
+if version >= (3, 0):
+    harmless = {
+        "thinking_config": {"thinking_level": "MINIMAL"},
+        "service_tier": "standard",
+        "labels": {"a": "b"},
+    }
+    assert client.models.generate_content(
+        model=NATIVE, contents="3", config={"max_output_tokens": 4, **harmless}
+    )
+    config = {"thinking_config": {"thinking_level": "HIGH"}}
+    error = raises(
+        errors.ClientError, lambda: client.models.generate_content(model=NATIVE, contents="3", config=config)
+    )
+    assert f"Thinking is not enabled for {NATIVE}" in error.message, error
 
 if version >= (1, 32):
     job = tune(epoch_count=100_000)

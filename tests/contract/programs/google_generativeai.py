@@ -84,7 +84,13 @@ chat = tuned.start_chat(history=[{"role": "user", "parts": ["1"]}, {"role": "mod
 chat.send_message("3", generation_config={"max_output_tokens": 4})
 if over_grpc:  # over REST the client itself refuses this on tuned models
     assert tuned.count_tokens("55").total_tokens > 0
-assert genai.GenerativeModel(base.name).count_tokens("55").total_tokens > 0
+plain = genai.GenerativeModel(base.name)
+assert plain.count_tokens(chat.history).total_tokens > plain.count_tokens("55").total_tokens > 0
+if not over_grpc:  # an error where the client reads an array
+    refused = raises(
+        google_exceptions.BadRequest, lambda: list(plain.generate_content("x" * 50_000, stream=True))
+    )
+    assert "has 50000 characters" in refused, refused
 
 # Manage it.
 assert f"tunedModels/{name}" in [m.name for m in genai.list_tuned_models(page_size=1)]
