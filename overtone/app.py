@@ -94,6 +94,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
     config = uvicorn.Config(
         rest_door.build(api.servicers, authenticate, settings, routes=routes),
         http=http_protocol.LimitedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=settings.keep_alive_s,

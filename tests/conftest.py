@@ -60,6 +60,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         )
 
 
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note a whole file that was skipped."""
+    if report.skipped:
+        _skipped.append(f"{report.nodeid}: {report.longrepr}")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a run in which tests were skipped that should not have been."""
     if _skipped and os.environ.get(SKIPS_ARE_FAILURES):

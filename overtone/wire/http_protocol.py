@@ -88,6 +88,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._idle_since = time.monotonic()
         super().on_response_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing for a WebSocket: its answer says what to use instead, and no library is missing."""
+
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be read as a request in the shape of every other error, and hang up."""
         self._answer(Code.INVALID_ARGUMENT, self._reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from overtone import processor
 from overtone.config import DEFAULT_BASE
 from tests import real, tiny
 from tests.acceptance import processes
@@ -35,6 +37,15 @@ def data(tmp_path: Path) -> Path:
 def service(data: Path) -> Iterator[Service]:
     with running_service(data) as service:
         yield service
+
+
+def test_it_says_which_way_it_computes_and_on_which_processor(service: Service) -> None:
+    processor_at_hand, _, _ = processor.describe(1).rpartition(",")
+    for verb in ("trained", "served"):
+        line = re.compile(
+            rf"is {verb} with .+ on {re.escape(processor_at_hand)}, \d+ threads?$", re.MULTILINE
+        )
+        wait_until(lambda line=line: line.search(service.log.read_text()))
 
 
 def list_models(service: Service) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import tracemalloc
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -58,14 +57,12 @@ def test_what_says_that_it_is_far_over_the_limit_is_not_read_at_all() -> None:
 
 
 def test_what_is_over_the_limit_is_not_kept() -> None:
-    peaks = {}
-    for num_pieces in (16, 32):
-        tracemalloc.start()
-        with suppress(TooLarge):
-            asyncio.run(read(Sender(num_pieces).request, LIMIT))
-        peaks[num_pieces] = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert peaks[32] < peaks[16]  # joining what fits is the most that it takes
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        asyncio.run(read(Sender(32).request, LIMIT))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * PIECE  # the 16 pieces that might still have been all, and the one that was too much
 
 
 def test_all_members_of_a_gzip_body_are_read() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.errors import NotFound
+from overtone.errors import ApiError, Code, NotFound
 from overtone.wire import messages as m
 from overtone.wire import rest_door
 from overtone.wire.credentials import Credentials
@@ -195,6 +197,25 @@ def test_a_body_too_large_is_refused_with_both_numbers(http: TestClient, echo: E
     assert reply.status_code == 400
     assert "exceeds the limit: 1048576 bytes" in reply.json()["error"]["message"]
     assert not echo.requests
+
+
+def test_the_body_of_a_stranger_is_not_read() -> None:
+    def refuse(presented: Credentials) -> Any:
+        raise ApiError("API key not valid.", code=Code.UNAUTHENTICATED)
+
+    async def send() -> list[Any]:
+        answers: list[Any] = []
+
+        async def answer(message: Any) -> None:
+            answers.append(message)
+
+        await app(scope, AsyncMock(side_effect=AssertionError("the body was read")), answer)
+        return answers
+
+    app = rest_door.build({"S": Echo()}, refuse, Settings(), rpcs=RPCS)
+    path = "/v1/tunedModels"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    assert asyncio.run(send())[0]["status"] == 401
 
 
 @pytest.mark.parametrize(
