@@ -8,13 +8,13 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from overtone.config import Settings
 from overtone.errors import Unavailable
@@ -346,6 +346,45 @@ def test_a_job_that_waited_is_not_blamed_for_its_trainer_s_deaths(bench: Bench) 
     worker._look_for_work()
     assert attempts._load_record(bench.folder("waits")).in_a_row == 0
     assert {bench.row(name).state for name in ("works", "waits")} == {"CREATING"}
+
+
+def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("before", "now")):
+        bench.add(name, **LONG, seed=seed)
+    passes: list[int] = []
+
+    def die_in_the_second(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+        passes.extend(tuning.order.seed for tuning in tunings)
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+        return run_pass(decoder, tunings, num_tokens)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "max_tokens", lambda decoder: 1)  # one job a pass
+        patched.setattr(trainer, "run_pass", die_in_the_second)
+        killed = bench.trainer()
+        killed.work()
+        with pytest.raises(KeyboardInterrupt):
+            killed.work()
+    assert passes == [0, 1]
+
+    bench.trainer()._look_for_work()
+
+    blamed = {name: attempts._load_record(bench.folder(name)).in_a_row for name in ("before", "now")}
+    assert blamed == {"before": 0, "now": 1}
+
+
+def test_a_killed_trainer_s_job_goes_on_at_once_though_the_clock_was_set_back(bench: Bench) -> None:
+    bench.add("a")
+    bench.trainer().work()  # and dies
+    an_hour_on = datetime.now(UTC) + timedelta(hours=1)
+    with bench.store.writing() as connection:
+        connection.execute(update(jobs).values(beat_at=an_hour_on))
+    worker = bench.trainer()
+    worker.work()
+    assert [running.job.tuned_model_id for running in worker._jobs] == ["a"]
 
 
 def test_a_suspected_job_keeps_no_company_until_it_is_past_the_place(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -16,7 +17,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from overtone.wire import http_protocol
-from overtone.wire.http_protocol import LimitedProtocol, allow_many_connections
+from overtone.wire.http_protocol import (
+    MOST_CONNECTIONS,
+    RESERVED_FILES,
+    LimitedProtocol,
+    allow_many_connections,
+)
 from tests.patience import HANG_S
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
@@ -140,8 +146,12 @@ def test_an_idle_connection_makes_room_for_a_new_one(server: Server, monkeypatch
 
 
 def test_the_limit_of_open_files_is_raised() -> None:
-    import resource
-
-    allowed = allow_many_connections()
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert 0 < allowed < soft
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))  # whatever it was before
+    try:
+        allowed = allow_many_connections()
+        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised in (hard, MOST_CONNECTIONS + RESERVED_FILES)
+        assert 0 < allowed < raised
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
