@@ -31,12 +31,12 @@ from typing import Any, NamedTuple
 from bench.adapters import random_adapter, save_gguf
 from bench.workers import Worker
 from overtone import processor
+from overtone.bases import wheel
+from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.engine.client import EngineClient
 from overtone.engine.protocol import GenerateRequest, SamplingOptions, engine_address
-from overtone.model import wheel
 from overtone.model.adapter import save_adapter
-from overtone.model.chat import Chat
 from overtone.model.decoder_config import DecoderConfig
 from tests.serving import running_service
 

@@ -30,9 +30,9 @@ from pathlib import Path
 import torch
 
 from bench.data.kinds import KINDS
-from overtone.model.chat import Chat
+from overtone.bases.chat import Chat
+from overtone.bases.registry import Card
 from overtone.model.lora import LoraWeights
-from overtone.model.registry import Card
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import mean_loss
 from overtone.train.loop import max_tokens, run_pass

@@ -31,11 +31,10 @@ import torch.nn.functional as F
 
 from bench.workers import Worker
 from overtone import processor
+from overtone.bases.chat import Chat
 from overtone.config import Settings
-from overtone.jobs import trainer
 from overtone.jobs.queue import Queue, new_job
 from overtone.model.adapter import load_adapter, save_adapter
-from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.lora import LoraWeights
 from overtone.store.store import Store
@@ -45,6 +44,7 @@ from overtone.train.packing import pack
 from overtone.train.precision import choose as choose_precision
 from overtone.train.precision import load_decoder
 from overtone.train.tuning import Recipe, Step, Tuning
+from overtone.trainer import trainer
 from tests.store.rows import model_values
 
 PEERS = Path(".envs/peers-train")

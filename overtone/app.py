@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from overtone.bases.registry import Registry
 from overtone.config import Settings
-from overtone.model.registry import Registry
 
 if TYPE_CHECKING:
     from overtone.engine.client import EngineClient
@@ -130,8 +130,8 @@ def run_engine(settings: Settings) -> None:
 
 def run_trainer(settings: Settings) -> None:
     """Claim jobs and tune them, until SIGTERM; then checkpoint, and leave the jobs to the next trainer."""
-    from overtone.jobs import trainer
     from overtone.jobs.queue import Queue
+    from overtone.trainer import trainer
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from overtone.bases.fetch import pull_default
 from overtone.config import DEFAULT_BASE, Settings
-from overtone.model.fetch import pull_default
 
 
 def bases_folder() -> Path:

@@ -15,9 +15,9 @@ import gguf
 import numpy as np
 from tokenizers import pre_tokenizers
 
-from overtone.model import base_folder, fetch, sources
-from overtone.model.gguf_base import GgufBase
-from overtone.model.registry import Card
+from overtone.bases import base_folder, fetch, sources
+from overtone.bases.gguf_base import GgufBase
+from overtone.bases.registry import Card
 
 BASE_ID = "smollm2-135m-instruct"  # it stands where the default base would
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

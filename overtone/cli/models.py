@@ -12,7 +12,7 @@ from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
-    from overtone.model.registry import Card
+    from overtone.bases.registry import Card
 
 
 @click.group()
@@ -24,7 +24,7 @@ def models() -> None:
 @data_option
 def list_models(data: Path | None) -> None:
     """List the base models that are here, and the older names that clients may say instead."""
-    from overtone.model.registry import Registry
+    from overtone.bases.registry import Registry
 
     settings = load_settings(data=data)
     cards = Registry(settings.bases, settings.base).list_cards()
@@ -82,8 +82,8 @@ def remove(model: str, yes: bool, data: Path | None) -> None:
     Models tuned on it stay, and answer again once it has been pulled again. A service that serves it keeps it until
     it stops.
     """
-    from overtone.model import base_folder
-    from overtone.model.registry import Registry
+    from overtone.bases import base_folder
+    from overtone.bases.registry import Registry
 
     settings = load_settings(data=data)
     base_id = model.removeprefix("models/")
@@ -107,9 +107,9 @@ def pull_base(
     """Pull a base model with a progress bar, and say what came of it."""
     from rich.console import Console
 
+    from overtone.bases import fetch
     from overtone.cli.progress import pull_report
     from overtone.config import DEFAULT_BASE
-    from overtone.model import fetch
 
     console = Console(stderr=True)
     wanted = DEFAULT_BASE if source is None else base_id or id_after(source)

@@ -18,10 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from overtone.bases.sources import Report
 from overtone.cli.client import Away, Client, NotAllowed
 from overtone.cli.names import short
 from overtone.errors import OvertoneError
-from overtone.model.sources import Report
 
 POLL_S, AWAY_POLL_S = 0.25, 1.0
 PATIENCE_S = 300.0  # for a service that went away: a restart, an update

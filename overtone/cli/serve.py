@@ -127,8 +127,8 @@ def run_service(settings: Settings, verbose: bool) -> int:
 
 def pull_if_missing(settings: Settings) -> None:
     """Pull the default base when it is not here. Raises OvertoneError when another base is not."""
+    from overtone.bases.registry import Registry
     from overtone.config import DEFAULT_BASE
-    from overtone.model.registry import Registry
 
     registry = Registry(settings.bases, settings.base)
     if registry.has_base(settings.base):

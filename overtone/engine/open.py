@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from overtone.bases.base_check import check_weights
 from overtone.engine.runner import Runner
 from overtone.engine.torch_runner import TorchRunner
-from overtone.model.base_check import check_weights
 from overtone.model.device import choose_device
 
 

@@ -19,6 +19,7 @@ import grpc
 import grpc.aio
 
 from overtone import processor
+from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.disk import make_private
 from overtone.engine import protocol
@@ -29,7 +30,6 @@ from overtone.engine.open import open_runner
 from overtone.engine.protocol import GenerateEvent, GenerateRequest, StatusReply, StatusRequest
 from overtone.engine.scheduler import Limits
 from overtone.errors import ApiError, FailedPrecondition, OvertoneError
-from overtone.model.chat import Chat
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from overtone import json_file
 from overtone.errors import OvertoneError
-from overtone.model import json_file
 from overtone.model.rope import Rope
 
 SLIDING = "sliding_attention"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Lock
 
+from overtone.bases.chat import Chat
+from overtone.bases.registry import Card, Registry
 from overtone.errors import FailedPrecondition
-from overtone.model.chat import Chat
-from overtone.model.registry import Card, Registry
 
 
 class Chats:

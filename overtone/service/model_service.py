@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from overtone.bases.registry import Card
 from overtone.errors import FailedPrecondition
 from overtone.jobs import queue
-from overtone.model.registry import Card
 from overtone.service import filters, resources, rules
 from overtone.service.access import Caller, Role
 from overtone.service.chats import Chats

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from overtone.bases.registry import Card
 from overtone.errors import Code
-from overtone.model.registry import Card
 from overtone.store.tables import Snapshot, TunedModelRow
 from overtone.wire import messages as m
 from overtone.wire.names import format_model, format_operation, format_tuned_model

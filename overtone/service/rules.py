@@ -16,8 +16,8 @@ from typing import Any
 
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from overtone.bases.registry import Card, Hyperparameters
 from overtone.errors import InvalidArgument
-from overtone.model.registry import Card, Hyperparameters
 from overtone.wire import messages as m
 from overtone.wire.json_body import BAD_REQUEST
 from overtone.wire.json_reply import shortest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from overtone.bases.registry import Registry
 from overtone.config import Settings
 from overtone.jobs.queue import Queue
-from overtone.model.registry import Registry
 from overtone.service.access import Access
 from overtone.service.chats import Chats
 from overtone.service.generative_service import Engine, GenerativeService

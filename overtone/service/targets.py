@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from overtone.bases.registry import Card, Registry
 from overtone.errors import ApiError, FailedPrecondition, NotFound
-from overtone.model.registry import Card, Registry
 from overtone.service.access import Access, Caller, Role
 from overtone.service.resources import failure_of
 from overtone.store.store import Store

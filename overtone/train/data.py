@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class ExampleEncoder(Protocol):
-    """What we need of model.chat.Chat."""
+    """What we need of bases.chat.Chat."""
 
     def example_ids(self, text_input: str, output: str) -> tuple[list[int], int]: ...
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from overtone.model.base_check import check_weights
+from overtone.bases.base_check import check_weights
 from overtone.model.base_tiles import kind_of_layers
 from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig

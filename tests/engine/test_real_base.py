@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from overtone.bases.chat import Chat
 from overtone.engine.cpu_runner import CpuRunner
 from overtone.engine.scheduler import Chunk, Sequence
 from overtone.engine.torch_runner import TorchRunner
-from overtone.model.chat import Chat
 from tests import real
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from overtone.model.chat import Chat
+from overtone.bases.chat import Chat
 from overtone.model.decoder import Decoder
 from tests.model.plain_attention import causal
 from tests.real import base_folder

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from overtone.bases.registry import ALIASES, Card
 from overtone.engine.protocol import GenerateEvent, GenerateRequest
-from overtone.model.registry import ALIASES, Card
 
 BASE = "tiny"
 CONTEXT_LENGTH = 64

@@ -10,9 +10,9 @@ import torch
 import transformers
 from peft import PeftModel
 
+from overtone.bases.chat import Chat
 from overtone.cli.demo import EXAMPLES
 from overtone.model.adapter import save_adapter
-from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import tune

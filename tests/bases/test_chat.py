@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from overtone.bases.chat import Chat
+from overtone.bases.chat_template import compile_template
 from overtone.errors import InvalidArgument, OvertoneError
-from overtone.model.chat import Chat
-from overtone.model.template import compile_template
 from tests import tiny
 
 END_OF_TURN = 2

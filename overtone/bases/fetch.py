@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from overtone import json_file
+from overtone.bases import base_folder, sources, wheel
+from overtone.bases.gguf_base import GgufBase
+from overtone.bases.registry import CARD_FILE, Card, is_base_id
+from overtone.bases.sources import Report
 from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
-from overtone.model import base_folder, json_file, safetensors_file, sources, wheel
-from overtone.model.gguf_base import GgufBase
-from overtone.model.registry import CARD_FILE, Card, is_base_id
-from overtone.model.sources import Report
+from overtone.model import safetensors_file
 
 MAX_TEMPERATURE, MAX_TOP_K = 2.0, 2**31 - 1
 MAX_OUTPUT_TOKENS = 8_192  # what a card offers at most, however long the context
@@ -80,7 +82,7 @@ def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card], replaces: boo
 
 
 def _check(folder: Path) -> None:
-    from overtone.model.base_check import check_base  # needs torch
+    from overtone.bases.base_check import check_base  # needs torch
 
     try:
         check_base(folder)

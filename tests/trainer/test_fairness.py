@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from overtone.jobs.turns import SMALL_JOB_TOKENS, Turn, choose, join
+from overtone.trainer.fairness import SMALL_JOB_TOKENS, Turn, choose, join
 
 LARGE = 100 * SMALL_JOB_TOKENS
 

@@ -14,8 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from overtone.bases.sources import Report
 from overtone.errors import OvertoneError
-from overtone.model.sources import Report
 
 POLL_S = 0.1
 CHUNK_BYTES = 1 << 20

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from overtone.bases import base_folder, fetch, wheel
+from overtone.bases.gguf_base import GgufBase
+from overtone.bases.registry import Card
 from overtone.errors import OvertoneError
-from overtone.model import base_folder, fetch, wheel
-from overtone.model.gguf_base import GgufBase
-from overtone.model.registry import Card
 from overtone.model.safetensors_file import list_entries, save
 from tests import tiny
 from tests.patience import HANG_S

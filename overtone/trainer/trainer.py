@@ -23,24 +23,24 @@ from pathlib import Path
 import torch
 
 from overtone import processor
+from overtone.bases.chat import Chat
+from overtone.bases.registry import Card
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
-from overtone.jobs.attempts import READING, JobMark, Mark, note_attempt
-from overtone.jobs.liveness import Liveness
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
-from overtone.jobs.reporter import Reporter
-from overtone.jobs.running_job import RunningJob, TuningFailed, begin
-from overtone.jobs.settling import Settler
-from overtone.jobs.turns import choose, join
-from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.model.device import NoSuchDevice, choose_device
-from overtone.model.registry import Card
 from overtone.store.database_errors import is_disk_full
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
 from overtone.train.precision import load_decoder
 from overtone.train.tuning import Step
+from overtone.trainer.attempts import READING, JobMark, Mark, note_attempt
+from overtone.trainer.fairness import choose, join
+from overtone.trainer.liveness import Liveness
+from overtone.trainer.reporter import Reporter
+from overtone.trainer.running_job import RunningJob, TuningFailed, begin
+from overtone.trainer.settling import Settler
 
 IDLE_S = 0.1  # between two looks for work
 RESCUE_EVERY_S = 5.0

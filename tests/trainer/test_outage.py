@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from overtone.errors import Unavailable
-from overtone.jobs import trainer
 from overtone.jobs.queue import Queue
 from overtone.store.store import Store
-from tests.jobs.test_trainer import Bench
+from overtone.trainer import trainer
 from tests.patience import HANG_S, wait_until
 from tests.postgres import PostgresServer
 from tests.tiny import make_base
+from tests.trainer.test_trainer import Bench
 
 pytestmark = pytest.mark.slow
 

@@ -19,9 +19,9 @@ from typing import Any
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
+from overtone import json_file
+from overtone.bases.chat_template import compile_template
 from overtone.errors import InvalidArgument, OvertoneError
-from overtone.model import json_file
-from overtone.model.template import compile_template
 
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 

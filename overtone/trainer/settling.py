@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from overtone.errors import ApiError, Unavailable
 from overtone.jobs.queue import Cancelled, Failed, JobLost, Outcome, Queue
-from overtone.jobs.reporter import Report, Reporter
+from overtone.trainer.reporter import Report, Reporter
 
 TRY_AGAIN_S = 1.0
 

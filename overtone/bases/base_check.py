@@ -11,9 +11,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from overtone import json_file
+from overtone.bases.chat import Chat
 from overtone.errors import InvalidArgument, OvertoneError
-from overtone.model import json_file, safetensors_file
-from overtone.model.chat import Chat
+from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
 
 FLOATS = ("F64", "F32", "F16", "BF16")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from overtone.jobs.liveness import Liveness
 from overtone.jobs.queue import Running
+from overtone.trainer.liveness import Liveness
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

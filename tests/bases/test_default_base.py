@@ -11,8 +11,8 @@ import pytest
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from overtone.model import wheel
-from overtone.model.chat import Chat
+from overtone.bases import wheel
+from overtone.bases.chat import Chat
 from tests import real
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]

@@ -18,14 +18,14 @@ from sqlalchemy import select, update
 
 from overtone.config import Settings
 from overtone.errors import Unavailable
-from overtone.jobs import attempts, running_job, settling, trainer
 from overtone.jobs.queue import Job, Outcome, Queue
-from overtone.jobs.trainer import Trainer
 from overtone.model.adapter import load_adapter, save_adapter
 from overtone.store.tables import Snapshot, TunedModelRow, jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
+from overtone.trainer import attempts, running_job, settling, trainer
+from overtone.trainer.trainer import Trainer
 from tests.patience import HANG_S, wait_until
 from tests.store.databases import new_store
 from tests.store.rows import OWNER, job_values, model_values

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from overtone.bases.registry import ALIASES, Card, Hyperparameters, Registry, is_base_id
 from overtone.errors import OvertoneError
-from overtone.model.registry import ALIASES, Card, Hyperparameters, Registry, is_base_id
 from tests import tiny
 
 

@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from overtone.bases.chat import Chat
 from overtone.errors import OvertoneError
-from overtone.jobs.attempts import JobMark, Mark
 from overtone.jobs.queue import Job
-from overtone.jobs.reporter import Report
-from overtone.jobs.turns import Turn
 from overtone.model.adapter import Adapter, load_adapter, save_adapter
-from overtone.model.chat import Chat
 from overtone.model.decoder import Decoder
 from overtone.store.tables import Snapshot
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import mean_loss
 from overtone.train.tuning import Recipe, Step, Tuning
+from overtone.trainer.attempts import JobMark, Mark
+from overtone.trainer.fairness import Turn
+from overtone.trainer.reporter import Report
 
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from overtone.bases import fetch
+from overtone.bases.base_check import check_base, check_weights
 from overtone.engine.open import open_runner
 from overtone.errors import OvertoneError
-from overtone.model import fetch
-from overtone.model.base_check import check_base, check_weights
 from overtone.train import precision
 from tests import tiny
 

@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from overtone import json_file
+from overtone.bases.gguf_base import GgufBase
+from overtone.bases.gguf_tokenizer import build_tokenizer
 from overtone.errors import OvertoneError
-from overtone.model import json_file, safetensors_file
-from overtone.model.gguf_base import GgufBase
-from overtone.model.gguf_tokenizer import build_tokenizer
+from overtone.model import safetensors_file
 
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
 Report = Callable[[str, int, int], None]  # stage, bytes done, bytes in all
