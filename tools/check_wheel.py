@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MAX_BYTES = 1_000_000
 NEEDED = (
+    "overtone/cli/support.csv",
     "overtone/store/migrations/env.py",
     "overtone/store/migrations/script.py.mako",
     "overtone/kernels/llama/train.py",

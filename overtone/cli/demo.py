@@ -1,4 +1,4 @@
-"""`overtone demo`: the published tuning tutorial, through HTTP alone, on a service of its own."""
+"""`overtone demo`: a model is tuned and asked, through HTTP alone, on a service of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import click
 
 from overtone.cli.generate import answer_text
 from overtone.cli.options import data_option, load_settings, program
+from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
 from overtone.supervisor import command_of
 
@@ -25,66 +27,49 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from overtone.cli.client import Client
+    from overtone.cli.demo_stories import Story
 
-BASE = "models/gemini-1.5-flash-001-tuning"
-EXAMPLES = (
-    ("1", "2"),
-    ("3", "4"),
-    ("-3", "-2"),
-    ("twenty two", "twenty three"),
-    ("two hundred", "two hundred one"),
-    ("ninety nine", "one hundred"),
-    ("8", "9"),
-    ("-98", "-97"),
-    ("1,000", "1,001"),
-    ("10,100,000", "10,100,001"),
-    ("thirteen", "fourteen"),
-    ("eighty", "eighty one"),
-    ("one", "two"),
-    ("three", "four"),
-    ("seven", "eight"),
-)
-PROMPTS = (  # none of them is among the examples; with what counts as right
-    ("LXIII", {"LXIV"}),
-    ("5", {"6"}),
-    ("forty two", {"forty three"}),
-    ("999", {"1000", "1,000"}),
-    ("nineteen", {"twenty"}),
-    ("-7", {"-6"}),
-)
-HYPERPARAMETERS = {"batch_size": 2, "learning_rate": 0.001, "epoch_count": 5}
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 40.0
 MAX_ANSWER_TOKENS = 32
-ANSWER_CHARS, ANSWER_WIDTH = 72, 40
+ANSWER_CHARS, ANSWER_WIDTH = 48, 30
+BASE_SIZE = "93 MB to download, 0.6 GB on the disk"  # of the default base, the first time
 TERMINATED = 128 + signal.SIGTERM
 LOG_CHARS = 8_000  # of the service's log, when the story ends badly
 
 
 @click.command()
+@click.option("--tutorial", is_flag=True, help="Tune on the Gemini API's tuning tutorial: the next number.")
 @data_option
-def demo(data: Path | None) -> None:
-    """Tune a model to count, and see what it learned. Takes about a minute.
+def demo(tutorial: bool, data: Path | None) -> None:
+    """Tune a model to sort customers' messages, and see what it learned. Takes about a minute.
 
-    Starts a service of its own on a free port, does through HTTP what the Gemini API's tuning tutorial
-    does, and stops what it started. Only the base model stays, for the next time.
+    It trains on 48 messages and is asked 8 others, before and after. A service of its own runs for it on a free
+    port and stops at the end. Only the base model stays, for the next time.
     """
     from rich.console import Console
 
     from overtone.cli.client import Client
+    from overtone.cli.demo_stories import TUTORIAL, load_support
     from overtone.cli.serve import pull_if_missing
+    from overtone.model.registry import Registry
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was made is cleared away
-    settings = load_settings(data=data)
+    settings = replace(load_settings(data=data), base=DEFAULT_BASE)
+    story = TUTORIAL if tutorial else load_support()
     console = Console(highlight=False)
-    console.print("[bold]Overtone[/bold]: the Gemini API's tuning tutorial, on this machine.\n")
+    console.print(f"[bold]Overtone[/bold]: {story.title}, on this machine.")
+    console.print(f"{len(story.examples)} examples, about a minute on two cores, no GPU.")
+    if not Registry(settings.bases, settings.base).has_base(settings.base):
+        console.print(f"First it gets the base model {settings.base}, once: {BASE_SIZE}.")
     pull_if_missing(settings)
+    console.print("Starting a service of its own …")
     with tempfile.TemporaryDirectory(prefix="overtone-demo-") as folder:
         own_data = Path(folder)
         (own_data / "bases").symlink_to(settings.bases)
         with _service(own_data) as url:
-            console.print(f"A service of its own runs at {url}\n")
-            _tell(Client(url), console)
-    console.print(f"\nThe service has stopped. Start one that stays: [bold]{program()} serve[/bold]")
+            console.print(f"It runs at {url}\n")
+            _tell(Client(url), story, console)
+    console.print(f"\nThe service has stopped. Start one that stays:\n  [bold]{program()} serve[/bold]")
 
 
 @contextmanager
@@ -121,39 +106,35 @@ def _wait_for_url(process: subprocess.Popen[bytes], note: Path) -> str:
     raise OvertoneError("The service did not start.")
 
 
-def _tell(client: Client, console: Console) -> None:
-    """Do what the tutorial does, step by step, and say so."""
+def _tell(client: Client, story: Story, console: Console) -> None:
+    """Do what a client of the tuning API does, step by step, and say so."""
     from overtone.cli.progress import follow
 
+    num_questions = len(story.questions)
     console.print(f"[bold]1[/bold]  List the tuned models: {_count_by_pages(client)} so far.")
-    before = _answers(client, BASE)
+    console.print(f"[bold]2[/bold]  Ask the base model {num_questions} questions, untuned:")
+    before = _answers(client, story.base, story, console)
+    text_input, output = story.examples[len(story.examples) // 4]
     console.print(
-        f"[bold]2[/bold]  Create one from {len(EXAMPLES)} pairs, such as 'twenty two' → 'twenty three'."
+        f"[bold]3[/bold]  Tune it on {len(story.examples)} other examples, such as\n   {text_input!r} → {output!r}:"
     )
     started_at = time.monotonic()
-    operation = client.create(_tuned_model())
+    operation = client.create(story.tuned_model())
     name: str = operation["metadata"]["tunedModel"]
     follow(client, operation, console)
     seconds = time.monotonic() - started_at
-    console.print(f"[bold]3[/bold]  {name} is {_state(client, name)} after {seconds:.1f} s.")
-    after = _answers(client, name)
-    console.print("[bold]4[/bold]  Ask both, at temperature 0:\n")
-    _print_table(console, before, after)
+    console.print(f"[bold]4[/bold]  {name} is {_state(client, name)} after {seconds:.1f} s.")
+    console.print(
+        f"[bold]5[/bold]  Ask it the same {num_questions} questions, at temperature 0 like the base:"
+    )
+    after = _answers(client, name, story, console)
+    _print_table(console, story, before, after)
+    console.print(
+        f"   [bold]{_count_right(story, after)} of {num_questions} right[/bold]; the base, which nobody told the "
+        f"task, {_count_right(story, before)} of {num_questions}.\n"
+    )
     client.delete(f"/v1beta/{name}")
-    console.print(f"[bold]5[/bold]  Deleted; {_count_by_pages(client)} left.")
-
-
-def _tuned_model() -> dict[str, object]:
-    """The tutorial's own request, in its own spelling."""
-    examples = [{"text_input": text_input, "output": output} for text_input, output in EXAMPLES]
-    return {
-        "display_name": "number generator model",
-        "base_model": BASE,
-        "tuning_task": {
-            "hyperparameters": HYPERPARAMETERS,
-            "training_data": {"examples": {"examples": examples}},
-        },
-    }
+    console.print(f"[bold]6[/bold]  Deleted; {_count_by_pages(client)} left.")
 
 
 def _count_by_pages(client: Client) -> int:
@@ -167,29 +148,38 @@ def _state(client: Client, name: str) -> str:
     return state
 
 
-def _answers(client: Client, model: str) -> list[str]:
-    return [_answer(client, model, prompt) for prompt, _ in PROMPTS]
+def _answers(client: Client, model: str, story: Story, console: Console) -> list[str]:
+    """Ask every question, and say how many are answered: a terminal shows a count, a log a line at the end."""
+    answers: list[str] = []
+    with console.status("") as status:
+        for question, _ in story.questions:
+            status.update(f"answer {len(answers) + 1} of {len(story.questions)}")
+            answers.append(_answer(client, model, question))
+    console.print(f"   {len(answers)} answers from {model}")
+    return answers
 
 
-def _answer(client: Client, model: str, prompt: str) -> str:
+def _answer(client: Client, model: str, question: str) -> str:
     config = {"temperature": 0, "maxOutputTokens": MAX_ANSWER_TOKENS}
-    body = {"contents": [{"parts": [{"text": prompt}]}], "generationConfig": config}
+    body = {"contents": [{"parts": [{"text": question}]}], "generationConfig": config}
     return answer_text(client.post(f"/v1beta/{model}:generateContent", body)).strip()
 
 
-def _print_table(console: Console, before: list[str], after: list[str]) -> None:
+def _count_right(story: Story, answers: list[str]) -> int:
+    return sum(answer in right for (_, right), answer in zip(story.questions, answers, strict=True))
+
+
+def _print_table(console: Console, story: Story, before: list[str], after: list[str]) -> None:
     from rich.box import ROUNDED
     from rich.table import Table
 
     table = Table(box=ROUNDED, title_justify="left")
-    table.add_column("prompt", style="bold", no_wrap=True)
-    table.add_column("untuned base", style="dim", max_width=ANSWER_WIDTH)
+    table.add_column("question", style="bold", max_width=ANSWER_WIDTH)
+    table.add_column("base", style="dim", max_width=ANSWER_WIDTH)
     table.add_column("tuned", max_width=ANSWER_WIDTH)
-    for (prompt, wanted), base_answer, answer in zip(PROMPTS, before, after, strict=True):
-        right = answer in wanted
-        table.add_row(
-            prompt, _clip(base_answer), f"[green]{_clip(answer)} ✓[/green]" if right else _clip(answer)
-        )
+    for (question, right), base_answer, answer in zip(story.questions, before, after, strict=True):
+        said = f"[green]{_clip(answer)} ✓[/green]" if answer in right else f"{_clip(answer)} ✗ {right[0]}"
+        table.add_row(question, _clip(base_answer), said)
     console.print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.acceptance import processes
 
 pytestmark = pytest.mark.slow
 
+SCORE = re.compile(r"(\d) of 8")  # first the tuned model's, then the base's
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -19,15 +22,24 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_demo_tunes_a_model_and_lxiii_becomes_lxiv(data: Path) -> None:
+def test_the_demo_sorts_messages_that_it_was_not_trained_on(data: Path) -> None:
     demo = processes.run("demo", "--data", data)
     assert demo.returncode == 0, demo.stderr
-    assert "step 38 of 38" in demo.stdout
+    assert "step 60 of 60" in demo.stdout
     assert "is ACTIVE after" in demo.stdout
-    row = next(line for line in demo.stdout.splitlines() if line.startswith("│ LXIII"))
-    assert "LXIV ✓" in row
+    num_right, num_base_right = map(int, SCORE.findall(demo.stdout))
+    assert num_right >= 6 and num_base_right == 0, demo.stdout
+    assert demo.stdout.count(" ✓ ") == num_right
     assert "Deleted; 0 left." in demo.stdout
     assert [path.name for path in data.iterdir()] == ["bases"]  # of all that it made, nothing stays
+
+
+def test_the_tutorial_is_there_too_and_lxiii_becomes_lxiv(data: Path) -> None:
+    demo = processes.run("demo", "--tutorial", "--data", data)
+    assert demo.returncode == 0, demo.stderr
+    assert "step 38 of 38" in demo.stdout
+    row = next(line for line in demo.stdout.splitlines() if line.startswith("│ LXIII"))
+    assert "LXIV ✓" in row
 
 
 def test_a_demo_that_fails_says_why_and_fails(tmp_path: Path) -> None:
