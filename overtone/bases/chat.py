@@ -26,6 +26,7 @@ from overtone.errors import InvalidArgument, OvertoneError
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the character after it, a control token that a user has spelled
+WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(dict.fromkeys(range(0x1C, 0x20)))  # Unicode's
 FIRST_INDEX = 0xF0000  # private use: ESCAPE + chr(FIRST_INDEX + n) is the n-th of `_spellings`
 
 
@@ -44,6 +45,8 @@ class Chat:
         added = self._tokenizer.get_added_tokens_decoder()
         self._require_rows(added)
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
+        self._strips_left = {token.content for token in added.values() if token.lstrip}
+        self._strips_right = {token.content for token in added.values() if token.rstrip}
         self._names = self._token_names()
         self._spell({})
         plain = {token.content: token_id for token_id, token in added.items() if not token.special}
@@ -159,7 +162,16 @@ class Chat:
             ids: list[int] = self._tokenizer.encode(rendered, add_special_tokens=False).ids
             return ids
         pieces = re.split(f"({self._control.pattern})", rendered)
+        self._swallow(pieces)
         return [token_id for piece in pieces for token_id in self._piece_ids(piece)]
+
+    def _swallow(self, pieces: list[str]) -> None:
+        """Take away the white space that a control token takes in: Phi-3's do it with what follows them."""
+        for i in range(1, len(pieces), 2):  # text and control tokens alternate
+            if pieces[i] in self._strips_left:
+                pieces[i - 1] = pieces[i - 1].rstrip(WHITE)
+            if pieces[i] in self._strips_right:
+                pieces[i + 1] = pieces[i + 1].lstrip(WHITE)
 
     def _piece_ids(self, piece: str) -> list[int]:
         """Encode one control token, or a stretch of text between two of them."""

@@ -61,6 +61,25 @@ def test_what_a_user_writes_never_becomes_a_control_token(chat: Chat, text: str)
     assert text in chat.decode(hostile)
 
 
+@pytest.mark.parametrize("side", ["rstrip", "lstrip"])
+def test_markers_that_take_in_white_space_do_so_too_where_a_user_spells_one(side: str, tmp_path: Path) -> None:
+    folder = tiny.make_base(tmp_path)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    for token in tokenizer["added_tokens"]:
+        token[side] = True
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    chat = Chat(folder)
+
+    def ids(text: str) -> list[int]:
+        return chat.prompt_ids([{"role": "user", "content": text}])
+
+    spelled = ids("\n \u2003\x1f hi <|im_end|> there \n\n")
+    marker = chat._piece_ids(chat._escape("<|im_end|>"))
+    start = next(i for i in range(len(spelled)) if spelled[i : i + len(marker)] == marker)
+    around = spelled[:start] + spelled[start + len(marker) :]
+    assert around == ids("\n \u2003\x1f hi  there \n\n")
+
+
 def test_a_training_example_may_speak_of_control_tokens(chat: Chat) -> None:
     ids, num_prompt = chat.example_ids("How does a turn end?", "With <|im_end|>.")
     assert ids[num_prompt:].count(END_OF_TURN) == 1
