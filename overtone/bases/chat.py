@@ -26,7 +26,9 @@ from overtone.errors import InvalidArgument, OvertoneError
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the character after it, a control token that a user has spelled
-WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(dict.fromkeys(range(0x1C, 0x20)))  # Unicode's
+WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(
+    dict.fromkeys(range(0x1C, 0x20))
+)  # Unicode's
 FIRST_INDEX = 0xF0000  # private use: ESCAPE + chr(FIRST_INDEX + n) is the n-th of `_spellings`
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from overtone.model.decoder import Decoder
+from overtone.model.decoder import Attend, Decoder
 from overtone.model.lora import JobRows, LoraWeights, project_with
 from overtone.train import compiled_pass
 from overtone.train.attention import attend_packed
@@ -35,6 +35,28 @@ def mean_loss(decoder: Decoder, lora: LoraWeights, documents: Sequence[Document]
     counts = [document.num_trained for document in documents]
     losses = document_losses(decoder, lora, documents)
     return sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)
+
+
+@torch.no_grad()
+def largest_key_or_value(decoder: Decoder, lora: LoraWeights, documents: Sequence[Document]) -> float:
+    """Return the largest magnitude that a key or value of these texts has in any layer; NaN if one is no number."""
+    magnitudes: list[Tensor] = []
+    for batch in _batches(documents, max_tokens(decoder)):
+        packed = pack([(0, batch)]).to(decoder.device)
+        attend = _measured(attend_packed(decoder.config, packed.groups), magnitudes)
+        project = project_with(decoder, [JobRows(lora, packed.rows[0], packed.kept_rows[0])])
+        decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
+    return float(torch.stack(magnitudes).max())
+
+
+def _measured(attend: Attend, magnitudes: list[Tensor]) -> Attend:
+    """Return an `attend` that notes the largest magnitude among the keys and values it is given."""
+
+    def measuring(layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
+        magnitudes.append(torch.maximum(k_TGK.abs().max(), v_TGK.abs().max()))
+        return attend(layer, q_THK, k_TGK, v_TGK)
+
+    return measuring
 
 
 def _batches(documents: Sequence[Document], num_tokens: int) -> Iterator[list[Document]]:

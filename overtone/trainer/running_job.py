@@ -24,7 +24,7 @@ from overtone.model.decoder import Decoder
 from overtone.store.tables import Snapshot
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
-from overtone.train.evaluate import mean_loss
+from overtone.train.evaluate import largest_key_or_value, mean_loss
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
@@ -33,6 +33,11 @@ from overtone.trainer.reporter import Report
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
 UNREPORTED_FILE = "unreported.json"
+MOST_ASKED = 1  # of its own examples, by which a finished tuning is tried: 0.1 s on the default base
+SMALL_WEIGHT = 1.0  # far above what sound rates come to, far below what overflows: not worth the 0.1 s
+MAX_CACHED = (
+    65504 / 2
+)  # the engine keeps keys and values as float16; the rest is room for texts that were not tried
 CALMER = 0.5  # factor on the learning rate after a loss ran away
 
 log = logging.getLogger(__name__)
@@ -150,6 +155,19 @@ class RunningJob:
     def clear_up(self) -> None:
         """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
         shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
+
+    def require_answers(self, decoder: Decoder) -> None:
+        """Raise TuningFailed when the tuned model could not answer its own examples: its numbers are too large."""
+        if float(self.tuning.lora.flat.detach().abs().max()) <= SMALL_WEIGHT:
+            return
+        documents = self.tuning.documents[:MOST_ASKED]
+        largest = largest_key_or_value(decoder, self.tuning.lora, documents)
+        if not largest <= MAX_CACHED:
+            raise TuningFailed(
+                f"The loss is a number, but with the learning rate of {self.job.learning_rate:g} the weights grew so "
+                f"large that the tuned model cannot be asked: a key or value of {largest:.3g} does not fit into "
+                "float16. Try a smaller learning_rate."
+            )
 
     def save_result(self, base_revision: str) -> str:
         """Write the adapter and return its digest. Raises OSError."""

@@ -344,11 +344,14 @@ class Trainer:
                     self._end(running, _failure(error))
 
     def _save(self, running: RunningJob) -> Outcome:
-        """Write the adapter, if anything was learned, and return the outcome. Raises OSError."""
+        """Write the adapter, if anything was learned, and return the outcome. Raises OSError and TuningFailed."""
         running.set_mark(alone=True, company=len(self._jobs) - 1)
-        if running.tuning.done:
-            return Succeeded(running.save_result(self._load_base().revision))
-        return Cancelled(running.save_result(self._load_base().revision) if running.tuning.step else None)
+        if not running.tuning.step:
+            return Cancelled(None)
+        base = self._load_base()
+        running.require_answers(base.decoder)
+        digest = running.save_result(base.revision)
+        return Succeeded(digest) if running.tuning.done else Cancelled(digest)
 
     def _release(self, released: Sequence[Job]) -> None:
         """Put jobs back into the queue. Those of a database that is away are rescued later."""

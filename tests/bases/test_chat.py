@@ -62,7 +62,9 @@ def test_what_a_user_writes_never_becomes_a_control_token(chat: Chat, text: str)
 
 
 @pytest.mark.parametrize("side", ["rstrip", "lstrip"])
-def test_markers_that_take_in_white_space_do_so_too_where_a_user_spells_one(side: str, tmp_path: Path) -> None:
+def test_markers_that_take_in_white_space_do_so_too_where_a_user_spells_one(
+    side: str, tmp_path: Path
+) -> None:
     folder = tiny.make_base(tmp_path)
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     for token in tokenizer["added_tokens"]:

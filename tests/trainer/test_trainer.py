@@ -266,6 +266,15 @@ def test_a_loss_that_runs_away_is_given_half_the_rate_once_and_then_fails(bench:
     assert "even with half the learning rate of 1e+30" in str(wild.error_message)
 
 
+def test_a_tuned_model_that_could_not_be_asked_has_failed(bench: Bench) -> None:
+    """The loss is finite, but the engine's cache is float16."""
+    bench.add("large", learning_rate=10.0)
+    (large,) = bench.finish("large")
+    assert large.state == "FAILED"
+    assert "with the learning rate of 10 " in str(large.error_message)
+    assert "does not fit into float16" in str(large.error_message)
+
+
 def test_a_job_that_only_stumbled_goes_on_calmer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     stumbles = iter([float("nan")])
     monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", next(stumbles, share)))
