@@ -1,30 +1,22 @@
 """One service's processes: started, watched, restarted, stopped in order. Knows nothing of what they do.
 
-The supervisor holds what must outlive a child: the lock of the data folder and the listening socket. While
-the API is restarted, callers wait in the socket's queue instead of being refused. Each child holds the
-reading end of a pipe whose writing end is here only: when the supervisor dies, however it dies, the pipe ends
-and so do they.
+Its process holds what must outlive a child: the lock of the data folder (lock.py) and the listening socket
+(sockets.py). While the API is restarted, callers wait in the socket's queue instead of being refused. Each
+child holds the reading end of a pipe whose writing end is here only: when the supervisor dies, however it
+dies, the pipe ends and so do they.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
-from overtone.disk import make_private
-from overtone.errors import OvertoneError
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 log = logging.getLogger("overtone.serve")
 
@@ -32,8 +24,6 @@ CANNOT_START = 78  # sysexits.h EX_CONFIG: the child has said why, and starting 
 WATCH_S = 0.1
 STEADY_S = 60.0  # a child that has run this long starts again with the shortest pause
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-PAIR_ATTEMPTS = 50
-NOTE_FILE = "serve.json"
 
 
 @dataclass
@@ -153,96 +143,6 @@ def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 picks a free one. Raises OvertoneError naming the obstacle."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise OvertoneError(
-            f"{host}:{port} cannot be listened on ({getattr(error, 'strerror', None) or error}); "
-            "choose another with --port, or 0 for any free one."
-        ) from error
-    listener.listen(1024)
-    return listener
-
-
-def bind_pair(host: str, port: int) -> socket.socket:
-    """Return a listening socket whose next port is free, for the gRPC door; port 0 looks for such a pair."""
-    for _ in range(PAIR_ATTEMPTS if port == 0 else 1):
-        listener = bind(host, port)
-        try:
-            bind(host, listener.getsockname()[1] + 1).close()
-        except OvertoneError:
-            listener.close()
-            continue
-        return listener
-    raise OvertoneError(
-        f"{host}:{port + 1}, the gRPC port, cannot be listened on; choose another with --grpc-port, "
-        "or -1 for no gRPC."
-    )
-
-
-@dataclass(frozen=True)
-class Note:
-    """Where a data folder is served, for its other users: run/serve.json."""
-
-    pid: int
-    url: str
-    grpc: str = ""
-    certificate: str = ""
-
-    @classmethod
-    def load(cls, run_folder: Path) -> Note:
-        """Read the note. Raises OSError or ValueError when there is none."""
-        values = json.loads((run_folder / NOTE_FILE).read_text(encoding="utf-8"))
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-
-    def save(self, run_folder: Path) -> None:
-        partial = run_folder / f"{NOTE_FILE}.partial"
-        partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-        partial.replace(run_folder / NOTE_FILE)
-
-
-@contextmanager
-def hold(run_folder: Path) -> Iterator[None]:
-    """Hold a data folder for this process. The lock dies with its process.
-
-    Raises OvertoneError, saying who holds it, when another process does.
-    """
-    for folder in (run_folder.parent, run_folder):
-        make_private(folder)
-    note = run_folder / NOTE_FILE
-    with (run_folder / "serve.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OvertoneError(_held_by(run_folder)) from None
-        note.unlink(missing_ok=True)
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-
-
-def _held_by(run_folder: Path) -> str:
-    try:
-        note = Note.load(run_folder)
-        who = f"process {note.pid} at {note.url}"
-    except (OSError, ValueError):
-        who = "a process that is just starting"
-    return (
-        f"The data folder {run_folder.parent} is being served already, by {who}. "
-        "Stop that first, or choose another folder with --data."
-    )
 
 
 def command_of(*verb: str) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from overtone import supervisor
-from overtone.errors import OvertoneError
-from overtone.supervisor import CANNOT_START, Child, Supervisor
+from overtone.supervisor import CANNOT_START, Child, Supervisor, describe
 from tests.acceptance.processes import is_alive
 from tests.patience import HANG_S, wait_until
 
@@ -146,54 +143,6 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(pid))
 
 
-def test_a_data_folder_has_one_service(tmp_path: Path) -> None:
-    with supervisor.hold(tmp_path / "run"):
-        supervisor.Note(os.getpid(), "http://127.0.0.1:8080").save(tmp_path / "run")
-        with (
-            pytest.raises(
-                OvertoneError, match=rf"process {os.getpid()} at http://127.0.0.1:8080\. Stop that"
-            ),
-            supervisor.hold(tmp_path / "run"),
-        ):
-            pytest.fail("it was held twice")
-
-
-def test_a_service_that_was_killed_does_not_lock_the_next_one_out(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "serve.json").write_text(json.dumps({"pid": 1, "url": "http://gone"}))
-    (tmp_path / "run" / "serve.lock").touch()
-    with supervisor.hold(tmp_path / "run"):
-        assert not (tmp_path / "run" / "serve.json").exists()
-
-
-def test_a_taken_port_is_named() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(OvertoneError, match=f"127.0.0.1:{port} cannot be listened on .*--port"):
-            supervisor.bind("127.0.0.1", port)
-
-
-def test_a_free_pair_has_room_for_the_grpc_door() -> None:
-    with supervisor.bind_pair("127.0.0.1", 0) as listener:
-        supervisor.bind("127.0.0.1", listener.getsockname()[1] + 1).close()
-
-
-def test_a_taken_grpc_port_is_named() -> None:
-    with supervisor.bind_pair("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with supervisor.bind("127.0.0.1", port + 1):
-            listener.close()
-            with pytest.raises(OvertoneError, match=f"127.0.0.1:{port + 1}, the gRPC port.*--grpc-port"):
-                supervisor.bind_pair("127.0.0.1", port)
-
-
-def test_an_impossible_address_is_named() -> None:
-    with pytest.raises(OvertoneError, match="cannot be listened on"):
-        supervisor.bind("127.0.0.1", 70_000)
-
-
 def test_how_a_child_ended_is_said_in_words() -> None:
-    assert supervisor.describe(-9) == "was killed by SIGKILL"
-    assert supervisor.describe(3) == "ended with status 3"
+    assert describe(-9) == "was killed by SIGKILL"
+    assert describe(3) == "ended with status 3"

@@ -12,7 +12,7 @@ import httpx
 from overtone.cli.flags import in_flags
 from overtone.cli.options import KEY_VARIABLES, load_settings, program
 from overtone.errors import OvertoneError
-from overtone.supervisor import Note
+from overtone.lock import Note
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 600.0  # an answer of a cold engine may take a while; connecting may not

@@ -16,17 +16,9 @@ import click
 from overtone.cli.options import data_option, load_settings, program
 from overtone.config import Settings
 from overtone.errors import ApiError, OvertoneError
-from overtone.supervisor import (
-    CANNOT_START,
-    Child,
-    Note,
-    Supervisor,
-    bind,
-    bind_pair,
-    command_of,
-    hold,
-    watch_lifeline,
-)
+from overtone.lock import Note, hold
+from overtone.sockets import bind, bind_pair
+from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, watch_lifeline
 
 PATIENT_CALL_S = 60.0  # a call that waits for the API to start
 RETRY_S = 0.2

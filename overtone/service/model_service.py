@@ -77,8 +77,8 @@ class ModelService:
         """Return the caller's tuned models by pages, oldest first; `filters` says which."""
         size = rules.page_size(request.page_size)
         pager = self.store.pager("tunedModels", request.filter, caller.email)
-        conditions = filters.conditions(request.filter, caller.grantee)
-        found = self.store.list_tuned_models(conditions, pager.position(request.page_token), size + 1)
+        question = filters.parse(request.filter, caller.grantee)
+        found = self.store.list_tuned_models(question, pager.position(request.page_token), size + 1)
         token = pager.token(found[size - 1].uid) if len(found) > size else ""
         page = [resources.to_tuned_model(row) for row in found[:size]]
         return m.ListTunedModelsResponse(tuned_models=page, next_page_token=token)

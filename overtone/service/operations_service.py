@@ -35,8 +35,8 @@ class OperationsService:
             return m.ListOperationsResponse(operations=[resources.to_operation(row)])
         size = rules.page_size(request.page_size, LIST_PAGE_SIZE)
         pager = self.store.pager("operations", caller.email)
-        conditions = filters.conditions("", caller.grantee)
-        found = self.store.list_tuned_models(conditions, pager.position(request.page_token), size + 1)
+        question = filters.parse("", caller.grantee)
+        found = self.store.list_tuned_models(question, pager.position(request.page_token), size + 1)
         token = pager.token(found[size - 1].uid) if len(found) > size else ""
         page = [resources.to_operation(row) for row in found[:size]]
         return m.ListOperationsResponse(operations=page, next_page_token=token)

@@ -18,6 +18,29 @@ class Grantee:
     groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Question:
+    """Which tuned models a list shows: those that meet all of it.
+
+    Each of `words` is in the name or description, in any case. Of each of `roles` the grantee has one; an
+    empty one asks for models that everyone may read.
+    """
+
+    grantee: Grantee
+    words: tuple[str, ...] = ()
+    roles: tuple[tuple[str, ...], ...] = ()
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the question in SQL."""
+        given = (has_role(roles, self.grantee) if roles else shared_with_everyone() for roles in self.roles)
+        return [*given, *map(has_text, self.words)]
+
+
+def has_text(text: str) -> ColumnElement[bool]:
+    """The condition that display name or description holds this text, whatever its case."""
+    return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
+
+
 def is_for(grantee: Grantee) -> ColumnElement[bool]:
     """The condition that a permission was given to a grantee, by itself or by a group."""
     kind, email = permissions.c.grantee_type, permissions.c.email_address

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -33,6 +32,7 @@ from overtone.errors import AlreadyExists, NotFound, OvertoneError
 from overtone.store import folders
 from overtone.store.database import Database, is_new
 from overtone.store.folders import Identity
+from overtone.store.grants import Question
 from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
@@ -162,11 +162,9 @@ class Store(Database):
             raise no_tuned_model(format_tuned_model(tuned_model_id))
         return row
 
-    def list_tuned_models(
-        self, conditions: Sequence[ColumnElement[bool]], after: int, limit: int
-    ) -> list[TunedModelRow]:
-        """Return at most `limit` tuned models that meet all conditions, oldest first, from after a uid on."""
-        query = _select_tuned_models().where(tuned_models.c.uid > after, *conditions)
+    def list_tuned_models(self, question: Question, after: int, limit: int) -> list[TunedModelRow]:
+        """Return at most `limit` tuned models that a question asks for, oldest first, from after a uid on."""
+        query = _select_tuned_models().where(tuned_models.c.uid > after, *question.conditions())
         with self.reading() as connection:
             found = connection.execute(query.order_by(tuned_models.c.uid).limit(limit)).all()
         return [_to_row(row) for row in found]
@@ -255,11 +253,6 @@ def bind(url: str, tuned_folder: Path) -> None:
 def search_text_of(display_name: str, description: str) -> str:
     """Return what free text in a filter is looked for in."""
     return f"{display_name}\n{description}".casefold()
-
-
-def has_text(text: str) -> ColumnElement[bool]:
-    """The condition that display name or description holds this text, whatever its case."""
-    return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
 
 
 def _bind(connection: Connection, shown_url: str, tuned_folder: Path) -> None:

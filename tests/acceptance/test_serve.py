@@ -82,7 +82,7 @@ def test_a_taken_port_is_refused_in_a_sentence(data: Path) -> None:
         port = str(taken.getsockname()[1])
         refused = processes.run("serve", "--port", port, "--data", data)
     assert refused.returncode == 1
-    assert f"127.0.0.1:{port} cannot be listened on" in refused.stderr and "--port" in refused.stderr
+    assert f"Cannot listen on 127.0.0.1:{port}" in refused.stderr and "--port" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["api", "engine", "trainer"])

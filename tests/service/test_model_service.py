@@ -15,6 +15,7 @@ from overtone.service import model_service
 from overtone.service.access import Access
 from overtone.service.services import build_servicers
 from overtone.store.folders import list_model_folders
+from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store
 from overtone.wire import rest_door
 from tests.service.fakes import EchoEngine, TinyChats, TinyRegistry
@@ -318,4 +319,4 @@ def test_a_base_that_this_service_does_not_run_with_is_refused_with_the_way_out(
             assert error["message"].startswith("No engine serves the base model models/tiny of ")
             assert error["message"].endswith("this service runs with: other. Start one that does: "
                                              "overtone serve --base tiny")  # fmt: skip
-    assert store.list_tuned_models([], 0, 9) == []
+    assert store.list_tuned_models(Question(Grantee("")), 0, 9) == []

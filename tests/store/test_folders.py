@@ -12,6 +12,7 @@ from sqlalchemy import text
 from overtone.errors import OvertoneError
 from overtone.store import folders
 from overtone.store.database import Database
+from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store, bind
 from tests.store.databases import new_store
 from tests.store.rows import add_model, make
@@ -135,7 +136,7 @@ def test_who_was_killed_while_the_two_were_bound_is_bound_at_the_next_start(stor
     with store.writing() as connection:
         connection.execute(text("DELETE FROM meta WHERE key = 'identity'"))
     with closing(Store(store.url, store.tuned_folder)) as again:
-        assert again.list_tuned_models([], 0, 9) == []
+        assert again.list_tuned_models(Question(Grantee("")), 0, 9) == []
 
 
 @pytest.mark.sqlite

@@ -9,11 +9,12 @@ import pytest
 
 from overtone.errors import AlreadyExists, NotFound
 from overtone.store.folders import list_model_folders
-from overtone.store.grants import Grantee, has_role, shared_with_everyone
-from overtone.store.store import Store, has_text
+from overtone.store.grants import Grantee, Question
+from overtone.store.store import Store
 from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
 
 ME = Grantee(OWNER)
+ALL = Question(ME)
 
 
 def test_what_was_created_is_found_again(store: Store) -> None:
@@ -64,28 +65,28 @@ def test_a_model_made_again_is_another_one(store: Store) -> None:
 
 def test_lists_are_oldest_first_and_go_on_after_a_row(store: Store) -> None:
     rows = [add_model(store, name) for name in "cab"]
-    assert store.list_tuned_models([], 0, 2) == rows[:2]
-    assert store.list_tuned_models([], rows[1].uid, 2) == rows[2:]
+    assert store.list_tuned_models(ALL, 0, 2) == rows[:2]
+    assert store.list_tuned_models(ALL, rows[1].uid, 2) == rows[2:]
 
 
 @pytest.mark.parametrize("word", ["straße", "STRASSE", "number gen", "100%"])
 def test_free_text_is_found_whatever_its_case(store: Store, word: str) -> None:
     row = add_model(store, "a", display_name="Number generator", description="Straße 100% sure_")
     add_model(store, "b", display_name="100 other", description="nothing")
-    assert store.list_tuned_models([has_text(word)], 0, 9) == [row]
+    assert store.list_tuned_models(Question(ME, words=(word,)), 0, 9) == [row]
 
 
 def test_a_change_of_the_name_is_found_by_it(store: Store) -> None:
     row = store.update_tuned_model(add_model(store, "a").uid, {"display_name": "New"})
-    assert store.list_tuned_models([has_text("new")], 0, 9) == [row]
+    assert store.list_tuned_models(Question(ME, words=("new",)), 0, 9) == [row]
 
 
 def test_lists_by_role_show_only_those(store: Store) -> None:
     mine = add_model(store, "a")
     add_model(store, "b", owner="other@example.com")
-    assert store.list_tuned_models([has_role(("OWNER",), ME)], 0, 9) == [mine]
-    assert store.list_tuned_models([has_role(("READER",), ME)], 0, 9) == []
-    assert store.list_tuned_models([shared_with_everyone()], 0, 9) == []
+    assert store.list_tuned_models(Question(ME, roles=(("OWNER",),)), 0, 9) == [mine]
+    assert store.list_tuned_models(Question(ME, roles=(("READER",),)), 0, 9) == []
+    assert store.list_tuned_models(Question(ME, roles=((),)), 0, 9) == []
 
 
 def test_the_secret_is_the_same_for_all(store: Store) -> None:
