@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from overtone.cli.client import Away, Client, NotAllowed
+from overtone.cli.flags import in_flags
 from overtone.cli.names import short
 from overtone.errors import OvertoneError
 from overtone.model.sources import Report
@@ -26,6 +27,7 @@ from overtone.model.sources import Report
 POLL_S, AWAY_POLL_S = 0.25, 1.0
 PATIENCE_S = 300.0  # for a service that went away: a restart, an update
 LINE_EVERY_S = 2.0  # between two lines in a log
+WAITING = "waiting for the trainer"
 STAGES = {"download": "Downloading", "unpack": "Unpacking", "convert": "Converting"}
 
 
@@ -81,7 +83,8 @@ def follow(client: Client, operation: dict[str, Any], console: Console | None = 
             time.sleep(POLL_S)
             operation = _poll(client, operation, console)
     if "error" in operation:
-        raise OvertoneError(f"{operation['metadata']['tunedModel']}: {operation['error'].get('message')}")
+        reason = in_flags(operation["error"].get("message", ""))
+        raise OvertoneError(f"{operation['metadata']['tunedModel']}: {reason}")
     return operation
 
 
@@ -117,9 +120,9 @@ def last_loss(metadata: dict[str, Any]) -> float | None:
 
 
 def describe(metadata: dict[str, Any]) -> str:
-    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or `waiting`."""
+    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or what it waits for."""
     loss, steps = last_loss(metadata), metadata.get("completedSteps", 0)
-    return "waiting" if loss is None else f"step {steps} of {metadata['totalSteps']}, loss {loss:.3f}"
+    return WAITING if loss is None else f"step {steps} of {metadata['totalSteps']}, loss {loss:.3f}"
 
 
 @contextmanager
@@ -143,13 +146,13 @@ class _TuningBar:
 
     def __init__(self, progress: Progress):
         self._progress = progress
-        self._task = progress.add_task("Waiting", total=None, loss="")
+        self._task = progress.add_task(WAITING, total=None, loss="")
 
     def show(self, metadata: dict[str, Any]) -> None:
         loss = last_loss(metadata)
         self._progress.update(
             self._task,
-            description="Waiting" if loss is None else "Tuning ",
+            description=WAITING if loss is None else "Tuning ",
             total=metadata["totalSteps"],
             completed=metadata.get("completedSteps", 0),
             loss="" if loss is None else f"loss {loss:.3f}",

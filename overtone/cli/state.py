@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from overtone.cli.flags import in_flags
+
 CANCELLED = 1  # google.rpc.Code
 
 
@@ -29,7 +31,7 @@ def describe_state(tuned_model: dict[str, Any], operation: dict[str, Any] | None
         return (
             "cancelled before its first step"
             if error.get("code") == CANCELLED
-            else f"failed: {error.get('message')}"
+            else f"failed: {in_flags(error.get('message', ''))}"
         )
     return state
 

@@ -13,7 +13,7 @@ import click
 from overtone.cli import completion
 from overtone.cli.find import did_you_mean, find_tuned_model
 from overtone.cli.names import short, tuned_model_name
-from overtone.cli.options import client_options, json_option, program, require_consent
+from overtone.cli.options import as_typed, client_options, json_option, program, require_consent
 from overtone.cli.state import describe_ended, describe_state
 from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
@@ -38,7 +38,7 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
     if as_json:
         click.echo(json.dumps({"tunedModels": found}, indent=2, ensure_ascii=False))
     elif not found:
-        click.echo(_none_found(filter_, key))
+        click.echo(as_typed(_none_found(filter_, key)))
     else:
         operations = client.operations()
         rows = [_row(each, operations.get(each["name"])) for each in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -264,6 +265,38 @@ def test_a_loss_that_runs_away_is_given_half_the_rate_once_and_then_fails(bench:
     wild, sound = bench.finish("wild", "sound")
     assert (wild.state, sound.state) == ("FAILED", "ACTIVE")
     assert "even with half the learning rate of 1e+30" in str(wild.error_message)
+
+
+def test_the_log_tells_in_words_when_a_job_starts_stumbles_and_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="overtone")
+    stumbles = iter([float("nan")])
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", next(stumbles, share)))
+    bench.add("a")
+    bench.add("wild", learning_rate=1e30)
+    bench.finish("a", "wild")
+    lines = [record.getMessage() for record in caplog.records]
+    assert "tunedModels/a started: 5 examples, 5 steps" in lines
+    assert "tunedModels/a goes on at step 1 with half the learning rate" in lines
+    assert any(
+        re.fullmatch(r"tunedModels/a is ready after [\d.]+ (s|min|h), loss [\d.]+ → [\d.]+", line)
+        for line in lines
+    )
+    assert any(line.startswith("tunedModels/wild failed: The loss ran away at step") for line in lines)
+
+
+def test_the_log_tells_that_a_job_goes_on_after_a_restart(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="overtone")
+    bench.add("a", **LONG)
+    stopped = bench.trainer()
+    work_until(stopped, lambda: bench.losses("a"))
+    stopped.close()
+    bench.finish("a")
+    steps = [int(step) for step in re.findall(r"tunedModels/a goes on at step (\d+) of 250", caplog.text)]
+    assert len(steps) == 1 and steps[0] > 1
 
 
 def test_a_job_that_only_stumbled_goes_on_calmer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
