@@ -34,7 +34,8 @@ def list_models(data: Path | None) -> None:
         )
         return
     rows = [_row(card) for card in sorted(cards, key=lambda card: card.is_alias)]
-    click.echo(format_table(("model", "runs on", "parameters", "size", "context", "licence"), rows))
+    headings = ("model", "runs on", "parameters", "size", "context", "licence")
+    click.echo(format_table(headings, rows, droppable=["context", "parameters", "licence", "size"]))
 
 
 def _row(card: Card) -> tuple[str, ...]:

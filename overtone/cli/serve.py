@@ -261,7 +261,7 @@ def _describe_grpc(note: Note, flag: str) -> str:
         return "off"
     if not note.certificate:
         return (
-            f"{note.grpc}, without TLS, which google-generativeai wants:\n"
+            f"{note.grpc}, without TLS; google-generativeai wants it:\n"
             f"                       {program()} tls{flag}"
         )
     return f"{note.grpc}, with\n                       GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"
