@@ -15,6 +15,7 @@ from overtone.cli.demo import demo
 from overtone.cli.generate import generate
 from overtone.cli.identity import groups, keys
 from overtone.cli.models import models
+from overtone.cli.options import as_typed
 from overtone.cli.serve import serve, worker
 from overtone.cli.set_aside import bind, set_aside
 from overtone.cli.settings import settings
@@ -72,7 +73,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except (OvertoneError, ApiError) as error:
-        click.echo(f"overtone: {error}", err=True)
+        click.echo(f"overtone: {as_typed(str(error))}", err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from overtone.lock import Note
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 600.0  # an answer of a cold engine may take a while; connecting may not
 CONNECT_TIMEOUT_S = 10.0
+EVENT = "data:"  # how a server-sent event begins
 
 
 def connect(url: str | None, key: str | None) -> Client:
@@ -103,21 +106,47 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the parts of a streamed answer as they come. Raises OvertoneError also for a fault on the way."""
+        with (
+            _told(self.url),
+            self._http.stream("POST", path, json=body, params={"alt": "sse"}) as response,
+        ):
+            if response.is_error:
+                response.read()
+                _answer(response, self.url)
+            for line in response.iter_lines():
+                if line.startswith(EVENT):
+                    yield _part(json.loads(line.removeprefix(EVENT)))
+
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        try:
+        with _told(self.url):
             response = self._http.request(method, path, **options)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Away(
-                f"Nothing answers at {self.url}. Start the service with `{program()} serve`, "
-                "or say where it is with --url or OVERTONE_URL."
-            ) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            is_other_door = isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error)
-            hint = " That may be the gRPC port; HTTP is the one before it." if is_other_door else ""
-            raise Away(
-                f"{self.url} did not answer: {str(error).rstrip('.') or type(error).__name__}.{hint}"
-            ) from error
         return _answer(response, self.url)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turn what keeps a call from its answer into Away, in a sentence."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise Away(
+            f"Nothing answers at {url}. Start the service with `{program()} serve`, "
+            "or say where it is with --url or OVERTONE_URL."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        is_other_door = isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error)
+        hint = " That may be the gRPC port; HTTP is the one before it." if is_other_door else ""
+        raise Away(
+            f"{url} did not answer: {str(error).rstrip('.') or type(error).__name__}.{hint}"
+        ) from error
+
+
+def _part(value: dict[str, Any]) -> dict[str, Any]:
+    if "error" in value:
+        raise OvertoneError(f"The answer ends here: {in_flags(value['error']['message'])}")
+    return value
 
 
 def _answer(response: httpx.Response, url: str) -> dict[str, Any]:

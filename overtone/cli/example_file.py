@@ -25,6 +25,7 @@ Placed = tuple[str, Any]  # where it stands, for an error; and what
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas"}
 MAX_CELL_CHARS = 1 << 30
+MAX_QUOTED = 40  # characters of an input in a sentence
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 NOT_TEXT = {
     b"PK\x03\x04": "a spreadsheet or an archive",
@@ -69,6 +70,26 @@ def read_examples(path: Path, columns: Columns = Columns()) -> list[Example]:
     if not examples:
         raise OvertoneError(f"{name} holds no examples.")
     return examples
+
+
+def describe_doubts(examples: Sequence[Example]) -> list[str]:
+    """Return what may be a mistake in examples that are sound one by one: doubles, contradictions, empty inputs."""
+    doubts = []
+    doubles = len(examples) - len({(each["text_input"], each["output"]) for each in examples})
+    if doubles:
+        doubts.append(f"Examples that repeat an earlier one: {doubles} of {len(examples)}.")
+    outputs: dict[str, set[str]] = {}
+    for each in examples:
+        outputs.setdefault(each["text_input"], set()).add(each["output"])
+    unclear = [text_input for text_input, answers in outputs.items() if len(answers) > 1]
+    if unclear:
+        doubts.append(
+            f"Inputs with more than one output: {len(unclear)}, such as {unclear[0][:MAX_QUOTED]!r}."
+        )
+    empty = sum(not each["text_input"].strip() for each in examples)
+    if empty:
+        doubts.append(f"Empty inputs: {empty}.")
+    return doubts
 
 
 class _Fault(Exception):

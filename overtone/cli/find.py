@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LATEST = "@latest"
 MAX_SHOWN = 5
+SEE_ALL = "See those that there are: overtone list"
+OR_BASES = ", overtone models list"
 
 
 def find_tuned_model(client: Client, typed: str) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def did_you_mean(typed: str, found: list[dict[str, Any]]) -> str:
     ids = {short(each["name"]): short(each["name"]) for each in found}
     ids |= {each["displayName"].casefold(): short(each["name"]) for each in found if each.get("displayName")}
     close = dict.fromkeys(ids[name] for name in get_close_matches(short(typed).casefold(), ids, n=3))
-    return f" Did you mean {', '.join(close)}?" if close else " See those that there are: overtone list"
+    return f" Did you mean {', '.join(close)}?" if close else f" {SEE_ALL}"
 
 
 def find_answering(client: Client, typed: str) -> str:
@@ -58,10 +60,10 @@ def find_answering(client: Client, typed: str) -> str:
         return typed
     try:
         return str(find_tuned_model(client, typed)["name"])
-    except OvertoneError:
+    except OvertoneError as error:
         with suppress(NotThere):
             return str(client.get(f"/v1beta/models/{typed}")["name"])
-        raise
+        raise OvertoneError(f"{error}{OR_BASES if str(error).endswith(SEE_ALL) else ''}") from None
 
 
 def _matches(typed: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:

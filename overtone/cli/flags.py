@@ -14,6 +14,7 @@ FLAGS = {
     "generation_config.stop_sequences": "--stop",
     "generation_config.seed": "--seed",
     "system_instruction": "--system",
+    "Try a smaller learning_rate.": "Try a smaller --learning-rate.",
     "Call ListModels to see the list of available models and their supported methods.": (
         "See those that there are: overtone list, overtone models list"
     ),

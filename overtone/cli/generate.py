@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -37,7 +38,7 @@ def generate(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Ask MODEL and print its answer.
+    """Ask MODEL and print its answer as it comes.
 
     MODEL is a tuned model (its id, a beginning of it that no other has, its name, or @latest) or a base model, with
     models/ before it where both have the name. TEXT may be - for standard input.
@@ -61,11 +62,27 @@ def generate(
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
     client = connect(url, key)
-    answer = client.post(f"/v1beta/{find_answering(client, model)}:generateContent", body)
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False) if as_json else answer_text(answer))
+    name = find_answering(client, model)
+    if as_json:
+        answer = client.post(f"/v1beta/{name}:generateContent", body)
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        _print_as_it_comes(client.stream(f"/v1beta/{name}:streamGenerateContent", body))
+
+
+def _print_as_it_comes(parts: Iterable[dict[str, Any]]) -> None:
+    has_begun = False
+    try:
+        for part in parts:
+            click.echo(answer_text(part), nl=False)
+            has_begun = True
+    finally:
+        if has_begun:
+            click.echo()
 
 
 def answer_text(answer: dict[str, Any]) -> str:
-    """Return the text of the first candidate."""
-    parts = answer["candidates"][0].get("content", {}).get("parts", [])
+    """Return the text of the first candidate, "" where there is none."""
+    candidates = answer.get("candidates") or [{}]
+    parts = candidates[0].get("content", {}).get("parts", [])
     return "".join(part.get("text", "") for part in parts)

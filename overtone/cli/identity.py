@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overtone.cli.options import data_option, load_settings, program
+from overtone.cli.options import data_flag, data_option, load_settings, program
 from overtone.cli.table import format_table
 from overtone.config import LOCAL_OWNER
 from overtone.disk import make_private
@@ -49,11 +49,11 @@ def create(email: str, project: str, take_over: bool, data: Path | None) -> None
         click.echo(store.keys.create(email, project))
         taken = store.permissions.take_over(LOCAL_OWNER, email) if take_over else 0
         left = store.permissions.count_owned(LOCAL_OWNER)
-    for sentence in _changes(email, was_open, taken, left):
+    for sentence in _changes(email, was_open, taken, left, data_flag(load_settings(data=data).data)):
         click.echo(sentence, err=True)
 
 
-def _changes(email: str, was_open: bool, taken: int, left: int) -> Iterator[str]:
+def _changes(email: str, was_open: bool, taken: int, left: int, flag: str) -> Iterator[str]:
     """Yield what a new key changes, for people."""
     if was_open:
         yield "From now on every call needs a key; who watches a tuning goes on with OVERTONE_API_KEY set."
@@ -62,7 +62,7 @@ def _changes(email: str, was_open: bool, taken: int, left: int) -> Iterator[str]
     if left:
         yield (
             f"{_models(left)} belong{'s' * (left == 1)} to {LOCAL_OWNER}, from the time without keys. To take them "
-            f"over: {program()} keys create --user {email} --take-over"
+            f"over: {program()} keys create --user {email} --take-over{flag}"
         )
 
 
@@ -93,9 +93,10 @@ def revoke(key_id: str, data: Path | None) -> None:
         is_last = not store.keys.exist()
     click.echo(f"Revoked {key_id}.")
     if is_last:
+        flag = data_flag(load_settings(data=data).data)
         click.echo(
-            f"That was the last key: nobody may call now. Make another with `{program()} keys create`, or let this "
-            f"machine's own callers in without one: {program()} keys open",
+            f"That was the last key: nobody may call now. Make another with: {program()} keys create --user "
+            f"EMAIL{flag}\nOr let this machine's own callers in without one: {program()} keys open{flag}",
             err=True,
         )
 

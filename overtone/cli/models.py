@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overtone.cli.options import data_option, load_settings, require_consent
+from overtone.cli.options import data_flag, data_option, load_settings, program, require_consent
 from overtone.cli.table import format_table
 from overtone.errors import OvertoneError
 
@@ -29,10 +29,13 @@ def list_models(data: Path | None) -> None:
     settings = load_settings(data=data)
     cards = Registry(settings.bases, settings.base).list_cards()
     if all(card.is_alias for card in cards):
-        click.echo("No base model is here yet. Get one with: overtone models pull")
+        click.echo(
+            f"No base model is here yet. Get one with:\n  {program()} models pull{data_flag(settings.data)}"
+        )
         return
     rows = [_row(card) for card in sorted(cards, key=lambda card: card.is_alias)]
-    click.echo(format_table(("model", "runs on", "parameters", "size", "context", "licence"), rows))
+    headings = ("model", "runs on", "parameters", "size", "context", "licence")
+    click.echo(format_table(headings, rows, droppable=["context", "parameters", "licence", "size"]))
 
 
 def _row(card: Card) -> tuple[str, ...]:

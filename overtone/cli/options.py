@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,10 +12,15 @@ from typing import Any, TypeVar
 
 import click
 
-from overtone.config import Settings
+from overtone.config import Settings, default_data
 from overtone.errors import OvertoneError
 
 KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first that is set
+
+VERBS = (
+    "bind|cancel|delete|demo|generate|groups|keys|list|models|serve|set-aside|settings|show|tls|tune|watch"
+)
+COMMAND_LINE = re.compile(rf"(?<![\w/.-])overtone (?=(?:{VERBS})\b)")  # in a sentence
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +39,16 @@ def program() -> str:
     if started.name == "__main__.py":
         return f"{sys.executable} -m overtone"
     return started.name if shutil.which(started.name) == str(started.absolute()) else sys.argv[0]
+
+
+def as_typed(text: str) -> str:
+    """Return a text with its command lines as this program was started: `overtone list`, `.venv/bin/overtone list`."""
+    return COMMAND_LINE.sub(lambda _: f"{program()} ", text)
+
+
+def data_flag(data: Path) -> str:
+    """Return what a hint must say for the verbs to find this data folder, "" where they find it by themselves."""
+    return "" if data == default_data() else f" --data {shlex.quote(str(data.absolute()))}"
 
 
 def client_options(command: F) -> F:

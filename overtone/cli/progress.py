@@ -20,12 +20,16 @@ from rich.progress import (
 
 from overtone.bases.sources import Report
 from overtone.cli.client import Away, Client, NotAllowed
+from overtone.cli.flags import in_flags
 from overtone.cli.names import short
+from overtone.cli.options import program
+from overtone.cli.state import WAITING
 from overtone.errors import OvertoneError
 
 POLL_S, AWAY_POLL_S = 0.25, 1.0
 PATIENCE_S = 300.0  # for a service that went away: a restart, an update
 LINE_EVERY_S = 2.0  # between two lines in a log
+ROSE = 2.0  # times the loss of the first step: the rate is likely too high
 STAGES = {"download": "Downloading", "unpack": "Unpacking", "convert": "Converting"}
 
 
@@ -73,15 +77,21 @@ def follow(client: Client, operation: dict[str, Any], console: Console | None = 
     Raises OvertoneError with the operation's own reason when it failed or was cancelled.
     """
     console = console or Console(stderr=True)
+    is_warned = False
     with _tuning_view(console) as view:
         while True:
             view.show(operation["metadata"])
+            warning = "" if is_warned else describe_rise(operation["metadata"])
+            if warning:
+                console.print(warning, highlight=False)
+            is_warned = is_warned or bool(warning)
             if operation.get("done"):
                 break
             time.sleep(POLL_S)
             operation = _poll(client, operation, console)
     if "error" in operation:
-        raise OvertoneError(f"{operation['metadata']['tunedModel']}: {operation['error'].get('message')}")
+        reason = in_flags(operation["error"].get("message", ""))
+        raise OvertoneError(f"{operation['metadata']['tunedModel']}: {reason}")
     return operation
 
 
@@ -116,10 +126,26 @@ def last_loss(metadata: dict[str, Any]) -> float | None:
     return snapshots[-1].get("meanLoss", 0.0) if snapshots else None
 
 
+def describe_rise(metadata: dict[str, Any]) -> str:
+    """Return a warning once the loss is far above that of the first step, else ""."""
+    losses = [each.get("meanLoss", 0.0) for each in metadata.get("snapshots", [])]
+    if not losses or losses[-1] <= ROSE * losses[0] or losses[-1] < 1.0:
+        return ""
+    return (
+        f"The loss rose from {losses[0]:.3g} to {losses[-1]:.3g}: the learning rate may be too high. To stop it:\n"
+        f"  {program()} cancel {short(metadata['tunedModel'])}"
+    )
+
+
 def describe(metadata: dict[str, Any]) -> str:
-    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or `waiting`."""
-    loss, steps = last_loss(metadata), metadata.get("completedSteps", 0)
-    return "waiting" if loss is None else f"step {steps} of {metadata['totalSteps']}, loss {loss:.3f}"
+    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or what it waits for."""
+    steps = metadata.get("completedSteps", 0)
+    return f"step {steps} of {metadata['totalSteps']}{_describe_loss(metadata, ', ')}" if steps else WAITING
+
+
+def _describe_loss(metadata: dict[str, Any], before: str = "") -> str:
+    loss = last_loss(metadata)
+    return "" if loss is None else f"{before}loss {loss:.3f}"
 
 
 @contextmanager
@@ -143,16 +169,16 @@ class _TuningBar:
 
     def __init__(self, progress: Progress):
         self._progress = progress
-        self._task = progress.add_task("Waiting", total=None, loss="")
+        self._task = progress.add_task(WAITING, total=None, loss="")
 
     def show(self, metadata: dict[str, Any]) -> None:
-        loss = last_loss(metadata)
+        steps = metadata.get("completedSteps", 0)
         self._progress.update(
             self._task,
-            description="Waiting" if loss is None else "Tuning ",
+            description="Tuning " if steps else WAITING,
             total=metadata["totalSteps"],
-            completed=metadata.get("completedSteps", 0),
-            loss="" if loss is None else f"loss {loss:.3f}",
+            completed=steps,
+            loss=_describe_loss(metadata),
         )
 
 

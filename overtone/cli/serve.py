@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shlex
 import signal
 import socket
 import ssl
@@ -13,9 +14,9 @@ from dataclasses import replace
 
 import click
 
-from overtone.cli.options import data_option, load_settings, program
+from overtone.cli.options import data_flag, data_option, load_settings, program
 from overtone.config import Settings
-from overtone.errors import ApiError, OvertoneError
+from overtone.errors import ApiError, OvertoneError, Unavailable
 from overtone.lock import Note, hold
 from overtone.sockets import bind, bind_pair
 from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, watch_lifeline
@@ -30,21 +31,26 @@ PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in wh
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "5000"}
 
 READY = """\
-Overtone is ready at {url}; it keeps everything in {data}
+Overtone is ready at {url}
+It keeps everything in {data}
   curl                 curl "{url}/v1beta/models?key=KEY"
   google-generativeai  genai.configure(api_key="KEY", transport="rest",
                            client_options={{"api_endpoint": "{url}"}})
-  google-genai         GOOGLE_GEMINI_BASE_URL={url}, or
-                       genai.Client(api_key="KEY", http_options={{"base_url": "{url}"}})
+  google-genai         export GOOGLE_GEMINI_BASE_URL={url}
+                       genai.Client(api_key="KEY")
   gRPC                 {grpc}{trust}
   KEY                  anything, until there are keys:
-                       {program} keys create --user EMAIL
+                       {program} keys create --user EMAIL{flag}{elsewhere}
 Ctrl-C stops it."""
 
 TRUST = """
   TLS                  the certificate signs itself; clients trust it with
                        curl --cacert {cert}
                        export SSL_CERT_FILE={cert}"""
+
+ELSEWHERE = """
+  other terminals      find this service with
+                       export OVERTONE_DATA={data}"""
 
 
 @click.command()
@@ -105,6 +111,7 @@ def run_service(settings: Settings, verbose: bool) -> int:
     """Hold the data folder, listen, pull the base if it is missing, supervise until told to stop."""
     _check_certificate(settings)
     with hold(settings.run):
+        _check_exposure(settings)
         listen = bind if settings.grpc_port else bind_pair
         listener = listen(settings.host, settings.port)
         settings = replace(settings, port=listener.getsockname()[1])
@@ -132,7 +139,7 @@ def pull_if_missing(settings: Settings) -> None:
         )
         raise OvertoneError(
             f"The base model {settings.base!r} is not in {settings.bases} (there: {here}); "
-            f"get it with `{program()} models pull SOURCE --id {settings.base}`."
+            f"get it with `{program()} models pull SOURCE --id {settings.base}{data_flag(settings.data)}`."
         )
     from overtone.cli.models import pull_base
 
@@ -149,6 +156,28 @@ def _check_certificate(settings: Settings) -> None:
             raise OvertoneError(
                 f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key: {error}."
             ) from error
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Refuse an address that others reach while there is no key, before anything is downloaded or converted.
+
+    With the database away nobody knows of keys; the API asks again when it is back, before it answers.
+    """
+    from overtone.service.access import check_exposure, is_loopback
+    from overtone.store.store import Store
+
+    if is_loopback(settings.host):
+        return
+    try:
+        store = Store(settings.database_url, settings.tuned)
+    except Unavailable:
+        return
+    try:
+        check_exposure(settings, store)
+    except OvertoneError as error:
+        raise OvertoneError(f"{error}{data_flag(settings.data)}") from None
+    finally:
+        store.close()
 
 
 def _children(listener: socket.socket, verbose: bool) -> list[Child]:
@@ -170,8 +199,20 @@ def _announce_when_ready(settings: Settings) -> None:
     note = make_note(settings)
     note.save(settings.run)
     trust = TRUST.format(cert=note.certificate) if note.certificate else ""
-    grpc = _describe_grpc(note)
-    click.echo(READY.format(url=note.url, data=settings.data, grpc=grpc, trust=trust, program=program()))
+    flag = data_flag(settings.data)
+    elsewhere = ELSEWHERE.format(data=shlex.quote(str(settings.data.absolute()))) if flag else ""
+    grpc = _describe_grpc(note, flag)
+    click.echo(
+        READY.format(
+            url=note.url,
+            data=settings.data,
+            grpc=grpc,
+            trust=trust,
+            program=program(),
+            flag=flag,
+            elsewhere=elsewhere,
+        )
+    )
 
 
 def _answers(settings: Settings) -> bool:
@@ -207,11 +248,12 @@ def reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
-def _describe_grpc(note: Note) -> str:
+def _describe_grpc(note: Note, flag: str) -> str:
     if not note.grpc:
         return "off"
     if not note.certificate:
         return (
-            f"{note.grpc}, without TLS, which google-generativeai wants:\n                       overtone tls"
+            f"{note.grpc}, without TLS; google-generativeai wants it:\n"
+            f"                       {program()} tls{flag}"
         )
     return f"{note.grpc}, with\n                       GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 
 import click
 
 from overtone.cli.options import load_settings
-from overtone.cli.table import format_table
+from overtone.cli.table import format_table, table_width, terminal_width
 from overtone.config import Settings, hide_password
 
 COMMENT = re.compile(r"^    (\w+): .*?#\s+(.*)$", re.MULTILINE)
@@ -37,8 +38,12 @@ def settings(markdown: bool) -> None:
     if markdown:
         click.echo(format_markdown(found))
         return
-    rows = [(each.variable, each.value, each.meaning) for each in found]
-    click.echo(format_table(("variable", "value", "meaning"), rows))
+    lines = [("variable", "value", "meaning"), *((each.variable, each.value, each.meaning) for each in found)]
+    width = terminal_width()
+    if width is None or table_width(lines) <= width:
+        click.echo(format_table(lines[0], lines[1:]))
+    else:
+        click.echo("\n".join(format_narrow(each, width) for each in found))
 
 
 def list_settings() -> Iterator[Setting]:
@@ -49,6 +54,13 @@ def list_settings() -> Iterator[Setting]:
         default = "your user data folder" if spec.default is MISSING else str(spec.default)
         value = hide_password(str(getattr(here, spec.name)))
         yield Setting(f"OVERTONE_{spec.name.upper()}", default, meanings[spec.name], value)
+
+
+def format_narrow(setting: Setting, width: int) -> str:
+    """Return a setting for a terminal that is too narrow for the table: its meaning below it."""
+    margin = " " * 4
+    meaning = textwrap.fill(setting.meaning, width, initial_indent=margin, subsequent_indent=margin)
+    return f"{setting.variable}={setting.value}\n{meaning}"
 
 
 def format_markdown(found: list[Setting]) -> str:

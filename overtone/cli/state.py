@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from overtone.cli.flags import in_flags
+
+WAITING = "waiting for the trainer"
 CANCELLED = 1  # google.rpc.Code
 
 
@@ -17,11 +20,7 @@ def describe_state(tuned_model: dict[str, Any], operation: dict[str, Any] | None
     done, total = metadata.get("completedSteps", 0), metadata.get("totalSteps", 0)
     if state == "creating":
         left = time_left(metadata) or time_left({**metadata, **tuned_model.get("tuningTask", {})})
-        return (
-            ", ".join(filter(None, ("tuning", f"step {done} of {total}", left)))
-            if done
-            else "waiting for its turn"
-        )
+        return ", ".join(filter(None, ("tuning", f"step {done} of {total}", left))) if done else WAITING
     if state == "active" and done < total:
         return f"active, stopped at step {done} of {total}"
     if state == "failed":
@@ -29,7 +28,7 @@ def describe_state(tuned_model: dict[str, Any], operation: dict[str, Any] | None
         return (
             "cancelled before its first step"
             if error.get("code") == CANCELLED
-            else f"failed: {error.get('message')}"
+            else f"failed: {in_flags(error.get('message', ''))}"
         )
     return state
 
@@ -48,9 +47,10 @@ def describe_ended(operation: dict[str, Any]) -> str:
     """Return why there is nothing to stop, or "" for a tuning that goes on."""
     if not operation.get("done"):
         return ""
-    if "error" in operation:
-        is_cancelled = operation["error"].get("code") == CANCELLED
-        return "was cancelled already" if is_cancelled else "has failed already"
     metadata = operation["metadata"]
     done, total = metadata.get("completedSteps", 0), metadata["totalSteps"]
+    if "error" in operation and operation["error"].get("code") != CANCELLED:
+        return "has failed already"
+    if done == 0:
+        return "was cancelled already, before its first step"
     return "is ready already" if done == total else f"was stopped already, at step {done} of {total}"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from overtone.cli.options import data_option, load_settings, program
+from overtone.cli.options import data_flag, data_option, load_settings, program
 
 HINT = """\
 Wrote {cert} and {key}. Start the service with them:
-  {program} serve --tls-cert {cert} --tls-key {key}
+  {program} serve --tls-cert {cert} --tls-key {key}{data}
 curl trusts it with an option, Python's clients over HTTP with a variable:
   curl --cacert {cert} …
   export SSL_CERT_FILE={cert}
@@ -27,5 +27,6 @@ def tls(hosts: tuple[str, ...], data: Path | None) -> None:
     """Make a certificate that signs itself, for localhost and each --host, in the data folder."""
     from overtone.wire.tls import LOOPBACK, make_self_signed
 
-    cert, key = make_self_signed(load_settings(data=data).data / "tls", (*LOOPBACK, *hosts))
-    click.echo(HINT.format(cert=cert, key=key, program=program()))
+    folder = load_settings(data=data).data.absolute()
+    cert, key = make_self_signed(folder / "tls", (*LOOPBACK, *hosts))
+    click.echo(HINT.format(cert=cert, key=key, data=data_flag(folder), program=program()))

@@ -63,14 +63,15 @@ def tune(
     overtone tune more.jsonl --base tunedModels/support-1x2y3z
     """
     from overtone.cli.client import connect
-    from overtone.cli.example_file import Columns, read_examples
+    from overtone.cli.example_file import Columns, describe_doubts, read_examples
     from overtone.cli.progress import follow
 
     client = connect(url, key)
+    examples = read_examples(file, Columns(input_column, output_column))
+    for doubt in describe_doubts(examples):
+        click.echo(doubt, err=True)
     tuning_task = {
-        "training_data": {
-            "examples": {"examples": read_examples(file, Columns(input_column, output_column))}
-        },
+        "training_data": {"examples": {"examples": examples}},
         "hyperparameters": _given(
             epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
         ),

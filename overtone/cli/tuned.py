@@ -13,16 +13,16 @@ import click
 from overtone.cli import completion
 from overtone.cli.find import did_you_mean, find_tuned_model
 from overtone.cli.names import short, tuned_model_name
-from overtone.cli.options import client_options, json_option, program, require_consent
+from overtone.cli.options import as_typed, client_options, json_option, program, require_consent
 from overtone.cli.state import describe_ended, describe_state
-from overtone.cli.table import format_table
+from overtone.cli.table import format_facts, format_table
 from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
     from overtone.cli.client import Client
 
 BARS = "▁▂▃▄▅▆▇█"
-CURVE_WIDTH = 60
+CURVE_WIDTH = 40
 
 
 @click.command("list")
@@ -38,11 +38,11 @@ def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) 
     if as_json:
         click.echo(json.dumps({"tunedModels": found}, indent=2, ensure_ascii=False))
     elif not found:
-        click.echo(_none_found(filter_, key))
+        click.echo(as_typed(_none_found(filter_, key)))
     else:
         operations = client.operations()
         rows = [_row(each, operations.get(each["name"])) for each in found]
-        click.echo(format_table(("model", "state", "made (UTC)", "base", "name"), rows))
+        click.echo(format_table(("model", "state", "made (UTC)", "base", "name"), rows, droppable=["base"]))
 
 
 def _none_found(filter_: str | None, key: str | None) -> str:
@@ -72,9 +72,7 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
     if "snapshots" not in tuned_model.get("tuningTask", {}):  # found in the list, which leaves the losses out
         tuned_model = client.get(f"/v1beta/{tuned_model['name']}")
     facts = _facts(tuned_model, client.operation_of(tuned_model["name"]))
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+    click.echo(format_facts(facts))
 
 
 @click.command()
@@ -177,11 +175,11 @@ def _source(tuned_model: dict[str, Any]) -> str:
     return str(parent or tuned_model.get("baseModel", ""))
 
 
-def _facts(tuned_model: dict[str, Any], operation: dict[str, Any] | None) -> dict[str, Any]:
+def _facts(tuned_model: dict[str, Any], operation: dict[str, Any] | None) -> dict[str, str]:
     task = tuned_model.get("tuningTask", {})
     settings = task.get("hyperparameters", {})
     losses = [snapshot.get("meanLoss", 0.0) for snapshot in task.get("snapshots", [])]
-    facts = {
+    facts: dict[str, str | None] = {
         "model": tuned_model["name"],
         "name": tuned_model.get("displayName"),
         "description": tuned_model.get("description"),

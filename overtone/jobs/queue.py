@@ -69,6 +69,10 @@ class Job:
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
 
+    @property
+    def name(self) -> str:
+        return format_tuned_model(self.tuned_model_id)
+
 
 @dataclass(frozen=True)
 class Running:

@@ -27,10 +27,19 @@ class Report:
 
     job: Job
     finished: list[Snapshot] = field(default_factory=list)
+    first_loss: float | None = None  # of this attempt
+    last_loss: float | None = None
     cancelled: bool = False
     lost: bool = False
     trouble: str = ""  # as last told
     beating: threading.Lock = field(default_factory=threading.Lock)  # one beat at a time, snapshots in order
+
+    def add_step(self, snapshot: Snapshot) -> None:
+        """Note a finished step, which the next beat hands in."""
+        self.finished.append(snapshot)
+        self.last_loss = snapshot.mean_loss
+        if self.first_loss is None:
+            self.first_loss = snapshot.mean_loss
 
 
 class Reporter:

@@ -96,7 +96,7 @@ class RunningJob:
 
     def report_step(self, step: Step) -> None:
         """Hand a finished step to the reporter."""
-        self.report.finished.append(Snapshot(step.number, step.epoch, step.mean_loss, step.computed_at))
+        self.report.add_step(Snapshot(step.number, step.epoch, step.mean_loss, step.computed_at))
 
     def checkpoint_if_due(self) -> None:
         """Save every few seconds, in the background. A full disk costs the resumption, not the job."""

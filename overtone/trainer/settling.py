@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from overtone.errors import ApiError, Unavailable
-from overtone.jobs.queue import Cancelled, Failed, JobLost, Outcome, Queue
+from overtone.jobs.queue import Failed, JobLost, Outcome, Queue, Succeeded
 from overtone.trainer.reporter import Report, Reporter
 
 TRY_AGAIN_S = 1.0
@@ -36,7 +37,7 @@ class Settler:
 
     def settle(self, report: Report, outcome: Outcome, clear_up: Callable[[], None] = lambda: None) -> None:
         """Hand in the last steps and the outcome; what the database does not take now is tried again later."""
-        log.info("%s: %s", report.job.tuned_model_id, describe(outcome))
+        log.info("%s %s", report.job.name, describe(outcome, report))
         self._waiting.append(Settlement(report, outcome, clear_up))
         self._try_all()
 
@@ -71,12 +72,27 @@ class Settler:
         return True
 
 
-def describe(outcome: Outcome) -> str:
-    """Return an outcome in words, for the log."""
+def describe(outcome: Outcome, report: Report) -> str:
+    """Return what became of a job, for the log: `is ready after 2 min, loss 5.2 → 0.18`."""
     if isinstance(outcome, Failed):
         return f"failed: {outcome.message}"
-    if isinstance(outcome, Cancelled):
-        return (
-            "stopped; what it learned is kept" if outcome.adapter_digest else "stopped before its first step"
-        )
-    return "ready"
+    if isinstance(outcome, Succeeded):
+        return f"is ready after {describe_age(report.job.created_at)}{describe_losses(report)}"
+    if outcome.adapter_digest:
+        return f"was stopped{describe_losses(report)}; what it learned is kept"
+    return "was stopped before its first step"
+
+
+def describe_age(created_at: datetime) -> str:
+    """Return how long ago a job was made: `9 s`, `2 min`, `1.5 h`."""
+    age_s = (datetime.now(UTC) - created_at).total_seconds()
+    if age_s < 90:
+        return f"{age_s:.0f} s"
+    return f"{age_s / 60:.0f} min" if age_s < 5400 else f"{age_s / 3600:.1f} h"
+
+
+def describe_losses(report: Report) -> str:
+    """Return `, loss 5.2 → 0.18`, from the first step of this attempt to the last one."""
+    if report.first_loss is None or report.last_loss is None:
+        return ""
+    return f", loss {report.first_loss:.2g} → {report.last_loss:.2g}"

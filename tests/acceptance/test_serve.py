@@ -123,6 +123,14 @@ def test_no_process_outlives_a_killed_supervisor(service: Service) -> None:
         assert list_models(again)
 
 
+def test_an_open_address_without_keys_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    refused = processes.run("serve", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path, PIP_NO_INDEX="1")
+    assert refused.returncode == 1
+    assert "There are no keys yet" in refused.stderr and "Downloading" not in refused.stderr
+    assert f"keys create --user EMAIL --data {tmp_path}" in refused.stderr
+    assert not (tmp_path / "bases").exists()
+
+
 def test_a_missing_base_that_cannot_be_pulled_says_what_to_do(tmp_path: Path) -> None:
     refused = processes.run("serve", "--port", "0", "--data", tmp_path, PIP_NO_INDEX="1")
     assert refused.returncode == 1

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from overtone.cli import cli
 from overtone.cli.client import Away, Client, NotAllowed
 from overtone.cli.models import id_after
+from overtone.cli.options import VERBS, as_typed, data_flag
 from overtone.cli.state import describe_state
-from overtone.cli.table import format_table
+from overtone.cli.table import format_facts, format_table
 from overtone.cli.tuned import curve
+from overtone.config import default_data
 from tests import tiny
 from tests.cli.conftest import FakeService, Run, said
 
@@ -30,6 +33,12 @@ ACTIVE = {
 }
 OPERATION = "tunedModels/qa-1x/operations/op1"
 ANSWER = {"candidates": [{"content": {"parts": [{"text": "LX"}, {"text": "IV"}]}}]}
+
+
+def events(*texts: str) -> bytes:
+    """Return a streamed answer: one server-sent event for each text, and one that only ends it."""
+    parts = [{"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in texts]
+    return b"".join(b"data: %s\r\n\r\n" % json.dumps(part).encode() for part in [*parts, {"candidates": []}])
 
 
 def operation(steps: int, **more: Any) -> dict[str, Any]:
@@ -84,15 +93,21 @@ def test_tune_goes_on_from_a_tuned_model(service: FakeService, run: Run, example
 
 
 def test_a_tuning_that_failed_gives_its_reason(service: FakeService, run: Run, examples: str) -> None:
-    failed = operation(1, done=True, error={"code": 13, "message": "The loss ran away."})
+    message = "The loss ran away. Try a smaller learning_rate."
+    failed = operation(1, done=True, error={"code": 9, "message": message})
     service.answers["POST /v1beta/tunedModels"] = (200, failed)
-    assert said(run("tune", examples)) == "tunedModels/qa-1x: The loss ran away."
+    assert said(run("tune", examples)) == (
+        "tunedModels/qa-1x: The loss ran away. Try a smaller --learning-rate."
+    )
 
 
 @pytest.mark.parametrize("model", ["qa-1x", "tunedModels/qa-1x"])
 def test_generate_prints_the_answer_and_nothing_else(service: FakeService, run: Run, model: str) -> None:
     service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
-    service.answers["POST /v1beta/tunedModels/qa-1x:generateContent"] = (200, ANSWER)
+    service.answers["POST /v1beta/tunedModels/qa-1x:streamGenerateContent?alt=sse"] = (
+        200,
+        events("LX", "IV"),
+    )
     result = run(
         "generate", model, "LXIII", "--temperature", "0", "--max-tokens", "5", "--stop", "x", "--seed", "7"
     )
@@ -101,6 +116,44 @@ def test_generate_prints_the_answer_and_nothing_else(service: FakeService, run: 
         "contents": [{"role": "user", "parts": [{"text": "LXIII"}]}],
         "generationConfig": {"temperature": 0, "maxOutputTokens": 5, "stopSequences": ["x"], "seed": 7},
     }
+
+
+def test_an_answer_is_printed_as_far_as_it_came(service: FakeService, run: Run) -> None:
+    fault = b'data: {"error": {"message": "The engine is away."}}\r\n\r\n'
+    path = "POST /v1beta/models/base:streamGenerateContent?alt=sse"
+    service.answers[path] = (200, events("half of") + fault)
+    result = run("generate", "models/base", "hello")
+    assert result.output == "half of\n"
+    assert said(result) == "The answer ends here: The engine is away."
+
+
+def test_a_refused_stream_is_told_in_the_servers_words(service: FakeService, run: Run) -> None:
+    result = run("generate", "models/base", "hello")
+    assert result.output == ""
+    assert said(result) == "No /v1beta/models/base:streamGenerateContent?alt=sse here."
+
+
+def test_a_hint_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/overtone"])
+    hint = (
+        "See `overtone list`, not /opt/overtone list. The overtone service is away: overtone set-aside list"
+    )
+    assert as_typed(hint) == (
+        "See `.venv/bin/overtone list`, not /opt/overtone list. The overtone service is away: "
+        ".venv/bin/overtone set-aside list"
+    )
+
+
+def test_every_verb_is_known_to_hints() -> None:
+    shown = {name for name, command in cli.commands.items() if not command.hidden}
+    assert shown == set(VERBS.split("|"))
+
+
+def test_a_hint_names_a_data_folder_that_is_not_the_usual_one(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    result = run("models", "list", "--data", str(folder))
+    assert f"models pull --data '{folder}'" in result.output
+    assert data_flag(default_data()) == ""
 
 
 def test_generate_asks_a_base_and_reads_standard_input(service: FakeService, run: Run) -> None:
@@ -152,7 +205,7 @@ TIMES = [{"step": n, "computeTime": f"2026-01-02T03:0{n}:00Z"} for n in (1, 2, 3
     [
         ("ACTIVE", {"completedSteps": 30}, {"done": True}, "active"),
         ("ACTIVE", {"completedSteps": 9}, {"done": True}, "active, stopped at step 9 of 30"),
-        ("CREATING", {}, {}, "waiting for its turn"),
+        ("CREATING", {}, {}, "waiting for the trainer"),
         ("CREATING", {"completedSteps": 12}, {}, "tuning, step 12 of 30"),
         ("CREATING", {"completedSteps": 12, "snapshots": TIMES}, {}, "tuning, step 12 of 30, 18 min left"),
         ("CREATING", {"completedSteps": 29, "snapshots": TIMES}, {}, "tuning, step 29 of 30, 60 s left"),
@@ -213,7 +266,7 @@ def test_what_is_not_clear_is_asked_back(service: FakeService, run: Run, typed: 
 def test_a_base_is_guessed_where_no_tuned_model_has_the_name(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
     service.answers["GET /v1beta/models/tiny"] = (200, {"name": "models/tiny"})
-    service.answers["POST /v1beta/models/tiny:generateContent"] = (200, ANSWER)
+    service.answers["POST /v1beta/models/tiny:streamGenerateContent?alt=sse"] = (200, events("LXIV"))
     assert run("generate", "tiny", "x").output == "LXIV\n"
 
 
@@ -250,7 +303,8 @@ def test_cancel_names_the_model(service: FakeService, run: Run) -> None:
         (operation(2, done=True), "is ready already"),
         (operation(1, done=True), "was stopped already, at step 1 of 2"),
         (operation(1, **FAILED), "has failed already"),
-        (operation(0, **CANCELLED), "was cancelled already"),
+        (operation(1, **CANCELLED), "was stopped already, at step 1 of 2"),
+        (operation(0, **CANCELLED), "was cancelled already, before its first step"),
     ],
 )
 def test_what_has_ended_cannot_be_stopped(service: FakeService, run: Run, ended: Any, words: str) -> None:
@@ -352,6 +406,40 @@ def test_a_table_fits_the_terminal_and_is_whole_elsewhere() -> None:
     assert format_table(("x", "y"), [("a", "b")], width=80) == "x  y\na  b"
 
 
+def test_a_narrow_terminal_keeps_the_name_whole_and_drops_what_it_may() -> None:
+    headings, row = ("model", "state", "base"), ("m" * 30, "s" * 40, "b" * 28)
+    assert (
+        format_table(headings, [row], width=80, droppable=["base"]).splitlines()[1] == f"{row[0]}  {row[1]}"
+    )
+    assert format_table(headings, [row], width=50).splitlines()[1].startswith(f"{row[0]}  s")
+
+
+def test_a_long_fact_goes_on_below_itself() -> None:
+    facts = {"model": "tunedModels/x", "state": "failed: " + "why " * 30}
+    lines = format_facts(facts, width=40).splitlines()
+    assert lines[0] == "model  tunedModels/x" and lines[1].startswith("state  failed: why")
+    assert len(lines) > 3 and all(line.startswith("       why") and len(line) <= 40 for line in lines[2:])
+
+
+def test_a_rising_loss_is_told_to_who_watches(service: FakeService, run: Run, examples: str) -> None:
+    rising = operation(2)
+    rising["metadata"]["snapshots"] = [{"step": 1, "meanLoss": 10.0}, {"step": 2, "meanLoss": 30.2}]
+    service.answers["POST /v1beta/tunedModels"] = (200, rising)
+    service.answers[f"GET /v1/{OPERATION}"] = [(200, rising), (200, operation(2, done=True, response={}))]
+    said_to_watcher = run("tune", examples).stderr
+    assert said_to_watcher.count("The loss rose from 10 to 30.2: the learning rate may be too high.") == 1
+    assert "cancel qa-1x" in said_to_watcher
+
+
+def test_what_is_done_is_not_said_to_wait(service: FakeService, run: Run) -> None:
+    done = operation(2, done=True, response={})
+    del done["metadata"]["snapshots"]  # as the list of operations gives it
+    service.answers["GET /v1beta/tunedModels/qa-1x"] = (200, ACTIVE)
+    service.answers["GET /v1beta/tunedModels/qa-1x/operations"] = (200, {"operations": [done]})
+    result = run("watch", "qa-1x")
+    assert "step 2 of 2" in result.stderr and "waiting" not in result.stderr
+
+
 def test_ctrl_c_leaves_the_tuning_to_the_service(
     service: FakeService, run: Run, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,7 +485,7 @@ def test_a_shell_is_offered_nothing_when_nothing_answers(run: Run, monkeypatch: 
 def test_a_curve_has_a_bar_for_each_stretch() -> None:
     assert curve([8.0, 7.0, 1.0]) == "█▇▁"
     assert curve([1.0] * 5) == "▁" * 5
-    assert len(curve([float(n) for n in range(1000)])) == 60
+    assert len(curve([float(n) for n in range(1000)])) == 40
     assert curve([]) == ""
 
 

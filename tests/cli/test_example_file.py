@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from overtone.cli.example_file import Columns, read_examples
+from overtone.cli.example_file import Columns, describe_doubts, read_examples
 from overtone.errors import OvertoneError
 
 PAIRS = [{"text_input": "1", "output": "2"}, {"text_input": "ein, zwei", "output": "drei\nvier"}]
@@ -149,3 +149,14 @@ def test_a_file_that_is_no_text_says_what_it_seems_to_be(tmp_path: Path, data: b
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OvertoneError, match="No such file"):
         read_examples(tmp_path / "missing.csv")
+
+
+def test_what_may_be_a_mistake_is_told() -> None:
+    pairs = [("a", "1"), ("a", "1"), ("b", "1"), ("b", "2"), (" ", "3")]
+    examples = [{"text_input": text_input, "output": output} for text_input, output in pairs]
+    assert describe_doubts(examples) == [
+        "Examples that repeat an earlier one: 1 of 5.",
+        "Inputs with more than one output: 1, such as 'b'.",
+        "Empty inputs: 1.",
+    ]
+    assert describe_doubts(examples[:1]) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overtone.cli.settings import format_markdown, list_settings
+from overtone.cli.settings import format_markdown, format_narrow, list_settings
 from tests.cli.conftest import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -34,3 +34,11 @@ def test_a_password_is_not_shown(url: str, run: Run, monkeypatch: pytest.MonkeyP
     shown = run("settings").output
     assert "hunter2" not in shown
     assert "host/name" in shown
+
+
+def test_in_a_narrow_terminal_each_meaning_stands_whole_below_its_setting() -> None:
+    for setting in list_settings():
+        first, *meaning = format_narrow(setting, 80).splitlines()
+        assert first == f"{setting.variable}={setting.value}"
+        assert " ".join(line.strip() for line in meaning) == setting.meaning
+        assert all(len(line) <= 80 for line in meaning)

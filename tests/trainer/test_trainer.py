@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -273,6 +274,38 @@ def test_a_tuned_model_that_could_not_be_asked_has_failed(bench: Bench) -> None:
     assert large.state == "FAILED"
     assert "with the learning rate of 10 " in str(large.error_message)
     assert "does not fit into float16" in str(large.error_message)
+
+
+def test_the_log_tells_in_words_when_a_job_starts_stumbles_and_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="overtone")
+    stumbles = iter([float("nan")])
+    monkeypatch.setattr(Tuning, "add_loss", lambda self, share: setattr(self, "_loss", next(stumbles, share)))
+    bench.add("a")
+    bench.add("wild", learning_rate=1e30)
+    bench.finish("a", "wild")
+    lines = [record.getMessage() for record in caplog.records]
+    assert "tunedModels/a started: 5 examples, 5 steps" in lines
+    assert "tunedModels/a goes on at step 1 with half the learning rate" in lines
+    assert any(
+        re.fullmatch(r"tunedModels/a is ready after [\d.]+ (s|min|h), loss [\d.]+ → [\d.]+", line)
+        for line in lines
+    )
+    assert any(line.startswith("tunedModels/wild failed: The loss ran away at step") for line in lines)
+
+
+def test_the_log_tells_that_a_job_goes_on_after_a_restart(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="overtone")
+    bench.add("a", **LONG)
+    stopped = bench.trainer()
+    work_until(stopped, lambda: bench.losses("a"))
+    stopped.close()
+    bench.finish("a")
+    steps = [int(step) for step in re.findall(r"tunedModels/a goes on at step (\d+) of 250", caplog.text)]
+    assert len(steps) == 1 and steps[0] > 1
 
 
 def test_a_job_that_only_stumbled_goes_on_calmer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
