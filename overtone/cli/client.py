@@ -171,6 +171,6 @@ def _about_key(response: httpx.Response) -> str:
         return ""
     sent = response.request.headers.get("x-goog-api-key", "")
     if not sent:
-        return " This service wants a key: say --key KEY, or export OVERTONE_API_KEY=KEY"
+        return " This service wants a key: export OVERTONE_API_KEY=KEY, or say --key KEY."
     source = next((name for name in KEY_VARIABLES if os.environ.get(name) == sent), "")
     return f" (The key came from ${source}.)" if source else ""

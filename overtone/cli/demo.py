@@ -20,6 +20,7 @@ import click
 from overtone.cli.generate import answer_text
 from overtone.cli.options import data_option, load_settings, program
 from overtone.config import DEFAULT_BASE
+from overtone.disk import make_private
 from overtone.errors import OvertoneError
 from overtone.supervisor import command_of
 
@@ -53,8 +54,9 @@ def demo(tutorial: bool, data: Path | None) -> None:
     from overtone.cli.serve import pull_if_missing
     from overtone.model.registry import Registry
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was made is cleared away
     settings = replace(load_settings(data=data), base=DEFAULT_BASE)
+    make_private(settings.data)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was made is cleared away
     story = TUTORIAL if tutorial else load_support()
     console = Console(highlight=False)
     console.print(f"[bold]Overtone[/bold]: {story.title}, on this machine.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def keys() -> None:
     """Make API keys, list them, revoke them.
 
-    As long as no key was ever made the service answers this machine only, and every caller owns everything. From
+    As long as no key was ever made the service answers this machine only, and every caller is owner@localhost. From
     the first key on, each call needs one.
     """
 
@@ -110,7 +110,13 @@ def open_(data: Path | None) -> None:
             store.keys.open()
         except ApiError as error:
             raise OvertoneError(str(error)) from error
-    click.echo("The service answers this machine without a key now, and every caller owns everything.")
+        hidden = store.permissions.count_owned_by_others(LOCAL_OWNER)
+    click.echo(f"The service answers this machine without a key now; every caller is {LOCAL_OWNER}.")
+    if hidden:
+        click.echo(
+            f"{_models(hidden)} of other users stay{'s' * (hidden == 1)} hidden from it; a key of theirs shows them.",
+            err=True,
+        )
 
 
 @click.group()

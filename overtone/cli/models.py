@@ -9,6 +9,7 @@ import click
 
 from overtone.cli.options import data_flag, data_option, load_settings, program, require_consent
 from overtone.cli.table import format_table
+from overtone.disk import make_private
 from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def pull(
     overtone models pull ./my-model --id my-model
     overtone models pull Qwen/Qwen2.5-0.5B-Instruct
     """
-    pull_base(load_settings(data=data).bases, source, base_id, revision, wheel)
+    settings = load_settings(data=data)
+    make_private(settings.data)
+    pull_base(settings.bases, source, base_id, revision, wheel)
 
 
 @models.command("rm")

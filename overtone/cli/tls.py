@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from overtone.cli.options import data_flag, data_option, load_settings, program
+from overtone.disk import make_private
 
 HINT = """\
 Wrote {cert} and {key}. Start the service with them:
@@ -28,5 +29,6 @@ def tls(hosts: tuple[str, ...], data: Path | None) -> None:
     from overtone.wire.tls import LOOPBACK, make_self_signed
 
     folder = load_settings(data=data).data.absolute()
+    make_private(folder)
     cert, key = make_self_signed(folder / "tls", (*LOOPBACK, *hosts))
     click.echo(HINT.format(cert=cert, key=key, data=data_flag(folder), program=program()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from overtone.errors import AlreadyExists, NotFound
@@ -111,9 +111,14 @@ class Permissions:
 
     def count_owned(self, email: str) -> int:
         """Return how many tuned models a user owns."""
-        query = select(func.count()).where(
-            permissions.c.role == "OWNER", permissions.c.email_address == email
-        )
+        return self._count_owners(permissions.c.email_address == email)
+
+    def count_owned_by_others(self, email: str) -> int:
+        """Return how many tuned models other users than this one own."""
+        return self._count_owners(permissions.c.email_address != email)
+
+    def _count_owners(self, condition: ColumnElement[bool]) -> int:
+        query = select(func.count()).where(permissions.c.role == "OWNER", condition)
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 

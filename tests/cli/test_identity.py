@@ -84,6 +84,21 @@ def test_revoking_the_last_key_leaves_the_service_closed_until_it_is_opened(on: 
     assert "answers this machine without a key now" in on("keys", "open").stdout
 
 
+def test_opening_says_what_stays_hidden(on: Run, tmp_path: Path) -> None:
+    with closing(Store(f"sqlite:///{tmp_path}/data/overtone.db", tmp_path / "data" / "tuned")) as store:
+        add_model(store, "a", owner="anna@example.com")
+        add_model(store, "b", owner=LOCAL_OWNER)
+    opened = on("keys", "open")
+    assert "every caller is owner@localhost" in opened.stdout
+    assert "1 tuned model of other users stays hidden" in opened.stderr
+
+
+@pytest.mark.parametrize("verb", [["tls"], ["demo"], ["models", "pull"]])
+def test_a_data_folder_that_cannot_be_made_is_told(run: Run, tmp_path: Path, verb: list[str]) -> None:
+    (tmp_path / "file").touch()
+    assert "Choose another with --data" in said(run(*verb, "--data", str(tmp_path / "file" / "data")))
+
+
 def test_groups_say_what_they_did(on: Run) -> None:
     added = on("groups", "add", "team@example.com", "me@example.com").stdout
     assert added == "me@example.com is in team@example.com now.\n"
