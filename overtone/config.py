@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -87,6 +88,27 @@ class Settings:
     def to_environ(self) -> dict[str, str]:
         """Return the variables from which `load` makes these settings again."""
         return {f"OVERTONE_{spec.name.upper()}": str(getattr(self, spec.name)) for spec in fields(self)}
+
+
+OTHER_VARIABLES = (
+    "OVERTONE_API_KEY",
+    "OVERTONE_URL",
+    "OVERTONE_COMPLETE",
+)  # the command line's; and OVERTONE_TEST_…
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each OVERTONE_ variable that nobody reads: it is misspelt, and set to no effect."""
+    known = [f"OVERTONE_{spec.name.upper()}" for spec in fields(Settings)]
+    sentences = []
+    for name in sorted(environ):
+        if not name.startswith("OVERTONE_") or name.startswith("OVERTONE_TEST_"):
+            continue
+        if name not in (*known, *OTHER_VARIABLES):
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "Those that there are: overtone settings"
+            sentences.append(f"{name} is not a setting and has no effect. {hint}")
+    return sentences
 
 
 def hide_password(url: str) -> str:

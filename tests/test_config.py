@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from overtone.config import Settings
+from overtone.config import Settings, unknown_variables
 
 
 def test_a_flag_beats_a_variable_which_beats_the_default() -> None:
@@ -48,3 +48,17 @@ def test_devices_are_named_as_pytorch_names_them() -> None:
 def test_a_malformed_variable_is_named() -> None:
     with pytest.raises(ValueError, match="OVERTONE_PORT is 'http'; it must be int"):
         Settings.load({"OVERTONE_PORT": "http"})
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant() -> None:
+    environ = {
+        "OVERTONE_PORTS": "1",
+        "OVERTONE_PORT": "2",
+        "OVERTONE_URL": "u",
+        "OVERTONE_TEST_X": "3",
+        "HOME": "/",
+    }
+    assert unknown_variables(environ) == [
+        "OVERTONE_PORTS is not a setting and has no effect. Did you mean OVERTONE_PORT?"
+    ]
+    assert "overtone settings" in unknown_variables({"OVERTONE_QQQQQQQQ": ""})[0]

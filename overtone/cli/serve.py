@@ -15,7 +15,7 @@ from dataclasses import replace
 import click
 
 from overtone.cli.options import data_flag, data_option, load_settings, program
-from overtone.config import Settings
+from overtone.config import Settings, unknown_variables
 from overtone.errors import ApiError, OvertoneError, Unavailable
 from overtone.lock import Note, hold
 from overtone.sockets import bind, bind_pair
@@ -109,6 +109,8 @@ def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> Non
 
 def run_service(settings: Settings, verbose: bool) -> int:
     """Hold the data folder, listen, pull the base if it is missing, supervise until told to stop."""
+    for sentence in unknown_variables(os.environ):
+        click.echo(f"overtone: {sentence}", err=True)
     _check_certificate(settings)
     with hold(settings.run):
         _check_exposure(settings)
