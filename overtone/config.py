@@ -99,14 +99,15 @@ OTHER_VARIABLES = (
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return a sentence for each OVERTONE_ variable that nobody reads: it is misspelt, and set to no effect."""
-    known = [f"OVERTONE_{spec.name.upper()}" for spec in fields(Settings)]
+    known = [spec.name.upper() for spec in fields(Settings)]
     sentences = []
     for name in sorted(environ):
         if not name.startswith("OVERTONE_") or name.startswith("OVERTONE_TEST_"):
             continue
-        if name not in (*known, *OTHER_VARIABLES):
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]}?" if close else "Those that there are: overtone settings"
+        short = name.removeprefix("OVERTONE_")
+        if short not in known and name not in OTHER_VARIABLES:
+            close = difflib.get_close_matches(short, known, n=1)
+            hint = f"Did you mean OVERTONE_{close[0]}?" if close else "Those that there are: overtone settings"
             sentences.append(f"{name} is not a setting and has no effect. {hint}")
     return sentences
 
