@@ -107,7 +107,9 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         short = name.removeprefix("OVERTONE_")
         if short not in known and name not in OTHER_VARIABLES:
             close = difflib.get_close_matches(short, known, n=1)
-            hint = f"Did you mean OVERTONE_{close[0]}?" if close else "Those that there are: overtone settings"
+            hint = (
+                f"Did you mean OVERTONE_{close[0]}?" if close else "Those that there are: overtone settings"
+            )
             sentences.append(f"{name} is not a setting and has no effect. {hint}")
     return sentences
 

@@ -156,7 +156,7 @@ def _check_certificate(settings: Settings) -> None:
             ssl.create_default_context().load_cert_chain(settings.tls_cert, settings.tls_key)
         except (OSError, ssl.SSLError) as error:
             raise OvertoneError(
-                f"{settings.tls_cert} and {settings.tls_key} are no certificate and its key: {error}."
+                f"{settings.tls_cert} and {settings.tls_key} are not a matching certificate and key: {error}."
             ) from error
 
 

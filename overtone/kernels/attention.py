@@ -75,7 +75,8 @@ def to_score_grads(grads: Array, weights: Array, scale: float) -> None:
 def multiply_keys(
     kernels: Kernels, x: int, from_x: int, keys: KeySpan, to_key: int, out: int, from_out: int
 ) -> None:
-    """out[q, n] = x_q · key n for every key that query q sees, and rubbish up to a panel further.
+    """out[q, n] = x_q · key n for every key that query q sees. Columns past the last of them are garbage, up to
+    the next multiple of 16.
 
     `to_key` leads from a key to what is meant by it: 0, or to its value.
     """

@@ -25,7 +25,7 @@ class LayerTiles:
 
 
 def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
-    """Return the layers' own blocks; None if the base brought none, not for every matrix, or of several kinds.
+    """Return the base's quantised layers, or None if it has none, misses some matrix, or mixes kinds.
 
     Raises OvertoneError when the file is damaged.
     """

@@ -124,7 +124,7 @@ def check_display_name(display_name: str) -> None:
 
 
 def check_generation_defaults(tuned_model: m.TunedModel, chosen: Sequence[str] = WRITABLE) -> None:
-    """Raise unless temperature, top_p and top_k make sense, as far as they are chosen; absent ones do."""
+    """Raise if a given temperature, top_p or top_k is out of range. Absent fields are fine."""
     given = {name: getattr(tuned_model, name) for name in chosen if name in tuned_model}
     for name in ("temperature", "top_p"):
         if name in given:

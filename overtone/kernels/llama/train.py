@@ -394,7 +394,7 @@ def prepare(
 
 @compiled
 def begin_rows(y: int, stride: int, num_rows: int, residual: int, bias: int) -> None:
-    """Put into 16 numbers of each row what the product is added to: the residual stream's, and a bias."""
+    """Initialise 16 output columns with the residual stream (or zero) plus the bias; the product is added to them."""
     for row in range(num_rows):
         at = row * stride
         if residual != y:  # in the last layer they lie there already
