@@ -52,7 +52,7 @@ def demo(tutorial: bool, data: Path | None) -> None:
     from overtone.cli.client import Client
     from overtone.cli.demo_stories import TUTORIAL, load_support
     from overtone.cli.serve import pull_if_missing
-    from overtone.model.registry import Registry
+    from overtone.bases.registry import Registry
 
     settings = replace(load_settings(data=data), base=DEFAULT_BASE)
     make_private(settings.data)
