@@ -49,10 +49,10 @@ def demo(tutorial: bool, data: Path | None) -> None:
     """
     from rich.console import Console
 
+    from overtone.bases.registry import Registry
     from overtone.cli.client import Client
     from overtone.cli.demo_stories import TUTORIAL, load_support
     from overtone.cli.serve import pull_if_missing
-    from overtone.bases.registry import Registry
 
     settings = replace(load_settings(data=data), base=DEFAULT_BASE)
     make_private(settings.data)
