@@ -60,7 +60,7 @@ demo: setup
 test: setup
 	$(MAKE) --no-print-directory -j 3 environments browsers
 	$(PY) -m pytest
-	OVERTONE_TEST_POSTGRES=own $(PY) -m pytest tests/store tests/jobs tests/service -m "not slow"
+	OVERTONE_TEST_POSTGRES=own $(PY) -m pytest tests/store tests/jobs tests/doors -m "not slow"
 
 quick: setup
 	$(PY) -m pytest -m "not slow"

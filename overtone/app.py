@@ -50,12 +50,12 @@ def build_api(settings: Settings) -> Api:
 
     Waits for a database that is away: callers wait in the socket's queue.
     """
+    from overtone.doors.gemini.servicers import build_servicers
     from overtone.engine.client import EngineClient
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
     from overtone.service.chats import Chats
-    from overtone.service.services import build_servicers
 
     registry = Registry(settings.bases, settings.base)
     store = _open_store(settings, threading.Event())
@@ -82,8 +82,8 @@ def run_api(settings: Settings, listener: socket.socket) -> None:
 async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
-    from overtone.service import monitoring
-    from overtone.wire import grpc_door, http_protocol, rest_door
+    from overtone.doors import http_protocol, monitoring
+    from overtone.doors.gemini import grpc_door, rest_door
 
     http_protocol.LimitedProtocol.max_connections = http_protocol.allow_many_connections()
     authenticate = api.access.authenticate

@@ -26,7 +26,7 @@ google-generativeai over gRPC trusts it with one variable, set before Python sta
 @data_option
 def tls(hosts: tuple[str, ...], data: Path | None) -> None:
     """Make a certificate that signs itself, for localhost and each --host, in the data folder."""
-    from overtone.wire.tls import LOOPBACK, make_self_signed
+    from overtone.cli.certificate import LOOPBACK, make_self_signed
 
     folder = load_settings(data=data).data.absolute()
     make_private(folder)

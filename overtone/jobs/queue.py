@@ -20,10 +20,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Update, insert, select, update
 
+from overtone.doors.gemini.names import format_tuned_model
 from overtone.errors import Code
 from overtone.store.store import Store
 from overtone.store.tables import Snapshot, jobs, snapshots, tuned_models
-from overtone.wire.names import format_tuned_model
 
 QUEUED, RUNNING = "QUEUED", "RUNNING"
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"

@@ -17,12 +17,12 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from overtone.config import LOCAL_OWNER, Settings
+from overtone.doors.credentials import Credentials
+from overtone.doors.gemini.names import format_tuned_model, shown
 from overtone.errors import InvalidArgument, OvertoneError, PermissionDenied
 from overtone.store.grants import Grantee
 from overtone.store.store import Store
 from overtone.store.tables import TunedModelRow
-from overtone.wire.credentials import Credentials
-from overtone.wire.names import format_tuned_model, shown
 
 ASK_AGAIN_S = 0.5
 NO_KEY = (

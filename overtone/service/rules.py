@@ -17,12 +17,12 @@ from typing import Any
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from overtone.bases.registry import Card, Hyperparameters
+from overtone.doors.gemini import messages as m
+from overtone.doors.gemini.json_body import BAD_REQUEST
+from overtone.doors.gemini.json_reply import shortest
+from overtone.doors.gemini.names import shown
+from overtone.doors.gemini.newer_fields import MULTITURN
 from overtone.errors import InvalidArgument
-from overtone.wire import messages as m
-from overtone.wire.json_body import BAD_REQUEST
-from overtone.wire.json_reply import shortest
-from overtone.wire.names import shown
-from overtone.wire.newer_fields import MULTITURN
 
 MAX_DISPLAY_NAME_CHARS = 40
 MAX_TUNED_MODEL_ID_CHARS = 40

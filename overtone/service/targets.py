@@ -6,12 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from overtone.bases.registry import Card, Registry
-from overtone.errors import ApiError, FailedPrecondition, NotFound
-from overtone.service.access import Access, Caller, Role
-from overtone.service.resources import failure_of
-from overtone.store.store import Store
-from overtone.store.tables import TunedModelRow
-from overtone.wire.names import (
+from overtone.doors.gemini.names import (
     format_tuned_model,
     is_tuned_model,
     parse_model,
@@ -19,6 +14,11 @@ from overtone.wire.names import (
     shown,
     without_prefix,
 )
+from overtone.doors.gemini.resources import failure_of
+from overtone.errors import ApiError, FailedPrecondition, NotFound
+from overtone.service.access import Access, Caller, Role
+from overtone.store.store import Store
+from overtone.store.tables import TunedModelRow
 
 
 @dataclass(frozen=True)

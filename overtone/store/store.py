@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from overtone.doors.gemini.names import format_tuned_model, no_tuned_model
 from overtone.errors import AlreadyExists, NotFound, OvertoneError
 from overtone.store import folders
 from overtone.store.database import Database, is_new
@@ -46,7 +47,6 @@ from overtone.store.tables import (
     snapshots,
     tuned_models,
 )
-from overtone.wire.names import format_tuned_model, no_tuned_model
 
 WITH_JOB = tuned_models.join(jobs)
 IDENTITY_BYTES = 16

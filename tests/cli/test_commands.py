@@ -231,7 +231,10 @@ def test_show_and_list_say_the_reason(service: FakeService, run: Run) -> None:
         (200, {"nextPageToken": "t"}),
         (200, {"operations": [operation(1, **FAILED)]}),
     ]
-    service.answers["GET /v1beta/operations?pageToken=t"] = (200, {"operations": [operation(1, **FAILED)]})
+    service.answers["GET /v1beta/operations?pageToken=t"] = (
+        200,
+        {"operations": [operation(1, **FAILED)]},
+    )
     assert "failed: The loss ran away." in run("show", "qa-1x").output
     assert "failed: The loss ran away." in run("list").output
 
@@ -425,7 +428,10 @@ def test_a_rising_loss_is_told_to_who_watches(service: FakeService, run: Run, ex
     rising = operation(2)
     rising["metadata"]["snapshots"] = [{"step": 1, "meanLoss": 10.0}, {"step": 2, "meanLoss": 30.2}]
     service.answers["POST /v1beta/tunedModels"] = (200, rising)
-    service.answers[f"GET /v1/{OPERATION}"] = [(200, rising), (200, operation(2, done=True, response={}))]
+    service.answers[f"GET /v1/{OPERATION}"] = [
+        (200, rising),
+        (200, operation(2, done=True, response={})),
+    ]
     said_to_watcher = run("tune", examples).stderr
     assert said_to_watcher.count("The loss rose from 10 to 30.2: the learning rate may be too high.") == 1
     assert "cancel qa-1x" in said_to_watcher

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
-from overtone.wire import messages as m
-from overtone.wire.json_body import fields_of
-from overtone.wire.newer_fields import ENUM_VALUES, FIELDS
-from overtone.wire.rpcs import RPCS
+from overtone.doors.gemini import messages as m
+from overtone.doors.gemini.json_body import fields_of
+from overtone.doors.gemini.newer_fields import ENUM_VALUES, FIELDS
+from overtone.doors.gemini.rpcs import RPCS
 from tests.contract.environments import PROGRAMS, python_in, run
 
 pytestmark = pytest.mark.slow

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from overtone.doors.gemini import messages as m
 from overtone.errors import InvalidArgument
 from overtone.service import rules
-from overtone.wire import messages as m
-from tests.service.fakes import tiny_card
+from tests.doors.gemini.fakes import tiny_card
 
 CARD = tiny_card(max_input_chars=40_000, max_output_chars=5_000)
 

@@ -1,0 +1,60 @@
+"""What a model is tuned on: examples made of turns, and a problem with one of them. No protocol and no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["user", "assistant", "system"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation whose answers are learnt. Its short form is a pair: what is asked, and the answer."""
+
+    turns: tuple[Turn, ...]
+
+    @classmethod
+    def pair(cls, text_input: str, output: str) -> Example:
+        """Return the example of one question and its answer."""
+        return cls((Turn("user", text_input), Turn("assistant", output)))
+
+    @property
+    def text_input(self) -> str:
+        """The text before the last answer; of a pair, what is asked."""
+        return self.turns[-2].text
+
+    @property
+    def output(self) -> str:
+        """The last answer; of a pair, the only one."""
+        return self.turns[-1].text
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples in the order in which they were given."""
+
+    examples: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a dataset: in which example (counted from 0; None for all of it), in which field, and what.
+
+    `field` is `text_input`, `output`, or "" for the example as a whole. `text` ends the sentence that a field begins.
+    """
+
+    row: int | None
+    field: str
+    text: str
