@@ -6,9 +6,9 @@ from typing import Any
 
 from overtone.domain.generation import GenerationOptions
 from overtone.doors.gemini import messages as m
-from overtone.doors.gemini.json_reply import shortest
 from overtone.doors.gemini.json_schema import to_json_schema
 from overtone.errors import InvalidArgument, refuse, shown
+from overtone.float32 import shortest
 from overtone.service.models import Target
 
 CONFIG = "generation_config"

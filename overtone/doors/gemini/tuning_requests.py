@@ -10,10 +10,10 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from overtone.dataset.examples import Dataset, Example
 from overtone.domain.tuning import GenerationDefaults, TuningRequest, WantedHyperparameters
 from overtone.doors.gemini import messages as m
-from overtone.doors.gemini.json_reply import shortest
 from overtone.doors.gemini.names import is_tuned_model, parse_model, parse_tuned_model
 from overtone.doors.gemini.newer_fields import MULTITURN
 from overtone.errors import InvalidArgument, refuse, shown
+from overtone.float32 import shortest
 
 DEFAULTS = ("temperature", "top_p", "top_k")
 WRITABLE = ("display_name", "description", *DEFAULTS, "reader_project_numbers")

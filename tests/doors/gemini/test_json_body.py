@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini.errors import tell
 from overtone.doors.gemini.json_body import to_message
-from overtone.doors.gemini.json_reply import from_message, shortest
+from overtone.doors.gemini.json_reply import from_message
 from overtone.doors.gemini.json_text import parse
 from overtone.errors import InvalidArgument
+from overtone.float32 import shortest
 
 
 def refused(value: Any, kind: Any = m.TunedModel) -> InvalidArgument:
