@@ -12,7 +12,10 @@ from overtone.domain.sharing import Caller, Role
 from overtone.domain.tuning import TunedModel
 from overtone.errors import ApiError, Code, FailedPrecondition, NotFound, Ref, base_model, tuned_model
 from overtone.service.access import Access
+from overtone.service.paging import Page, PageRequest, read_page
 from overtone.store.store import Store
+
+CARDS_PAGE_SIZE = 50
 
 
 class UnknownBase(NotFound):
@@ -51,9 +54,15 @@ class Models:
         self._chats: dict[str, Chat] = {}
         self._loading = Lock()
 
-    def list_cards(self) -> list[Card]:
-        """Return the cards of all base models: aliases first, then the open models."""
-        return self._registry.list_cards()
+    def list_cards(self, asked: PageRequest) -> Page[Card]:
+        """Return the cards of all base models by pages: aliases first, then the open models."""
+        cards = list(enumerate(self._registry.list_cards(), start=1))
+
+        def find(after: int, limit: int) -> list[tuple[int, Card]]:
+            return cards[after : after + limit]
+
+        page = read_page(self._store.pager("models"), asked, find, lambda found: found[0], CARDS_PAGE_SIZE)
+        return Page([card for _, card in page.items], page.next_token)
 
     def get_card(self, base_id: str, caller: Caller) -> Card:
         """Return the card of this id. Raises UnknownBase."""

@@ -5,9 +5,6 @@ base models, and tuned models from creation to deletion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from overtone.bases.registry import Card
 from overtone.domain.sharing import Caller, Role
 from overtone.doors.gemini import filters, found_models, resources
 from overtone.doors.gemini import messages as m
@@ -16,19 +13,15 @@ from overtone.doors.gemini.training_advice import advise
 from overtone.doors.gemini.tuning_requests import read_changes, read_tuning_request
 from overtone.errors import InvalidArgument
 from overtone.service.models import Models, UnknownBase
-from overtone.service.paging import PageRequest, read_page
+from overtone.service.paging import PageRequest
 from overtone.service.rules import NoExamples
 from overtone.service.tuning import NotTunable, TunedModels
-from overtone.store.store import Store
-
-MODELS_PAGE_SIZE = 50
 
 
 class ModelService:
     """Translates; the rules are those of service.tuning."""
 
-    def __init__(self, store: Store, models: Models, tuned_models: TunedModels):
-        self.store = store
+    def __init__(self, models: Models, tuned_models: TunedModels):
         self.models = models
         self.tuned_models = tuned_models
 
@@ -38,14 +31,8 @@ class ModelService:
 
     def list_models(self, request: m.ListModelsRequest, caller: Caller) -> m.ListModelsResponse:
         """Return the base models by pages: aliases first, then the open models."""
-        cards = list(enumerate(self.models.list_cards(), start=1))
-
-        def find(after: int, limit: int) -> Sequence[tuple[int, Card]]:
-            return cards[after : after + limit]
-
-        asked = PageRequest(request.page_size, request.page_token)
-        page = read_page(self.store.pager("models"), asked, find, lambda found: found[0], MODELS_PAGE_SIZE)
-        found = [resources.to_model(card) for _, card in page.items]
+        page = self.models.list_cards(PageRequest(request.page_size, request.page_token))
+        found = [resources.to_model(card) for card in page.items]
         return m.ListModelsResponse(models=found, next_page_token=page.next_token)
 
     def get_tuned_model(self, request: m.GetTunedModelRequest, caller: Caller) -> m.TunedModel:

@@ -31,7 +31,7 @@ def read_options(config: m.GenerationConfig, target: Target) -> GenerationOption
         frequency_penalty=bare.frequency_penalty,
         seed=_integer("seed", bare),
         logprobs=_logprobs(bare),
-        **_constraint(bare, target),
+        **_constraint(bare),
     )
 
 
@@ -52,7 +52,7 @@ def _logprobs(bare: Any) -> int | None:
     return None
 
 
-def _constraint(bare: Any, target: Target) -> dict[str, Any]:
+def _constraint(bare: Any) -> dict[str, Any]:
     """Return the options of JSON mode."""
     has_schema = any(bare.HasField(name) for name in SCHEMA_FIELDS)
     mime_type = bare.response_mime_type
@@ -67,8 +67,6 @@ def _constraint(bare: Any, target: Target) -> dict[str, Any]:
             f"{CONFIG}.response_mime_type",
             f"is {shown(mime_type)!r}; supported are text/plain, application/json and text/x.enum.",
         )
-    if not target.card.json_mode:
-        raise InvalidArgument("JSON mode is not enabled for this model")
     schema = to_json_schema(bare) if has_schema else None
     if mime_type == "text/x.enum":
         return {"choices": tuple(_choices(schema or {}))}

@@ -30,7 +30,7 @@ def build_servicers(
     tuned_models = TunedModels(store, queue, models, access)
     generation = Generation(store, models, engines, settings)
     return {
-        "ModelService": ModelService(store, models, tuned_models),
+        "ModelService": ModelService(models, tuned_models),
         "GenerativeService": GenerativeService(models, generation),
         "TextService": TextService(models, generation),
         "PermissionService": PermissionService(Sharing(store, access)),
