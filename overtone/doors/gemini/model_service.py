@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from overtone.bases.registry import Card
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import save_examples
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini import resources
 from overtone.doors.gemini.names import (
@@ -28,7 +30,6 @@ from overtone.jobs import queue
 from overtone.service import filters, rules
 from overtone.service.access import Caller, Role
 from overtone.service.chats import Chats
-from overtone.service.examples_file import save_examples
 from overtone.service.targets import Targets, no_model
 from overtone.store.tables import TunedModelRow
 
@@ -103,7 +104,7 @@ class ModelService:
         model["id"] = request.tuned_model_id or rules.generate_tuned_model_id(given.display_name)
 
         def fill_folder(folder: Path) -> None:
-            save_examples(folder, examples)
+            save_examples(folder, Dataset.of_pairs((each.text_input, each.output) for each in examples))
             if source.tuned_model is not None:
                 _link_adapter(
                     self.store.folder_of(source.tuned_model) / "adapter", folder / queue.SOURCE_FOLDER
