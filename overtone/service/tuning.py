@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from overtone.bases.example_tokens import count_example_tokens
 from overtone.bases.registry import Card
-from overtone.dataset.examples import Dataset, Example
+from overtone.dataset.checks import check_texts, check_tokens
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import save_examples
 from overtone.domain.sharing import Caller, Question, Role
 from overtone.domain.tuning import GenerationDefaults, Snapshot, TunedModel, TuningRequest
 from overtone.errors import FailedPrecondition, NotFound, Ref, base_model, refuse, tuned_model
@@ -19,12 +22,10 @@ from overtone.jobs import queue
 from overtone.jobs.queue import Queue
 from overtone.service import rules
 from overtone.service.access import Access
-from overtone.service.examples_file import save_examples
 from overtone.service.models import Models
 from overtone.service.paging import DEFAULT_PAGE_SIZE, Page, PageRequest, read_page
 from overtone.store.store import Store
 
-SEAM_TOKENS = 16  # by which texts counted alone may differ from texts within the template
 DEFAULTS = ("temperature", "top_p", "top_k")
 
 
@@ -100,7 +101,7 @@ class TunedModels:
         model, job, dataset = self._plan(request, source)
 
         def fill_folder(folder: Path) -> None:
-            save_examples(folder, dataset.examples)
+            save_examples(folder, dataset)
             if source.tuned_model is not None:
                 _link_adapter(
                     self._store.folder_of(source.tuned_model) / "adapter", folder / queue.SOURCE_FOLDER
@@ -153,9 +154,16 @@ class TunedModels:
     def _plan(self, request: TuningRequest, source: Source) -> tuple[dict[str, Any], dict[str, Any], Dataset]:
         """Return the rows to insert, the tuned model's and its job's, and the examples to save."""
         card = source.card
-        dataset = rules.check_examples(request.dataset, card)
+        dataset = request.dataset
+        if dataset is None:
+            raise rules.NoExamples
+        limits = rules.limits_of(card)
+        rules.require_sound(check_texts(dataset, limits), card)
         num_examples = len(dataset)
         chosen = rules.resolve_hyperparameters(request.hyperparameters, card, num_examples)
+        total_steps = rules.count_steps(num_examples, chosen)
+        count_tokens = count_example_tokens(self._models.chat_of(card), card.context_length)
+        rules.require_sound(check_tokens(dataset, limits, count_tokens), card)
         now = datetime.now(UTC)
         job = queue.new_job(
             card.base_id,
@@ -164,25 +172,12 @@ class TunedModels:
             batch_size=chosen.batch_size,
             learning_rate=chosen.learning_rate,
             num_examples=num_examples,
-            total_steps=rules.count_steps(num_examples, chosen),
-            num_tokens=self._count_tokens(dataset, card),
+            total_steps=total_steps,
+            num_tokens=sum(map(count_tokens, dataset.examples)),
             seed=rules.derive_seed(dataset, chosen),
             continues=source.tuned_model is not None,
         )
         return _new_model(request, source, now), job, dataset
-
-    def _count_tokens(self, dataset: Dataset, card: Card) -> int:
-        chat = self._models.chat_of(card)
-        template_tokens = len(chat.example_ids("", "")[0])
-
-        def length(example: Example) -> int:
-            """Count the texts alone, five times as fast, and the whole only where the two might differ."""
-            estimate = template_tokens + chat.count(example.text_input) + chat.count(example.output)
-            if estimate < card.context_length - SEAM_TOKENS:
-                return estimate
-            return len(chat.example_ids(example.text_input, example.output)[0])
-
-        return rules.check_example_tokens(map(length, dataset.examples), card)
 
 
 def _new_model(request: TuningRequest, source: Source, now: datetime) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from datetime import datetime
 from pathlib import Path
 
 from overtone.bases.chat import Chat
+from overtone.dataset.stored import load_examples
 from overtone.domain.tuning import Snapshot
-from overtone.errors import OvertoneError
+from overtone.errors import InvalidArgument, OvertoneError
 from overtone.jobs.queue import Job
 from overtone.model.adapter import Adapter, load_adapter, save_adapter
 from overtone.model.decoder import Decoder
@@ -197,15 +198,17 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
-    """Read examples.jsonl. Raises TuningFailed with the line that is damaged."""
+    """Read a job's examples as token ids. Raises TuningFailed, with the line that is damaged."""
     try:
-        with (job.folder / "examples.jsonl").open(encoding="utf-8") as file:
-            pairs = [_parse_line(number, line) for number, line in enumerate(file, start=1)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TuningFailed(f"The training examples cannot be read: {error}.") from error
-    if len(pairs) != job.num_examples:
-        raise TuningFailed(f"{len(pairs)} training examples are stored where there were {job.num_examples}.")
-    return encode_examples(chat, pairs)
+        dataset = load_examples(job.folder)
+        documents = encode_examples(chat, dataset.examples)
+    except (OvertoneError, InvalidArgument) as error:
+        raise TuningFailed(str(error)) from error
+    if len(documents) != job.num_examples:
+        raise TuningFailed(
+            f"{len(documents)} training examples are stored where there were {job.num_examples}."
+        )
+    return documents
 
 
 def checkpoint_folder(job: Job) -> Path:
@@ -227,14 +230,6 @@ def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
     except (OSError, ValueError, TypeError):
         return []
     return [snapshot for snapshot in kept if snapshot.step <= num_steps]
-
-
-def _parse_line(number: int, line: str) -> tuple[str, str]:
-    try:
-        example = json.loads(line)
-        return example["text_input"], example["output"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise TuningFailed(f"The training examples are damaged at line {number}.") from error
 
 
 def _load_source(job: Job) -> Adapter | None:

@@ -18,6 +18,8 @@ import torch
 from sqlalchemy import select, update
 
 from overtone.config import Settings
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import EXAMPLES_FILE, save_examples
 from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
@@ -98,9 +100,7 @@ class Bench:
 
 
 def write_examples(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    lines = [json.dumps({"text_input": text_input, "output": output}) for text_input, output in PAIRS]
-    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
+    save_examples(folder, Dataset.of_pairs(PAIRS))
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench
 def test_damaged_examples_fail_their_own_job_only(content: str | None, said: str, bench: Bench) -> None:
     bench.add("damaged")
     bench.add("sound")
-    path = bench.folder("damaged") / "examples.jsonl"
+    path = bench.folder("damaged") / EXAMPLES_FILE
     path.write_text(content) if content else path.unlink()
 
     damaged, sound = bench.finish("damaged", "sound")
