@@ -37,6 +37,7 @@ from overtone.jobs.queue import Queue, new_job
 from overtone.model.adapter import load_adapter, save_adapter
 from overtone.model.decoder import Decoder
 from overtone.model.lora import LoraWeights
+from overtone.store.artifacts import Artifacts
 from overtone.store.store import Store
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import max_tokens, run_pass
@@ -344,10 +345,9 @@ class Service:
         return name
 
 
-def write_examples(folder: Path) -> None:
-    folder.mkdir(parents=True)
+def write_examples(artifacts: Artifacts) -> None:
     lines = [json.dumps({"text_input": text_input, "output": output}) + "\n" for text_input, output in PAIRS]
-    (folder / "examples.jsonl").write_text("".join(lines))
+    artifacts.examples.write_text("".join(lines))
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Update, insert, select, update
 
 from overtone.doors.gemini.names import format_tuned_model
 from overtone.errors import Code
+from overtone.store.artifacts import Artifacts, artifacts_name
 from overtone.store.store import Store
 from overtone.store.tables import Snapshot, jobs, snapshots, tuned_models
 
@@ -34,7 +34,6 @@ MOVES = {
     FAILED: set[str](),
     CANCELLED: set[str](),
 }
-SOURCE_FOLDER = "source"
 
 
 class JobLost(Exception):
@@ -56,7 +55,7 @@ class Job:
     tuned_model_id: str
     base_id: str
     attempt: int
-    folder: Path
+    artifacts: Artifacts
     epoch_count: int
     batch_size: int
     learning_rate: float
@@ -65,7 +64,7 @@ class Job:
     num_examples: int
     num_tokens: int  # of all examples together
     seed: int
-    source_folder: Path | None  # the adapter to continue from
+    continues: bool  # from the adapter in its artifacts' source
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
 
@@ -212,13 +211,12 @@ class Queue:
             connection.execute(update(jobs).where(mine, unended).values(cancel_requested=True))
 
     def _to_job(self, row: Row[Any], tuned_model_id: str) -> Job:
-        folder = self._store.tuned_folder / f"{tuned_model_id}.{row.operation_id}"
         return Job(
             operation_id=row.operation_id,
             tuned_model_id=tuned_model_id,
             base_id=row.base_id,
             attempt=row.attempt,
-            folder=folder,
+            artifacts=self._store.artifacts.open(artifacts_name(tuned_model_id, row.operation_id)),
             epoch_count=row.epoch_count,
             batch_size=row.batch_size,
             learning_rate=row.learning_rate,
@@ -227,7 +225,7 @@ class Queue:
             num_examples=row.num_examples,
             num_tokens=row.num_tokens,
             seed=row.seed,
-            source_folder=folder / SOURCE_FOLDER if row.continues else None,
+            continues=row.continues,
             created_at=row.created_at,
             crashes=row.crashes,
         )

@@ -9,16 +9,12 @@ from pathlib import Path
 from overtone.disk import sync_file, sync_folder
 from overtone.service.rules import Example
 
-EXAMPLES_FILE = "examples.jsonl"
 
-
-def save_examples(folder: Path, examples: Sequence[Example]) -> None:
-    """Write the examples into a new folder; they and the folder's name are on the disk when this returns."""
-    folder.mkdir(parents=True)
-    with (folder / EXAMPLES_FILE).open("w", encoding="utf-8") as file:
+def save_examples(path: Path, examples: Sequence[Example]) -> None:
+    """Write the examples into a file that is on the disk when this returns."""
+    with path.open("w", encoding="utf-8") as file:
         for example in examples:
             line = {"text_input": example.text_input, "output": example.output}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         sync_file(file)
-    sync_folder(folder)
-    sync_folder(folder.parent)
+    sync_folder(path.parent)

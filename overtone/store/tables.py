@@ -30,6 +30,8 @@ from sqlalchemy import (
     select,
 )
 
+from overtone.store.artifacts import artifacts_name
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -195,8 +197,8 @@ class TunedModelRow:
 
     @property
     def folder_name(self) -> str:
-        """The name of its folder; with the operation in it, a model made again never meets its old one."""
-        return f"{self.id}.{self.operation_id}"
+        """The name of its files in the store of artifacts."""
+        return artifacts_name(self.id, self.operation_id)
 
 
 @dataclass(frozen=True)

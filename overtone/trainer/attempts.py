@@ -18,7 +18,6 @@ from overtone.jobs.queue import Job
 
 MAX_CRASHES = 3
 MAX_CRASHES_ALONE = 2
-MARK_FILE = "in_pass"
 RECORD_FILE = "attempts.json"
 MARK_BYTES = 200
 READING = -1  # the step of a job whose examples are being read
@@ -72,8 +71,8 @@ class Attempts:
 class JobMark:
     """The mark in one job's folder: a few bytes in one write, for it must outlive a process and no machine."""
 
-    def __init__(self, folder: Path):
-        self._path = folder / MARK_FILE
+    def __init__(self, path: Path):
+        self._path = path
         self._file: int | None = None
 
     def set(self, mark: Mark) -> None:
@@ -94,13 +93,13 @@ class JobMark:
 
 def note_attempt(job: Job) -> Attempts:
     """Update the record at the beginning of an attempt, and return it."""
-    before = _load_record(job.folder)
+    before = _load_record(job.artifacts.folder)
     if job.crashes <= before.crashes_seen:
         return before
-    now = _judge(before, job.crashes, _load_mark(job.folder))
+    now = _judge(before, job.crashes, _load_mark(job.artifacts.mark))
     with suppress(OSError):  # a full disk: then this crash counts for nothing
-        (job.folder / RECORD_FILE).write_text(json.dumps(asdict(now)))
-    JobMark(job.folder).clear()
+        (job.artifacts.folder / RECORD_FILE).write_text(json.dumps(asdict(now)))
+    JobMark(job.artifacts.mark).clear()
     return now
 
 
@@ -116,9 +115,9 @@ def _judge(before: Attempts, crashes: int, mark: Mark | None) -> Attempts:
     return Attempts(crashes, in_a_row, alone_in_a_row, mark, max(before.alone_until, mark.step + 1))
 
 
-def _load_mark(folder: Path) -> Mark | None:
+def _load_mark(path: Path) -> Mark | None:
     try:
-        return Mark(**json.loads((folder / MARK_FILE).read_text()))
+        return Mark(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -223,7 +223,7 @@ class Trainer:
             self._release([job])
             return
         report = self._reporter.add(job)
-        mark = JobMark(job.folder)
+        mark = JobMark(job.artifacts.mark)
         try:
             if tried.hopeless:
                 raise TuningFailed(str(tried))

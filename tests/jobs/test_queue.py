@@ -58,8 +58,8 @@ def test_two_workers_never_claim_the_same_job(store: Store, queue: Queue) -> Non
 def test_a_claimed_job_knows_what_to_do(store: Store, queue: Queue) -> None:
     row = add_model(store, "a")
     job = claim(queue)
-    assert job.folder == store.folder_of(row)
-    assert (job.attempt, job.completed_steps, job.source_folder, job.crashes) == (1, 0, None, 0)
+    assert job.artifacts == store.artifacts_of(row)
+    assert (job.attempt, job.completed_steps, job.continues, job.crashes) == (1, 0, False, 0)
     assert row_of(store).started_at is not None
 
 

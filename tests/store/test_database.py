@@ -63,7 +63,7 @@ def test_opening_again_does_not_import_alembic(store: Store) -> None:
 import sys
 from pathlib import Path
 from overtone.store.store import Store
-Store({store.url!r}, Path({str(store.tuned_folder)!r}))
+Store({store.url!r}, Path({str(store.artifacts.root)!r}))
 assert "alembic" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

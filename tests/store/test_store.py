@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from overtone.errors import AlreadyExists, NotFound
-from overtone.store.folders import list_model_folders
+from overtone.store.artifacts import Artifacts
 from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store
-from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
+from tests.store.rows import MOMENT, OWNER, add_model, job_values, model_values
 
 ME = Grantee(OWNER)
 ALL = Question(ME)
@@ -33,24 +32,24 @@ def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:
     kept = add_model(store, "a")
     with pytest.raises(AlreadyExists, match="Tuned model tunedModels/a already exists"):
         add_model(store, "a")
-    assert list_model_folders(store.tuned_folder) == [kept.folder_name]
+    assert store.artifacts.list_names() == [kept.folder_name]
 
 
 def test_a_failure_while_the_folder_is_filled_leaves_nothing(store: Store) -> None:
-    def fail(folder: Path) -> None:
-        make(folder)
+    def fail(artifacts: Artifacts) -> None:
+        artifacts.examples.touch()
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
         store.create_tuned_model(model_values("a"), job_values(), OWNER, fail)
     assert store.find_tuned_model("a") is None
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 def test_a_deleted_model_is_gone_with_its_folder(store: Store) -> None:
     row = add_model(store, "a")
     store.delete_tuned_model(row)
-    assert not store.folder_of(row).exists()
+    assert not store.artifacts_of(row).folder.exists()
     with pytest.raises(NotFound, match="Tuned model tunedModels/a does not exist"):
         store.get_tuned_model("a")
 
@@ -90,5 +89,5 @@ def test_lists_by_role_show_only_those(store: Store) -> None:
 
 
 def test_the_secret_is_the_same_for_all(store: Store) -> None:
-    with closing(Store(store.url, store.tuned_folder)) as other:
+    with closing(Store(store.url, store.artifacts.root)) as other:
         assert other.secret == store.secret

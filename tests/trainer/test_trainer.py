@@ -21,6 +21,7 @@ from overtone.config import Settings
 from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.model.adapter import load_adapter, save_adapter
+from overtone.store.artifacts import Artifacts
 from overtone.store.tables import Snapshot, TunedModelRow, jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
@@ -81,8 +82,11 @@ class Bench:
             beats = select(jobs.c.beat_at).where(jobs.c.tuned_model_uid == self.row(name).uid)
             return connection.execute(beats).scalar_one()
 
+    def files(self, name: str) -> Artifacts:
+        return self.store.artifacts_of(self.row(name))
+
     def folder(self, name: str) -> Path:
-        return self.store.folder_of(self.row(name))
+        return self.files(name).folder
 
     def snapshots(self, name: str) -> list[Snapshot]:
         return self.store.list_snapshots(self.row(name).operation_id)
@@ -96,10 +100,9 @@ class Bench:
         self.store.close()
 
 
-def write_examples(folder: Path) -> None:
-    folder.mkdir(parents=True)
+def write_examples(artifacts: Artifacts) -> None:
     lines = [json.dumps({"text_input": text_input, "output": output}) for text_input, output in PAIRS]
-    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
+    artifacts.examples.write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -124,13 +127,13 @@ def test_a_job_becomes_a_model_with_a_snapshot_for_each_step(bench: Bench) -> No
     bench.add("a")
     (row,) = bench.finish("a")
 
-    weights = (bench.folder("a") / "adapter" / "adapter_model.safetensors").read_bytes()
+    weights = (bench.files("a").adapter / "adapter_model.safetensors").read_bytes()
     assert row.state == "ACTIVE"
     assert row.adapter_digest == hashlib.sha256(weights).hexdigest()
     assert [snapshot.step for snapshot in bench.snapshots("a")] == [1, 2, 3, 4, 5]
     assert [snapshot.epoch for snapshot in bench.snapshots("a")] == [0, 0, 1, 1, 2]
-    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest, BASE_ID).rank == 16
-    assert not (bench.folder("a") / "checkpoints").exists()
+    assert load_adapter(bench.files("a").adapter, row.adapter_digest, BASE_ID).rank == 16
+    assert not (bench.files("a").checkpoints).exists()
 
 
 def test_nothing_to_do_is_said(bench: Bench) -> None:
@@ -214,7 +217,7 @@ def test_cancelled_after_a_step_keeps_what_was_learned(bench: Bench) -> None:
 
     row = bench.row("a")
     assert (row.state, row.error_code) == ("ACTIVE", 1)
-    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest)
+    assert load_adapter(bench.files("a").adapter, row.adapter_digest)
 
 
 def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench) -> None:
@@ -242,7 +245,7 @@ def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench
 def test_damaged_examples_fail_their_own_job_only(content: str | None, said: str, bench: Bench) -> None:
     bench.add("damaged")
     bench.add("sound")
-    path = bench.folder("damaged") / "examples.jsonl"
+    path = bench.files("damaged").examples
     path.write_text(content) if content else path.unlink()
 
     damaged, sound = bench.finish("damaged", "sound")
@@ -506,9 +509,9 @@ def test_a_trainer_that_was_told_to_stop_leaves_no_mark(bench: Bench) -> None:
     bench.add("a", epoch_count=100, total_steps=250)
     worker = bench.trainer()
     worker.work()
-    assert (bench.folder("a") / attempts.MARK_FILE).exists()
+    assert bench.files("a").mark.exists()
     worker.close()
-    assert not (bench.folder("a") / attempts.MARK_FILE).exists()
+    assert not bench.files("a").mark.exists()
 
 
 def full_disk(*_: object) -> str:
@@ -580,11 +583,11 @@ def test_an_outcome_is_handed_in_until_the_database_takes_it(
     worker = bench.trainer()
     work_until(worker, lambda: not worker._jobs)
     assert bench.row("a").state == "CREATING"
-    assert (bench.folder("a") / "checkpoints").exists()
+    assert (bench.files("a").checkpoints).exists()
 
     work_until(worker, lambda: bench.row("a").state == "ACTIVE")
 
-    assert not (bench.folder("a") / "checkpoints").exists()
+    assert not (bench.files("a").checkpoints).exists()
 
 
 def test_jobs_wait_for_a_base_that_cannot_be_loaded_and_go_on_when_it_is_mended(
@@ -734,7 +737,7 @@ def test_checkpoints_go_once_the_row_says_how_the_job_ended_and_no_sooner(
     bench.add("a")
     worker = bench.trainer()
     work_until(worker, lambda: worker._settler._waiting)
-    checkpoints = bench.folder("a") / "checkpoints"
+    checkpoints = bench.files("a").checkpoints
     for _ in range(3):
         worker.work()
     assert any(checkpoints.iterdir())
@@ -799,7 +802,7 @@ def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:
     bench.add("parent", epoch_count=10, total_steps=25, learning_rate=0.01)
     bench.finish("parent")
     bench.add("child", continues=True)
-    (bench.folder("parent") / "adapter").rename(bench.folder("child") / "source")
+    bench.files("child").link_source(bench.files("parent"))
 
     (row,) = bench.finish("child")
 

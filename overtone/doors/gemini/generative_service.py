@@ -116,7 +116,7 @@ class GenerativeService:
         bare = GenerateRequest.pb()(request_id=request_id, prompt_ids=ids, options=options)
         if target.row is not None:
             bare.tuned_model = target.name
-            bare.adapter_folder = str(self.targets.store.folder_of(target.row) / "adapter")
+            bare.adapter_folder = str(self.targets.store.artifacts_of(target.row).adapter)
             bare.adapter_digest = target.row.adapter_digest or ""
         request: GenerateRequest = GenerateRequest.wrap(bare)
         return request

@@ -5,12 +5,9 @@ base models, and tuned models from creation to deletion.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from overtone.bases.registry import Card
@@ -30,6 +27,7 @@ from overtone.service.access import Caller, Role
 from overtone.service.chats import Chats
 from overtone.service.examples_file import save_examples
 from overtone.service.targets import Targets, no_model
+from overtone.store.artifacts import Artifacts
 from overtone.store.tables import TunedModelRow
 
 MODELS_PAGE_SIZE = 50
@@ -102,14 +100,12 @@ class ModelService:
         model, job, examples = self._plan(given, source, caller.client)
         model["id"] = request.tuned_model_id or rules.generate_tuned_model_id(given.display_name)
 
-        def fill_folder(folder: Path) -> None:
-            save_examples(folder, examples)
+        def fill(artifacts: Artifacts) -> None:
+            save_examples(artifacts.examples, examples)
             if source.tuned_model is not None:
-                _link_adapter(
-                    self.store.folder_of(source.tuned_model) / "adapter", folder / queue.SOURCE_FOLDER
-                )
+                _link_source(artifacts, self.store.artifacts_of(source.tuned_model))
 
-        row = self.store.create_tuned_model(model, job, caller.email, fill_folder)
+        row = self.store.create_tuned_model(model, job, caller.email, fill)
         return resources.to_operation(row)
 
     def update_tuned_model(self, request: m.UpdateTunedModelRequest, caller: Caller) -> m.TunedModel:
@@ -226,18 +222,8 @@ def _new_model(given: m.TunedModel, source: Source, now: datetime) -> dict[str, 
     }
 
 
-def _link_adapter(adapter: Path, source: Path) -> None:
-    """Give the child its own copy of the parent's adapter: links, for an adapter's files never change."""
+def _link_source(artifacts: Artifacts, parent: Artifacts) -> None:
     try:
-        shutil.copytree(adapter, source, copy_function=_link_or_copy)
+        artifacts.link_source(parent)
     except FileNotFoundError:
         raise FailedPrecondition("The tuned model to tune on was deleted in the meantime.") from None
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(source, target)

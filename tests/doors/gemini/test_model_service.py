@@ -14,7 +14,6 @@ from overtone.doors.gemini import model_service, rest_door
 from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue, Succeeded
 from overtone.service.access import Access
-from overtone.store.folders import list_model_folders
 from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store
 from tests.doors.gemini.fakes import EchoEngine, TinyChats, TinyRegistry
@@ -42,7 +41,7 @@ def create(client: Any, tuned_model_id: str = "a", **changes: Any) -> dict[str, 
 def finish(queue: Queue, digest: str = "digest") -> None:
     job = queue.claim("w", "tiny")
     assert job is not None
-    adapter = job.folder / "adapter"
+    adapter = job.artifacts.adapter
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_text(digest)
     queue.settle(job, Succeeded(digest))
@@ -79,7 +78,7 @@ def test_a_new_model_is_creating_and_has_its_values_resolved(client: Any) -> Non
 
 def test_the_examples_lie_in_the_folder_of_the_job(client: Any, store: Store) -> None:
     create(client)
-    lines = (store.folder_of(store.get_tuned_model("a")) / "examples.jsonl").read_text().splitlines()
+    lines = store.artifacts_of(store.get_tuned_model("a")).examples.read_text().splitlines()
     assert [json.loads(line) for line in lines] == PAIRS
 
 
@@ -108,7 +107,7 @@ def test_what_cannot_be_tuned_is_refused_and_leaves_nothing(
     assert reply.status_code in (400, 404)
     assert problem in error_of(reply)
     assert client.get("/v1beta/tunedModels").json() == {}
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 def test_a_taken_id_is_a_conflict(client: Any) -> None:
@@ -197,7 +196,7 @@ def test_a_deleted_model_is_gone(client: Any, store: Store) -> None:
     assert client.delete("/v1beta/tunedModels/a").text == "{}\n"
     reply = client.get("/v1beta/tunedModels/a")
     assert (reply.status_code, error_of(reply)) == (404, "Tuned model tunedModels/a does not exist.")
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 @pytest.mark.parametrize(
@@ -224,8 +223,8 @@ def test_a_child_keeps_the_adapter_of_a_parent_that_is_deleted(client: Any, queu
     create(client, "b", base_model="tunedModels/a")
     client.delete("/v1beta/tunedModels/a")
     job = queue.claim("w", "tiny")
-    assert job is not None and job.source_folder is not None
-    assert (job.source_folder / "adapter_model.safetensors").read_text() == "weights"
+    assert job is not None and job.continues
+    assert (job.artifacts.source / "adapter_model.safetensors").read_text() == "weights"
 
 
 def test_an_unfinished_model_cannot_be_tuned_on(client: Any) -> None:
