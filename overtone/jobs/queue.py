@@ -67,6 +67,7 @@ class Job:
     continues: bool  # from the adapter in its artifacts' source
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
+    crash_record: Mapping[str, Any] | None  # what an earlier attempt noted with note_crashes
 
     @property
     def name(self) -> str:
@@ -162,6 +163,11 @@ class Queue:
             row = _require_ours(connection, _move(RUNNING, state, completed_at=now, **error), job)
             _set_model_state(connection, row.tuned_model_uid, now, digest)
 
+    def note_crashes(self, job: Job, record: Mapping[str, Any]) -> None:
+        """Keep what the worker makes of the crashes of earlier attempts, for the next one. Raises JobLost."""
+        with self._store.writing() as connection:
+            _require_ours(connection, update(jobs).values(crash_record=dict(record)), job)
+
     def release(self, job: Job) -> None:
         """Put the job back, for the next worker to resume: this one is told to stop. Raises JobLost."""
         with self._store.writing() as connection:
@@ -228,6 +234,7 @@ class Queue:
             continues=row.continues,
             created_at=row.created_at,
             crashes=row.crashes,
+            crash_record=row.crash_record,
         )
 
 

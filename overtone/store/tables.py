@@ -99,6 +99,7 @@ jobs = Table(
     Column("continues", Boolean, nullable=False),  # starts from the adapter in its folder's source/
     Column("attempt", Integer, nullable=False),  # grows with each claim; every later write carries it
     Column("crashes", Integer, nullable=False),  # attempts that ended in a rescue
+    Column("crash_record", JSON),  # what the trainer makes of them: trainer.attempts.CrashRecord
     Column("worker_id", Text),
     Column("beat_at", Time),
     Column("cancel_requested", Boolean, nullable=False),

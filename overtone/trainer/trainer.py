@@ -217,7 +217,11 @@ class Trainer:
         self._trouble = trouble
 
     def _begin(self, job: Job) -> None:
-        tried = note_attempt(job)
+        try:
+            tried = note_attempt(job, self._queue)
+        except JobLost as error:
+            log.info("%s", error)
+            return
         if tried.max_company is not None and len(self._jobs) > tried.max_company:
             self._max_jobs = len(self._jobs)  # so many work together; one more did not
             self._release([job])

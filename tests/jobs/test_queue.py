@@ -91,6 +91,17 @@ def test_settling_decides_the_models_state(
     assert row.update_time == row.completed_at
 
 
+def test_the_next_attempt_reads_what_was_noted_of_the_crashes(queue: Queue, store: Store) -> None:
+    add_model(store, "a")
+    job = claim(queue)
+    assert job.crash_record is None
+    queue.note_crashes(job, {"in_a_row": 1, "last": {"step": 3}})
+    queue.release(job)
+    assert claim(queue, "w2").crash_record == {"in_a_row": 1, "last": {"step": 3}}
+    with pytest.raises(JobLost):
+        queue.note_crashes(job, {})
+
+
 def test_a_settled_job_cannot_be_settled_again(store: Store, queue: Queue) -> None:
     add_model(store, "a")
     job = claim(queue)

@@ -42,7 +42,7 @@ def test_a_child_begins_with_its_parent_s_adapter_and_outlives_it(files: Artifac
     parent = tuned(files)
     child = files.create("child.1")
     child.link_source(parent)
-    assert os.path.samefile(child.source / "weights", parent.adapter / "weights")
+    assert (child.source / "weights").samefile(parent.adapter / "weights")
     files.delete(parent.name)
     assert (child.source / "weights").read_text() == "tuned"
 
@@ -57,7 +57,7 @@ def test_where_the_disk_knows_no_links_the_adapter_is_copied(
     parent = tuned(files)
     child = files.create("child.1")
     child.link_source(parent)
-    assert not os.path.samefile(child.source / "weights", parent.adapter / "weights")
+    assert not (child.source / "weights").samefile(parent.adapter / "weights")
     assert (child.source / "weights").read_text() == "tuned"
 
 

@@ -26,7 +26,8 @@ from overtone.store.tables import Snapshot, TunedModelRow, jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
-from overtone.trainer import attempts, running_job, settling, trainer
+from overtone.trainer import running_job, settling, trainer
+from overtone.trainer.attempts import CrashRecord, Mark
 from overtone.trainer.trainer import Trainer
 from tests.patience import HANG_S, wait_until
 from tests.store.databases import new_store
@@ -81,6 +82,11 @@ class Bench:
         with self.store.reading() as connection:
             beats = select(jobs.c.beat_at).where(jobs.c.tuned_model_uid == self.row(name).uid)
             return connection.execute(beats).scalar_one()
+
+    def crash_record(self, name: str) -> CrashRecord:
+        with self.store.reading() as connection:
+            records = select(jobs.c.crash_record).where(jobs.c.tuned_model_uid == self.row(name).uid)
+            return CrashRecord.from_json(connection.execute(records).scalar_one())
 
     def files(self, name: str) -> Artifacts:
         return self.store.artifacts_of(self.row(name))
@@ -389,7 +395,7 @@ def test_a_job_that_waited_is_not_blamed_for_its_trainer_s_deaths(bench: Bench) 
         killed.work()
     worker = bench.trainer()
     worker._look_for_work()
-    assert attempts._load_record(bench.folder("waits")).in_a_row == 0
+    assert bench.crash_record("waits").in_a_row == 0
     assert {bench.row(name).state for name in ("works", "waits")} == {"CREATING"}
 
 
@@ -417,7 +423,7 @@ def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one
 
     bench.trainer()._look_for_work()
 
-    blamed = {name: attempts._load_record(bench.folder(name)).in_a_row for name in ("before", "now")}
+    blamed = {name: bench.crash_record(name).in_a_row for name in ("before", "now")}
     assert blamed == {"before": 0, "now": 1}
 
 
@@ -456,8 +462,10 @@ def test_a_job_that_died_twice_among_many_is_tried_among_half_as_many(bench: Ben
     for number in range(3):
         bench.add(f"m{number}", **LONG)
     bench.add("large", **LONG)
-    record = attempts.Attempts(0, 2, 0, attempts.Mark(0, 0, 0, alone=True, company=3))
-    (bench.folder("large") / attempts.RECORD_FILE).write_text(json.dumps(asdict(record)))
+    record = CrashRecord(0, 2, 0, Mark(0, 0, 0, alone=True, company=3))
+    with bench.store.writing() as connection:
+        large = jobs.c.tuned_model_uid == bench.row("large").uid
+        connection.execute(update(jobs).where(large).values(crash_record=asdict(record)))
     worker = bench.trainer()
     worker.work()
     assert [running.job.tuned_model_id for running in worker._jobs] == ["m0", "m1", "m2"]
@@ -705,6 +713,30 @@ def test_a_database_that_is_away_for_a_while_costs_nothing_but_time(
     rows = bench.finish("a", "b")
     assert [row.state for row in rows] == ["ACTIVE", "ACTIVE"]
     assert [snapshot.step for snapshot in bench.snapshots("b")] == [1, 2, 3, 4, 5]
+
+
+def test_a_crash_that_the_database_cannot_take_is_forgotten_and_its_job_goes_on(bench: Bench) -> None:
+    bench.add("a")
+    bench.trainer().work()  # and dies
+    bench.queue = Refusing(bench, note_crashes=1)
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+    assert bench.crash_record("a") == CrashRecord()
+
+
+def test_a_job_that_is_taken_away_while_its_crash_is_noted_is_dropped(bench: Bench) -> None:
+    bench.add("a")
+    bench.trainer().work()  # and dies
+    worker = bench.trainer()
+    note = bench.queue.note_crashes
+
+    def lose(job: Job, record: Any) -> None:
+        bench.store.delete_tuned_model(bench.row("a"))
+        note(job, record)
+
+    worker._queue.note_crashes = lose  # type: ignore[method-assign]
+    worker.work()
+    assert worker._jobs == []
 
 
 def test_jobs_go_on_and_are_kept_while_the_database_is_away(bench: Bench) -> None:
