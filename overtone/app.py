@@ -1,6 +1,7 @@
 """The one file that knows concrete classes: what the API, the engine and the trainer are made of.
 
-Each `run_` is the whole life of one process. Imports stand inside the functions: the API loads no torch.
+Each `run_` is the whole life of one process, until `stop` is set by whoever runs it. Imports stand inside the
+functions: the API loads no torch.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -45,10 +45,10 @@ class Api:
         self.store.close()
 
 
-def build_api(settings: Settings) -> Api:
+def build_api(settings: Settings, stop: threading.Event) -> Api | None:
     """Put the services together. Opens the database now, the connection to the engine at the first call.
 
-    Waits for a database that is away: callers wait in the socket's queue.
+    Waits for a database that is away: callers wait in the socket's queue. None when told to stop meanwhile.
     """
     from overtone.doors.gemini.servicers import build_servicers
     from overtone.engine.client import EngineClient
@@ -58,31 +58,34 @@ def build_api(settings: Settings) -> Api:
     from overtone.service.chats import Chats
 
     registry = Registry(settings.bases, settings.base)
-    store = _open_store(settings, threading.Event())
-    assert store is not None  # nobody stops this wait but a signal, which ends the process
+    store = _open_store(settings, stop)
+    if store is None:
+        return None
     engines = {settings.base: EngineClient(engine_address(settings))}
     servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
 
 
-def run_api(settings: Settings, listener: socket.socket) -> None:
-    """Answer on both doors until SIGTERM; then finish what is under way. The REST door is bound already.
+def run_api(settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
+    """Answer on both doors until told to stop; then finish what is under way. The REST door is bound already.
 
     Raises OvertoneError when the service would be open to other machines, or the gRPC port is taken.
     """
     from overtone.service.access import check_exposure
 
-    api = build_api(settings)
+    api = build_api(settings, stop)
+    if api is None:
+        return
     check_exposure(settings, api.store)
     api.store.sweep_folders()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_answer(api, settings, listener))
+        runner.run(_answer(api, settings, listener, stop))
 
 
-async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None:
+async def _answer(api: Api, settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
     import uvicorn
 
-    from overtone.doors import http_protocol, monitoring
+    from overtone.doors import http_protocol, http_server, monitoring
     from overtone.doors.gemini import grpc_door, rest_door
 
     http_protocol.LimitedProtocol.max_connections = http_protocol.allow_many_connections()
@@ -104,7 +107,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
         ssl_keyfile=settings.tls_key or None,
     )
     try:
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await http_server.Server(config, stop).serve(sockets=[listener])
     finally:
         if door:
             await door.stop(grace=FINISH_STREAMS_S)
@@ -119,23 +122,20 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def run_engine(settings: Settings) -> None:
-    """Serve the base model and every tuned model on it, until SIGTERM."""
+def run_engine(settings: Settings, stop: threading.Event) -> None:
+    """Serve the base model and every tuned model on it, until told to stop."""
     from overtone.engine.protocol import engine_address
     from overtone.engine.server import serve
 
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
-    asyncio.run(serve(settings, base_folder, engine_address(settings)))
+    asyncio.run(serve(settings, base_folder, engine_address(settings), stop))
 
 
-def run_trainer(settings: Settings) -> None:
-    """Claim jobs and tune them, until SIGTERM; then checkpoint, and leave the jobs to the next trainer."""
+def run_trainer(settings: Settings, stop: threading.Event) -> None:
+    """Claim jobs and tune them, until told to stop; then checkpoint, and leave the jobs to the next trainer."""
     from overtone.jobs.queue import Queue
     from overtone.trainer import trainer
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     os.nice(TRAINER_NICENESS)
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
     store = _open_store(settings, stop)

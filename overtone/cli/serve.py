@@ -90,21 +90,30 @@ def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> Non
     from overtone.cli import logs
 
     logs.configure(name, verbose)
+    stop = stop_on_signals()
     watch_lifeline(lifeline)
     settings = load_settings()
     try:
         if name == "api":
-            app.run_api(settings, socket.socket(fileno=listener))
+            app.run_api(settings, socket.socket(fileno=listener), stop)
         elif name == "engine":
-            app.run_engine(settings)
+            app.run_engine(settings, stop)
         else:
-            app.run_trainer(settings)
+            app.run_trainer(settings, stop)
     except OvertoneError as error:
         app.log.error("%s", error)
         raise SystemExit(CANNOT_START if name == "api" else 1) from error
     except ApiError as error:  # a database that is away: that passes
         app.log.error("%s", error)
         raise SystemExit(1) from error
+
+
+def stop_on_signals() -> threading.Event:
+    """Return what SIGTERM and SIGINT set: the only place where a worker hears of signals."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def run_service(settings: Settings, verbose: bool) -> int:
