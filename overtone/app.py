@@ -11,22 +11,25 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from overtone.bases.registry import Registry
 from overtone.config import Settings
 
 if TYPE_CHECKING:
-    from overtone.engine.client import EngineClient
+    from overtone.engine.engines import Engines
     from overtone.service.access import Access
+    from overtone.service.residency import Process
     from overtone.store.store import Store
 
 log = logging.getLogger("overtone")
 
 TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
 DATABASE_AGAIN_S = 1.0
+LOOK_S = 0.5  # between two looks at which bases are wanted
 FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
@@ -37,11 +40,10 @@ class Api:
     servicers: Mapping[str, object]
     access: Access
     store: Store
-    engines: Mapping[str, EngineClient]
+    engines: Engines
 
     async def close(self) -> None:
-        for engine in self.engines.values():
-            await engine.close()
+        await self.engines.close()
         self.store.close()
 
 
@@ -51,17 +53,23 @@ def build_api(settings: Settings, stop: threading.Event) -> Api | None:
     Waits for a database that is away: callers wait in the socket's queue. None when told to stop meanwhile.
     """
     from overtone.doors.gemini.servicers import build_servicers
-    from overtone.engine.client import EngineClient
+    from overtone.engine.engines import Engines
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
     from overtone.service.chats import Chats
+    from overtone.service.residency import ENGINE
 
     registry = Registry(settings.bases, settings.base)
     store = _open_store(settings, stop)
     if store is None:
         return None
-    engines = {settings.base: EngineClient(engine_address(settings))}
+    engines = Engines(
+        settings.base,
+        address_of=partial(engine_address, settings),
+        want=lambda base_id: store.processes.want(base_id, ENGINE),
+        list_running=lambda: store.processes.list_bases(ENGINE),
+    )
     servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
 
@@ -93,7 +101,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket, stop: t
     door = None
     if settings.grpc_port >= 0:
         door, _ = await grpc_door.start(api.servicers, authenticate, settings)
-    routes = monitoring.routes(api.engines, authenticate)
+    routes = monitoring.routes(api.engines.running, authenticate)
     config = uvicorn.Config(
         rest_door.build(api.servicers, authenticate, settings, routes=routes),
         http=http_protocol.LimitedProtocol,
@@ -128,7 +136,7 @@ def run_engine(settings: Settings, stop: threading.Event) -> None:
     from overtone.engine.server import serve
 
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
-    asyncio.run(serve(settings, base_folder, engine_address(settings), stop))
+    asyncio.run(serve(settings, base_folder, engine_address(settings, settings.base), stop))
 
 
 def run_trainer(settings: Settings, stop: threading.Event) -> None:
@@ -142,6 +150,43 @@ def run_trainer(settings: Settings, stop: threading.Event) -> None:
     if store is not None:
         trainer.run(settings, Queue(store), base_folder, stop)
         store.close()
+
+
+def follow_demand(
+    settings: Settings,
+    list_pids: Callable[[], Mapping[Process, int]],
+    publish: Callable[[Collection[Process]], None],
+    stop: threading.Event,
+) -> None:
+    """Publish again and again which processes of other bases should run, until told to stop.
+
+    While the database is away, what was published last stays: nothing is stopped for its sake.
+    """
+    from overtone.errors import ApiError, OvertoneError
+    from overtone.jobs.queue import Queue
+    from overtone.service.residency import Residency
+
+    try:
+        store = _open_store(settings, stop)
+    except OvertoneError:
+        return  # the API says so, and ends the service
+    if store is None:
+        return
+    has_base = Registry(settings.bases, settings.base).has_base
+    limits = settings.extra_bases, settings.base_idle_s
+    residency = Residency(store.processes, Queue(store), has_base, settings.base, *limits)
+    trouble = ""
+    while not stop.wait(LOOK_S):
+        try:
+            publish(residency.look(list_pids()))
+            trouble = ""
+        except ApiError as error:
+            if trouble != str(error):
+                log.warning("No other base is started or stopped for the moment: %s", error)
+            trouble = str(error)
+        except Exception:
+            log.exception("It cannot be told which bases are wanted")
+    store.close()
 
 
 def _open_store(settings: Settings, stop: threading.Event) -> Store | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ class EngineClient:
 
     async def generate(
         self, request: GenerateRequest, timeout_s: float | None = None
-    ) -> AsyncIterator[GenerateEvent]:
+    ) -> AsyncGenerator[GenerateEvent]:
         """Yield the engine's events. While it starts, this waits; leaving early frees its place there.
 
         Raises ApiError with the code that the engine gave, DEADLINE_EXCEEDED after `timeout_s`.

@@ -173,11 +173,20 @@ class Queue:
         with self._store.writing() as connection:
             _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
 
-    def list_running(self) -> list[Running]:
-        """Return the sign of life of every running job, to be compared with the next one."""
+    def list_running(self, base_id: str = "") -> list[Running]:
+        """Return the sign of life of every running job, or of those on one base, to be compared with the next one."""
         query = select(jobs.c.operation_id, jobs.c.worker_id, jobs.c.attempt, jobs.c.beat_at)
+        query = query.where(jobs.c.state == RUNNING)
+        if base_id:
+            query = query.where(jobs.c.base_id == base_id)
         with self._store.reading() as connection:
-            return [Running(*row) for row in connection.execute(query.where(jobs.c.state == RUNNING))]
+            return [Running(*row) for row in connection.execute(query)]
+
+    def list_bases(self) -> list[str]:
+        """Return the bases that have jobs to be done: waiting ones, or running ones."""
+        unended = jobs.c.state.in_((QUEUED, RUNNING))
+        with self._store.reading() as connection:
+            return list(connection.execute(select(jobs.c.base_id).where(unended).distinct()).scalars())
 
     def rescue(self, silent: Running) -> bool:
         """Put back a job whose worker has fallen silent; return False when it has given a sign of life since."""

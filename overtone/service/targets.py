@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from overtone.bases.registry import Card, Registry
@@ -33,12 +32,12 @@ class Target:
 class Targets:
     """Finds cards and tuned models by name."""
 
-    def __init__(self, store: Store, registry: Registry, access: Access, served: Collection[str]):
-        """`served` are the ids of the bases that this service runs with."""
+    def __init__(self, store: Store, registry: Registry, access: Access, only_base: str = ""):
+        """`only_base` is the one that is served; "" when every base that has been pulled is."""
         self.store = store
         self.registry = registry
         self.access = access
-        self.served = served
+        self.only_base = only_base
 
     def get_card(self, name: str, method: str, caller: Caller) -> Card:
         """Return the card behind `models/ID`.
@@ -84,11 +83,16 @@ class Targets:
         return Target(name, self.card_of(row), row)
 
     def require_served(self, card: Card, name: str) -> None:
-        """Raise FailedPrecondition, saying how to serve it, when this service does not run with a card's base."""
-        if card.base_id not in self.served:
+        """Raise FailedPrecondition, saying how to serve it, when this service does not serve a card's base."""
+        if self.only_base and card.base_id != self.only_base:
             raise FailedPrecondition(
-                f"No engine serves the base model models/{card.base_id} of {shown(name)}; this service runs with: "
-                f"{', '.join(sorted(self.served))}. Start one that does: overtone serve --base {card.base_id}"
+                f"No engine serves the base model models/{card.base_id} of {shown(name)}; this service serves only "
+                f"models/{self.only_base}, because OVERTONE_EXTRA_BASES is 0."
+            )
+        if not self.registry.has_base(card.base_id):
+            raise FailedPrecondition(
+                f"The base model models/{card.base_id} of {shown(name)} is not on this machine. "
+                f"Fetch it with: overtone models pull {card.base_id}"
             )
 
 

@@ -37,6 +37,7 @@ from overtone.store.grants import Question
 from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
+from overtone.store.processes import Processes
 from overtone.store.tables import (
     TUNED_MODEL_COLUMNS,
     Snapshot,
@@ -81,6 +82,7 @@ class Store(Database):
         self.permissions = Permissions(self)
         self.keys = Keys(self)
         self.groups = Groups(self)
+        self.processes = Processes(self)
         try:
             self._require_ours()
         except BaseException:

@@ -162,6 +162,19 @@ group_members = Table(
 )
 
 
+processes = Table(
+    "processes",
+    metadata,
+    Column("host", Text, primary_key=True),  # the machine that uses it
+    Column("base_id", Text, primary_key=True),
+    Column("kind", String(10), primary_key=True),  # engine, trainer
+    Column("wanted_at", Time),  # when a call wanted it last
+    Column("pid", Integer),  # of the process that runs, if one does
+    Column("started_at", Time),
+    Column("memory_bytes", BigInteger),  # resident, as measured last
+)
+
+
 @dataclass(frozen=True)
 class TunedModelRow:
     """A tuned model with what its job knows about it."""

@@ -169,10 +169,10 @@ class Trainer:
     def _reclaim_our_own(self) -> None:
         """Put back at once, the first time, what an earlier self left behind.
 
-        A database in a file belongs to one service with one trainer, so whoever held these jobs is dead.
+        A database in a file belongs to one service with one trainer a base, so whoever held its jobs is dead.
         """
         if not self._has_reclaimed and self._settings.database_url.startswith("sqlite"):
-            for running in self._queue.list_running():
+            for running in self._queue.list_running(self._settings.base):
                 self._queue.rescue(running)
         self._has_reclaimed = True
 

@@ -28,7 +28,7 @@ PROMPT = [5, 6, 7, 8, 9]
 @asynccontextmanager
 async def connected(base: Path, data: Path, **settings: object) -> AsyncIterator[EngineClient]:
     config = Settings(data=data, device="cpu", **settings)  # type: ignore[arg-type]
-    address = protocol.engine_address(config)
+    address = protocol.engine_address(config, config.base)
     async with running_server(config, base, address):
         client = EngineClient(address)
         yield client
@@ -318,7 +318,7 @@ def test_a_socket_s_folder_is_its_user_s_alone(tmp_path: Path) -> None:
 def test_an_engine_serves_until_it_is_told_to_stop(base: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     config = Settings(data=tmp_path, device="cpu")
-    address = protocol.engine_address(config)
+    address = protocol.engine_address(config, config.base)
 
     async def test() -> None:
         serving = asyncio.create_task(server.serve(config, base, address, stop))

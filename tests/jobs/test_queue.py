@@ -185,3 +185,19 @@ def test_cancelling_what_has_ended_changes_nothing(store: Store, queue: Queue) -
 
 def test_every_state_that_can_be_reached_has_its_moves() -> None:
     assert set().union(*MOVES.values()) <= set(MOVES)
+
+
+def test_a_base_has_jobs_until_they_have_ended(store: Store, queue: Queue) -> None:
+    add_model(store, "waits", base_id="large")
+    add_model(store, "a")
+    add_model(store, "b")
+    running, other = claim(queue), claim(queue)
+    assert sorted(queue.list_bases()) == ["large", "tiny"]
+    assert [each.operation_id for each in queue.list_running("tiny")] == [
+        running.operation_id,
+        other.operation_id,
+    ]
+    assert queue.list_running("large") == []
+    for job in (running, other):
+        queue.settle(job, Succeeded("d"))
+    assert queue.list_bases() == ["large"]

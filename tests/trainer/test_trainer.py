@@ -427,6 +427,14 @@ def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one
     assert blamed == {"before": 0, "now": 1}
 
 
+def test_a_trainer_leaves_the_jobs_of_another_base_s_trainer_alone(bench: Bench) -> None:
+    model, job = model_values("b", base_id="other"), job_values(base_id="other")
+    bench.store.create_tuned_model(model, job, OWNER, write_examples)
+    bench.queue.claim("the other's", "other")
+    bench.trainer().work()
+    assert bench.row("b").job_state == "RUNNING"
+
+
 def test_a_killed_trainer_s_job_goes_on_at_once_though_the_clock_was_set_back(bench: Bench) -> None:
     bench.add("a")
     bench.trainer().work()  # and dies

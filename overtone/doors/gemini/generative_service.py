@@ -6,7 +6,7 @@ The prompt is rendered and measured here; the engine gets token ids and options,
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,14 @@ class Engine(Protocol):
         ...
 
 
+class Engines(Protocol):
+    """What answers for each base model (engine.engines.Engines)."""
+
+    def of(self, base_id: str) -> Engine:
+        """Return what answers for this base, or will once it is loaded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Call:
     """A request that has passed every check, ready for the engine."""
@@ -45,7 +53,7 @@ class Call:
 class GenerativeService:
     """Find, may you, ask the engine, answer."""
 
-    def __init__(self, targets: Targets, chats: Chats, engines: Mapping[str, Engine], settings: Settings):
+    def __init__(self, targets: Targets, chats: Chats, engines: Engines, settings: Settings):
         self.targets = targets
         self.chats = chats
         self.engines = engines
@@ -123,7 +131,7 @@ class GenerativeService:
 
     def _engine(self, target: Target) -> Engine:
         self.targets.require_served(target.card, target.name)
-        return self.engines[target.card.base_id]
+        return self.engines.of(target.card.base_id)
 
     def _events(self, call: Call) -> aclosing[Any]:
         """Return the engine's events; leaving them early frees the call's place there."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from overtone.bases.registry import Registry
 from overtone.config import Settings
-from overtone.doors.gemini.generative_service import Engine, GenerativeService
+from overtone.doors.gemini.generative_service import Engines, GenerativeService
 from overtone.doors.gemini.model_service import ModelService
 from overtone.doors.gemini.operations_service import OperationsService
 from overtone.doors.gemini.permission_service import PermissionService
@@ -24,12 +22,12 @@ def build_servicers(
     queue: Queue,
     registry: Registry,
     chats: Chats,
-    engines: Mapping[str, Engine],
+    engines: Engines,
     settings: Settings,
 ) -> dict[str, object]:
-    """Return one object for each service of the table. `engines` are the clients by base id."""
+    """Return one object for each service of the table."""
     access = Access(store, settings)
-    targets = Targets(store, registry, access, engines.keys())
+    targets = Targets(store, registry, access, only_base="" if settings.extra_bases > 0 else settings.base)
     generative = GenerativeService(targets, chats, engines, settings)
     return {
         "ModelService": ModelService(targets, chats),
