@@ -38,7 +38,9 @@ class Settings:
     tls_cert: str = ""  # PEM files of a certificate and its key, for REST and gRPC; both or none
     tls_key: str = ""  # the PEM file of the certificate's key
     cors_origins: str = ""  # origins, comma separated, whose pages may call the API from a browser
-    base: str = DEFAULT_BASE  # id of the base model that the engine and the trainer hold
+    base: str = DEFAULT_BASE  # id of the base model that is always served and tuned, and that aliases mean
+    extra_bases: int = 2  # other bases that may be in memory at once, loaded when asked for; 0: none is
+    base_idle_s: float = 600.0  # engine and trainer of another base stop after so long without a call or job
     device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
     weights: str = "auto"  # of the engine: auto (the base's 4-bit blocks, else 8 bits), float32, bfloat16
     precision: str = "auto"  # of the trainer: auto (the fastest of equal quality), float32, bfloat16

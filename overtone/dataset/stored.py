@@ -18,21 +18,19 @@ EXAMPLES_FILE = "examples.jsonl"
 ROLES = get_args(Role)
 
 
-def save_examples(folder: Path, dataset: Dataset) -> None:
-    """Write the examples into a new folder; they and the folder's name are on the disk when this returns."""
-    folder.mkdir(parents=True)
-    with (folder / EXAMPLES_FILE).open("w", encoding="utf-8") as file:
+def save_examples(path: Path, dataset: Dataset) -> None:
+    """Write the examples into a file that is on the disk when this returns."""
+    with path.open("w", encoding="utf-8") as file:
         for example in dataset.examples:
             file.write(json.dumps(_to_line(example), ensure_ascii=False) + "\n")
         sync_file(file)
-    sync_folder(folder)
-    sync_folder(folder.parent)
+    sync_folder(path.parent)
 
 
-def load_examples(folder: Path) -> Dataset:
-    """Read the examples of a folder. Raises OvertoneError, with the number of a line that is damaged."""
+def load_examples(path: Path) -> Dataset:
+    """Read the examples of a file. Raises OvertoneError, with the number of a line that is damaged."""
     try:
-        with (folder / EXAMPLES_FILE).open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             return Dataset(tuple(_parse_line(number, line) for number, line in enumerate(file, start=1)))
     except (OSError, UnicodeDecodeError) as error:
         raise OvertoneError(f"The training examples cannot be read: {error}.") from error

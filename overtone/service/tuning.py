@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from overtone.bases.example_tokens import count_example_tokens
@@ -24,6 +21,7 @@ from overtone.service import rules
 from overtone.service.access import Access
 from overtone.service.models import Models
 from overtone.service.paging import DEFAULT_PAGE_SIZE, Page, PageRequest, read_page
+from overtone.store.artifacts import Artifacts
 from overtone.store.store import Store
 
 DEFAULTS = ("temperature", "top_p", "top_k")
@@ -100,14 +98,12 @@ class TunedModels:
         self._models.require_served(source.card, source.ref)
         model, job, dataset = self._plan(request, source)
 
-        def fill_folder(folder: Path) -> None:
-            save_examples(folder, dataset)
+        def fill(artifacts: Artifacts) -> None:
+            save_examples(artifacts.examples, dataset)
             if source.tuned_model is not None:
-                _link_adapter(
-                    self._store.folder_of(source.tuned_model) / "adapter", folder / queue.SOURCE_FOLDER
-                )
+                _link_source(artifacts, self._store.artifacts_of(source.tuned_model))
 
-        return self._store.create_tuned_model(model, job, caller.email, fill_folder)
+        return self._store.create_tuned_model(model, job, caller.email, fill)
 
     def update(self, model: TunedModel, changes: Mapping[str, Any]) -> TunedModel:
         """Change fields of a tuned model that `get` returned for a writer.
@@ -204,18 +200,8 @@ def _new_model(request: TuningRequest, source: Source, now: datetime) -> dict[st
     }
 
 
-def _link_adapter(adapter: Path, source: Path) -> None:
-    """Give the child its own copy of the parent's adapter: links, for an adapter's files never change."""
+def _link_source(artifacts: Artifacts, parent: Artifacts) -> None:
     try:
-        shutil.copytree(adapter, source, copy_function=_link_or_copy)
+        artifacts.link_source(parent)
     except FileNotFoundError:
         raise FailedPrecondition("The tuned model to tune on was deleted in the meantime.") from None
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(source, target)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from overtone.bases.chat import Chat
 from overtone.dataset.stored import load_examples
@@ -33,7 +32,6 @@ from overtone.trainer.reporter import Report
 
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
-UNREPORTED_FILE = "unreported.json"
 MOST_ASKED = 1  # of its own examples, by which a finished tuning is tried: 0.1 s on the default base
 SMALL_WEIGHT = 1.0  # far above what sound rates come to, far below what overflows: not worth the 0.1 s
 MAX_CACHED = (
@@ -114,7 +112,7 @@ class RunningJob:
         try:
             self.saver.wait()
             if self._secure_snapshots():
-                save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+                save_checkpoint(self.job.artifacts.checkpoints, self.tuning.save())
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()
@@ -131,7 +129,7 @@ class RunningJob:
             raise TuningFailed(self._why_hopeless(step))
         with suppress(OSError):  # of a checkpoint that found no room
             self.saver.wait()
-        progress = load_newest(checkpoint_folder(self.job), self.tuning.lora.flat.numel())
+        progress = load_newest(self.job.artifacts.checkpoints, self.tuning.lora.flat.numel())
         if progress is None:
             self.tuning.reset()
         else:
@@ -146,7 +144,7 @@ class RunningJob:
                 f"The loss ran away at step {step.number}, even with half the learning rate of "
                 f"{self.job.learning_rate:g}. Try a smaller learning_rate."
             )
-        if self.job.source_folder is not None:
+        if self.job.continues:
             return "The tuned model to continue from computes numbers that are not finite."
         return (
             f"The base model models/{self.job.base_id} computes numbers that are not finite, before anything was "
@@ -155,7 +153,7 @@ class RunningJob:
 
     def clear_up(self) -> None:
         """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
-        shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
+        shutil.rmtree(self.job.artifacts.checkpoints, ignore_errors=True)
 
     def require_answers(self, decoder: Decoder) -> None:
         """Raise TuningFailed when the tuned model could not answer its own examples: its numbers are too large."""
@@ -175,7 +173,7 @@ class RunningJob:
         with suppress(OSError):  # of a checkpoint that found no room
             self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
-        return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, base_revision)
+        return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
 
 
 def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
@@ -188,19 +186,19 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
     order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
     tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
-    progress = load_newest(checkpoint_folder(job), tuning.lora.flat.numel())
+    progress = load_newest(job.artifacts.checkpoints, tuning.lora.flat.numel())
     if progress is not None:
         tuning.restore(progress)
     report.finished.extend(_load_unreported(job, tuning.step))
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
-    saver = BackgroundSaver(checkpoint_folder(job))
-    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.folder), tuning.step)
+    saver = BackgroundSaver(job.artifacts.checkpoints)
+    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.artifacts.mark), tuning.step)
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
     """Read a job's examples as token ids. Raises TuningFailed, with the line that is damaged."""
     try:
-        dataset = load_examples(job.folder)
+        dataset = load_examples(job.artifacts.examples)
         documents = encode_examples(chat, dataset.examples)
     except (OvertoneError, InvalidArgument) as error:
         raise TuningFailed(str(error)) from error
@@ -211,21 +209,18 @@ def load_documents(job: Job, chat: Chat) -> list[Document]:
     return documents
 
 
-def checkpoint_folder(job: Job) -> Path:
-    return job.folder / "checkpoints"
-
-
 def _save_unreported(job: Job, finished: Sequence[Snapshot]) -> None:
     rows = [(each.step, each.epoch, each.mean_loss, each.computed_at.isoformat()) for each in finished]
-    partial = job.folder / f"{UNREPORTED_FILE}.partial"
+    path = job.artifacts.unreported
+    partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(rows))
-    partial.replace(job.folder / UNREPORTED_FILE)
+    partial.replace(path)
 
 
 def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
     """Return the snapshots that were kept beside a checkpoint, up to its step. Those stored since do no harm."""
     try:
-        rows = json.loads((job.folder / UNREPORTED_FILE).read_text())
+        rows = json.loads(job.artifacts.unreported.read_text())
         kept = [Snapshot(step, epoch, loss, datetime.fromisoformat(at)) for step, epoch, loss, at in rows]
     except (OSError, ValueError, TypeError):
         return []
@@ -233,9 +228,9 @@ def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
 
 
 def _load_source(job: Job) -> Adapter | None:
-    if job.source_folder is None:
+    if not job.continues:
         return None
     try:
-        return load_adapter(job.source_folder, base_id=job.base_id)
+        return load_adapter(job.artifacts.source, base_id=job.base_id)
     except OvertoneError as error:
         raise TuningFailed(f"The tuned model to continue from cannot be read: {error}") from error

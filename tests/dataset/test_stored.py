@@ -17,23 +17,18 @@ CONVERSATION = Example((Turn("system", "Be short."), *Example.pair("Hi", "Hi.").
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     dataset = Dataset((*Dataset.of_pairs(PAIRS).examples, CONVERSATION, Example(())))
-    save_examples(tmp_path / "new", dataset)
-    assert load_examples(tmp_path / "new") == dataset
+    save_examples(tmp_path / EXAMPLES_FILE, dataset)
+    assert load_examples(tmp_path / EXAMPLES_FILE) == dataset
 
 
 def test_a_pair_is_a_line_in_the_api_s_own_names(tmp_path: Path) -> None:
-    save_examples(tmp_path / "new", Dataset.of_pairs(PAIRS))
-    lines = (tmp_path / "new" / EXAMPLES_FILE).read_text(encoding="utf-8").split("\n")
+    save_examples(tmp_path / EXAMPLES_FILE, Dataset.of_pairs(PAIRS))
+    lines = (tmp_path / EXAMPLES_FILE).read_text(encoding="utf-8").split("\n")
     assert [json.loads(line) for line in lines[:-1]] == [
         {"text_input": text_input, "output": output} for text_input, output in PAIRS
     ]
     assert lines[0] == '{"text_input": "1", "output": "2"}'
     assert lines[-1] == ""
-
-
-def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError):
-        save_examples(tmp_path, Dataset.of_pairs(PAIRS))
 
 
 @pytest.mark.parametrize(
@@ -51,11 +46,11 @@ def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_line_is_named_by_its_number(line: str, tmp_path: Path) -> None:
-    save_examples(tmp_path / "new", Dataset.of_pairs([("1", "2")]))
-    with (tmp_path / "new" / EXAMPLES_FILE).open("a") as file:
+    save_examples(tmp_path / EXAMPLES_FILE, Dataset.of_pairs([("1", "2")]))
+    with (tmp_path / EXAMPLES_FILE).open("a") as file:
         file.write(f"{line}\n")
     with pytest.raises(OvertoneError, match=r"^The training examples are damaged at line 2\.$"):
-        load_examples(tmp_path / "new")
+        load_examples(tmp_path / EXAMPLES_FILE)
 
 
 @pytest.mark.parametrize("content", [None, b'{"text_input": "\xff'])
@@ -63,4 +58,4 @@ def test_a_file_that_cannot_be_read_says_so(content: bytes | None, tmp_path: Pat
     if content is not None:
         (tmp_path / EXAMPLES_FILE).write_bytes(content)
     with pytest.raises(OvertoneError, match="The training examples cannot be read"):
-        load_examples(tmp_path)
+        load_examples(tmp_path / EXAMPLES_FILE)

@@ -36,13 +36,23 @@ class TinyRegistry:
         return next((card for card in self.list_cards() if card.id == model_id), None)
 
     def has_base(self, base_id: str) -> bool:
-        return True
+        return any(card.base_id == base_id for card in self.cards)
 
     def load_chat(self, base_id: str) -> ByteChat:
         return ByteChat()
 
     def _behind(self, alias: Card) -> Card:
         return replace(alias, base_id=BASE, context_length=100_000)
+
+
+class OneEngine:
+    """The engine of the only base."""
+
+    def __init__(self, engine: EchoEngine) -> None:
+        self.engine = engine
+
+    def of(self, base_id: str) -> EchoEngine:
+        return self.engine
 
 
 class ByteChat:
