@@ -29,6 +29,7 @@ from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
 from overtone.trainer.reporter import Report
+from overtone.trainer.stopwatch import Stopwatch
 
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
@@ -62,6 +63,7 @@ class RunningJob:
     saver: BackgroundSaver
     mark: JobMark
     first_step: int  # of this attempt
+    stopwatch: Stopwatch
     alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
     cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
     save_at: float = 0.0  # when its result may be saved again, after a full disk
@@ -192,7 +194,8 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     report.finished.extend(_load_unreported(job, tuning.step))
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
     saver = BackgroundSaver(job.artifacts.checkpoints)
-    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.artifacts.mark), tuning.step)
+    mark = JobMark(job.artifacts.mark)
+    return RunningJob(job, tuning, report, hand_in, turn, saver, mark, tuning.step, Stopwatch(tuning.step))
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:

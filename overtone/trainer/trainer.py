@@ -35,6 +35,7 @@ from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
 from overtone.train.precision import load_decoder
 from overtone.train.tuning import Step
+from overtone.trainer import stopwatch
 from overtone.trainer.attempts import READING, JobMark, Mark, note_attempt
 from overtone.trainer.fairness import choose, join
 from overtone.trainer.liveness import Liveness
@@ -62,6 +63,7 @@ class Base:
     decoder: Decoder
     chat: Chat
     revision: str
+    precision: str  # as the log says it
 
 
 def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Event) -> None:
@@ -123,6 +125,8 @@ class Trainer:
         self._worked_at = time.monotonic()
         chosen = self._choose()
         self._mark(chosen)
+        for running in chosen:
+            running.stopwatch.note_company(len(self._jobs))
         try:
             steps = run_pass(
                 self._load_base().decoder, [running.tuning for running in chosen], self._pass_tokens()
@@ -256,7 +260,8 @@ class Trainer:
             revision = Card.load(self._base_folder).revision
             device = choose_device(self._settings.device)
             decoder = load_decoder(self._base_folder, device, self._settings.precision)
-            self._base = Base(decoder, Chat(self._base_folder), revision)
+            precision = str(choose_precision(self._base_folder, device, self._settings.precision))
+            self._base = Base(decoder, Chat(self._base_folder), revision, precision)
             self._trouble = ""
         return self._base
 
@@ -294,9 +299,22 @@ class Trainer:
             self._go_back(running, step)
             return
         running.report_step(step)
+        self._note_speed(running)
         if step.number <= running.alone_until and not running.tuning.done:
             running.checkpoint_now()  # a step that did no harm is not run again
         running.checkpoint_if_due()
+
+    def _note_speed(self, running: RunningJob) -> None:
+        """Keep what a finished job took, for the next one's estimate; one that began anew says nothing."""
+        tuning = running.tuning
+        if not tuning.done or tuning.rate_factor < 1.0:
+            return
+        base = self._load_base()
+        device = base.decoder.device
+        tokens = tuning.tokens_taken
+        record = running.stopwatch.read(running.job.base_id, base.precision, device, tuning.step, tokens)
+        if record is not None:
+            stopwatch.keep(self._settings.data, record)
 
     def _ran_away(self, running: RunningJob, step: Step) -> bool:
         """Tell whether a loss is no number, or far above both ignorance and what its examples cost in the beginning.

@@ -1,0 +1,111 @@
+"""How long a tuning will take, from what finished jobs took on the same machine, and how far off such estimates were.
+
+A job's time is taken as `a · steps + b · tokens`: a pass over the weights costs something whatever it carries. The two
+are fitted to the finished jobs by the least squares of the relative errors; with one job, or jobs that are all alike, a
+is 0. The error is not assumed: every finished job is estimated from those before it and held against what it took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+MOST_RECORDS = 50  # the newest
+LEAST_ERRORS = 3  # below which nothing is said about how far off estimates are
+
+
+@dataclass(frozen=True)
+class SpeedRecord:
+    """What one finished job took, which had the trainer for itself."""
+
+    base_id: str
+    processor: str
+    device: str  # cpu with its threads, or the GPU's name
+    precision: str
+    num_steps: int
+    num_tokens: int  # of all steps together
+    seconds: float
+    peak_bytes: int  # the trainer's memory at its largest
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a tuning takes. None: not known on this machine before a first job has finished."""
+
+    epoch_count: int
+    batch_size: int
+    num_steps: int
+    num_tokens: int | None = None  # of all epochs; None where tokens could not be counted
+    seconds: float | None = None
+    low_s: float | None = None  # the range in which it would be if it is as far off as earlier estimates were
+    high_s: float | None = None
+    peak_bytes: int | None = None
+    num_jobs: int = 0  # that it is taken from
+    device: str = ""  # where they ran
+
+
+def find_records(records: Sequence[SpeedRecord], base_id: str, processor: str) -> list[SpeedRecord]:
+    """Return the records of this base on this processor, and on the device that was used last."""
+    same = [each for each in records if each.base_id == base_id and each.processor == processor]
+    way = (same[-1].device, same[-1].precision) if same else ("", "")
+    return [each for each in same if (each.device, each.precision) == way][-MOST_RECORDS:]
+
+
+def predict_seconds(records: Sequence[SpeedRecord], num_steps: int, num_tokens: int) -> float:
+    """Return what a job of so many steps and tokens takes, by records of which there is at least one."""
+    per_step, per_token = _fit(records)
+    return per_step * num_steps + per_token * num_tokens
+
+
+def past_errors(records: Sequence[SpeedRecord]) -> list[float]:
+    """Return, for each job but the first, what it took as a multiple of what the jobs before it made one expect."""
+    return [
+        record.seconds / predict_seconds(records[:index], record.num_steps, record.num_tokens)
+        for index, record in enumerate(records)
+        if index
+    ]
+
+
+def estimate(
+    num_steps: int,
+    epoch_count: int,
+    batch_size: int,
+    num_tokens: int | None,
+    records: Sequence[SpeedRecord],
+) -> Estimate:
+    """Return what a tuning takes by the records, as far as they and its tokens are known."""
+    known = Estimate(epoch_count, batch_size, num_steps, num_tokens)
+    if num_tokens is None or not records:
+        return known
+    seconds = predict_seconds(records, num_steps, num_tokens)
+    errors = past_errors(records)
+    is_known = len(errors) >= LEAST_ERRORS
+    return Estimate(
+        epoch_count,
+        batch_size,
+        num_steps,
+        num_tokens,
+        seconds,
+        seconds * min(1.0, *errors) if is_known else None,
+        seconds * max(1.0, *errors) if is_known else None,
+        max(record.peak_bytes for record in records),
+        len(records),
+        records[-1].device,
+    )
+
+
+def _fit(records: Sequence[SpeedRecord]) -> tuple[float, float]:
+    """Return seconds a step and seconds a token; the first is 0 where the records cannot tell the two apart."""
+    steps = [record.num_steps / record.seconds for record in records]
+    tokens = [record.num_tokens / record.seconds for record in records]
+    ss = sum(s * s for s in steps)
+    tt = sum(t * t for t in tokens)
+    st = sum(s * t for s, t in zip(steps, tokens, strict=True))
+    determinant = ss * tt - st * st
+    if determinant > 1e-3 * ss * tt:
+        per_step = (sum(steps) * tt - sum(tokens) * st) / determinant
+        per_token = (sum(tokens) * ss - sum(steps) * st) / determinant
+        if per_step >= 0 and per_token >= 0:
+            return per_step, per_token
+    return 0.0, median(record.seconds / record.num_tokens for record in records)
