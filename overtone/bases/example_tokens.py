@@ -1,4 +1,4 @@
-"""What the check of training data must know of a base: how many tokens its template makes of an example, and its words."""
+"""What the check of training data must know of a base: the tokens of an example, the limits, the template's words."""
 
 from __future__ import annotations
 

@@ -45,15 +45,24 @@ TITLES = {
     "control_token": "control tokens in a text",
 }  # the kinds of problems, as a heading says them
 
+input_option = click.option(
+    "--input",
+    "input_column",
+    metavar="COLUMN",
+    help="What is asked: a column, or a template such as '{subject}: {body}'. [default: found by its name]",
+)
+output_option = click.option(
+    "--output",
+    "output_column",
+    metavar="COLUMN",
+    help="What is to be answered: a column or a template. [default: found by its name]",
+)
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--input", "input_column", metavar="COLUMN|TEMPLATE", help="What is asked. [default: found by name]"
-)
-@click.option(
-    "--output", "output_column", metavar="COLUMN|TEMPLATE", help="What is answered. [default: found by name]"
-)
+@input_option
+@output_option
 @click.option("--base", help="Base model to be tuned. [default: models/smollm2-135m-instruct]")
 @click.option(
     "--held-out",
@@ -99,14 +108,15 @@ def check(
     overtone check tickets.xlsx --input "{subject}: {body}" --output team
     overtone check support.jsonl --fix mended.jsonl
     """
-    from overtone.dataset.files import Columns, load_source
+    from overtone.dataset.columns import Columns
+    from overtone.dataset.files import load_source
     from overtone.dataset.fixes import fix
     from overtone.dataset.report import check_source, to_json
 
     columns = Columns(input_column, output_column)
     source = load_source(file, columns)
     other = load_source(held_out, columns) if held_out else None
-    report = check_source(source, load_facts(load_settings(data=data), base), other, epoch_count, batch_size)
+    report = check_source(source, local_facts(load_settings(data=data), base), other, epoch_count, batch_size)
     if as_json:
         click.echo(json.dumps(to_json(report), indent=2, ensure_ascii=False))
     else:
@@ -120,7 +130,7 @@ def check(
         sys.exit(1)
 
 
-def load_facts(settings: Settings, base: str | None) -> BaseFacts:
+def local_facts(settings: Settings, base: str | None) -> BaseFacts:
     """Return what is known of a base on this machine. Without its files all but tokens can be checked."""
     from overtone.bases.example_tokens import base_facts
     from overtone.bases.registry import Card, Registry

@@ -30,6 +30,7 @@ from overtone.dataset.workbook import SUFFIXES, read_workbook
 from overtone.errors import OvertoneError
 
 TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}  # by the end of the file's name
+BY_NAME = Columns()  # none is named
 TABLE_NAMES = {",": "CSV", "\t": "TSV"}
 
 
@@ -40,7 +41,7 @@ class Source:
     name: str
     data: bytes = b""
     rows: Sequence[Any] | None = None
-    columns: Columns = Columns()
+    columns: Columns = BY_NAME
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_source(source: Source) -> Content:
     return _read_rows(content, placed, Shapes(source.columns))
 
 
-def load_source(path: Path, columns: Columns = Columns()) -> Source:
+def load_source(path: Path, columns: Columns = BY_NAME) -> Source:
     """Read a file's bytes; `-` is standard input. Raises OvertoneError for one that is not there."""
     if str(path) == "-":
         return Source("standard input", sys.stdin.buffer.read(), columns=columns)
@@ -98,7 +99,7 @@ def load_source(path: Path, columns: Columns = Columns()) -> Source:
         raise OvertoneError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def read_examples(path: Path, columns: Columns = Columns()) -> Dataset:
+def read_examples(path: Path, columns: Columns = BY_NAME) -> Dataset:
     """Read a file of sound examples. Raises OvertoneError naming file and line of the first that is none."""
     return require_examples(read_source(load_source(path, columns)))
 

@@ -57,7 +57,7 @@ def fix(report: Report) -> Fixed:
 
 
 def mend(example: Example, facts: BaseFacts, labels: Mapping[str, int]) -> Example:
-    """Return an example with every text repaired, in the right order, and as a pair if it is one but for a system turn."""
+    """Return an example with its texts repaired, in the right order, a system turn put before the question."""
     turns = tuple(replace(turn, text=_mend_text(turn, facts)) for turn in example.turns)
     mended = Example(turns)
     if checks.has_foldable_system(mended):

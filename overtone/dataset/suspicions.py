@@ -57,9 +57,9 @@ def check_held_out(dataset: Dataset, held_out: Dataset, places: Sequence[str]) -
     for index, example in enumerate(held_out.examples):
         asked.setdefault(example.turns[:-1], index)
     for row, example in enumerate(dataset.examples):
-        index = asked.get(example.turns[:-1])
-        if index is not None:
-            text = f"is in the held-out set too, at {places[index]}."
+        found = asked.get(example.turns[:-1])
+        if found is not None:
+            text = f"is in the held-out set too, at {places[found]}."
             yield Problem(row, example.field(max(0, len(example.turns) - 2)), text, Kind.HELD_OUT, LEFT_OUT)
 
 
@@ -118,8 +118,8 @@ def check_control_tokens(
         for index, turn in enumerate(example.turns):
             found = patterns.get(turn.role, other).search(turn.text)
             if found:
-                is_last = turn.role == "assistant" and not without_end(turn.text, in_answers) == turn.text
-                text = f"holds {found.group()!r}, which the base's chat template writes by itself; here it is only text."
+                is_last = turn.role == "assistant" and without_end(turn.text, in_answers) != turn.text
+                text = f"holds {found.group()!r}, a control token of the base; it is trained as these characters."
                 fix = "It is taken from the end." if is_last else ""
                 yield Problem(row, example.field(index), text, Kind.CONTROL_TOKEN, fix)
 
