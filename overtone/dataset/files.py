@@ -142,7 +142,7 @@ def _open(source: Source) -> tuple[str, str, Iterable[Placed]]:
 
 def _read_rows(content: Content, placed: Iterable[Placed], shapes: Shapes) -> Content:
     rows: list[SourceRow] = []
-    used: Counter[Shape] = Counter()
+    used: list[Shape] = []
     names: dict[str, None] = {}
     problem = ""
     try:
@@ -152,17 +152,23 @@ def _read_rows(content: Content, placed: Iterable[Placed], shapes: Shapes) -> Co
                 names.update(dict.fromkeys(value))
     except BadRow as bad:
         problem = f"{content.name}{bad.place and ', '}{bad.place}: {bad.problem}" + _not_read(rows)
-    uses = tuple(ShapeUse(each.text_input, each.output, each.is_guessed, n) for each, n in used.items())
-    taken = frozenset(name for shape in used for name in shape.used)
+    uses = Counter((shape.text_input, shape.output, shape.is_guessed) for shape in used)
+    taken = frozenset(name for shape in set(used) for name in shape.used)
     unused = tuple(name for name in names if name not in taken) if used else ()
-    return replace(content, rows=tuple(rows), shapes=uses, unused=unused, problem=problem)
+    return replace(
+        content,
+        rows=tuple(rows),
+        shapes=tuple(ShapeUse(*use, n) for use, n in uses.items()),
+        unused=unused,
+        problem=problem,
+    )
 
 
 def _not_read(rows: Sequence[SourceRow]) -> str:
     return f" Only the {len(rows)} rows before it were read." if rows else ""
 
 
-def _read_row(index: int, place: str, value: Any, shapes: Shapes, used: Counter[Shape]) -> SourceRow:
+def _read_row(index: int, place: str, value: Any, shapes: Shapes, used: list[Shape]) -> SourceRow:
     if isinstance(value, BadRow):
         return SourceRow(place, None, (_unreadable(index, value.problem),))
     if not isinstance(value, dict):
@@ -175,7 +181,7 @@ def _read_row(index: int, place: str, value: Any, shapes: Shapes, used: Counter[
         shape = shapes.of(value)
     except NoShape as error:
         return SourceRow(place, None, (_unreadable(index, str(error)),))
-    used[shape] += 1
+    used.append(shape)
     example, problems = shape.read(value)
     return SourceRow(place, example, tuple(replace(problem, row=index) for problem in problems))
 

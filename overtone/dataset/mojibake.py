@@ -21,6 +21,7 @@ SUSPECT = re.compile(
     f"|(?<![A-ZÀ-Þ])(?<![A-ZÀ-Þ]’)Ã(?=[{PUNCTUATION}]){FOLLOWING}"
     f"|(?!.[{PUNCTUATION}]){LETTER}"
 )
+CONTROLS = re.compile("[\x80-\x9f]")
 BYTES = {character: character.encode("cp1252") for character in WINDOWS}
 
 
@@ -28,19 +29,14 @@ def repair(text: str) -> str:
     """Return the text with what was read wrongly put right; the same text if nothing was."""
     if text.isascii() or not SUSPECT.search(text):
         return text
+    whole = _repair_all(text)
+    return SUSPECT.sub(lambda found: _repair_all(found.group()), text) if whole == text else whole
+
+
+def _repair_all(text: str) -> str:
+    """Return what a text's bytes say in UTF-8; the same text if they are none, or say what nobody writes."""
     try:
-        return _to_bytes(text).decode()  # all of it was read wrongly
+        repaired = b"".join(BYTES.get(each) or each.encode("latin-1") for each in text).decode()
     except UnicodeError:
-        return SUSPECT.sub(_repair_one, text)
-
-
-def _repair_one(found: re.Match[str]) -> str:
-    try:
-        return _to_bytes(found.group()).decode()
-    except UnicodeError:
-        return found.group()
-
-
-def _to_bytes(text: str) -> bytes:
-    """Return the bytes that were read as this text. Raises UnicodeEncodeError for a character that none is read as."""
-    return b"".join(BYTES.get(character) or character.encode("latin-1") for character in text)
+        return text
+    return text if CONTROLS.search(repaired) else repaired

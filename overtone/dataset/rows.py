@@ -59,11 +59,18 @@ def table_rows(text: str, separator: str) -> Iterator[Placed]:
 
 
 def json_rows(text: str) -> Iterator[Placed]:
-    """Yield the rows of JSON lines, or of one document when the first line is no JSON by itself. Raises BadRow."""
+    """Yield the rows of JSON lines, or of one document when the first line is no JSON by itself.
+
+    Raises BadRow for a document that is damaged, unless one of its lines is an object: then they are lines.
+    """
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if lines and not _is_json(lines[0][1]):
-        yield from placed_rows(unwrap(_parse_document(text)))
-        return
+        try:
+            yield from placed_rows(unwrap(_parse_document(text)))
+            return
+        except BadRow:
+            if not any(line.startswith("{") and _is_json(line) for _, line in lines):
+                raise
     for number, line in lines:
         yield from _line_rows(line, f"line {number}")
 

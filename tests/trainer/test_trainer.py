@@ -16,6 +16,7 @@ import pytest
 import torch
 from sqlalchemy import select, update
 
+from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.dataset.examples import Dataset
 from overtone.dataset.stored import save_examples
@@ -24,8 +25,9 @@ from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.model.adapter import load_adapter, save_adapter
 from overtone.store.artifacts import Artifacts
+from overtone.store.speeds import load_speeds
 from overtone.store.tables import jobs
-from overtone.train.data import Document
+from overtone.train.data import Document, encode_examples
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
 from overtone.trainer import running_job, settling, trainer
@@ -101,6 +103,9 @@ class Bench:
 
     def losses(self, name: str) -> list[float]:
         return [snapshot.mean_loss for snapshot in self.snapshots(name)]
+
+    def documents(self) -> list[Document]:
+        return encode_examples(Chat(self.base_folder), Dataset.of_pairs(PAIRS).examples)
 
     def close(self) -> None:
         for worker in self.trainers:
@@ -870,3 +875,40 @@ def test_an_idle_trainer_gives_the_base_back_and_loads_it_for_the_next_job(
     assert worker._base is None
     bench.add("b")
     work_until(worker, lambda: bench.row("b").state == "ACTIVE")
+
+
+def test_the_speed_of_a_job_that_was_alone_is_kept(bench: Bench) -> None:
+    bench.add("a")
+    bench.finish("a")
+    (record,) = load_speeds(bench.settings.data)
+    num_tokens = sum(len(document.ids) for document in bench.documents())
+    assert (record.base_id, record.device, record.num_steps) == (BASE_ID, "1 thread", 5)
+    assert record.num_tokens == 2 * num_tokens
+    assert record.precision.startswith("compiled kernels")
+    assert record.seconds > 0 and record.peak_bytes > 1e7
+
+
+def test_jobs_in_company_say_nothing_about_one_alone(bench: Bench) -> None:
+    bench.add("a")
+    bench.add("b")
+    bench.finish("a", "b")
+    assert load_speeds(bench.settings.data) == []
+
+
+def test_a_resumed_job_counts_what_it_did_since(bench: Bench) -> None:
+    bench.add("a")
+    worker = bench.trainer()
+    work_until(worker, lambda: worker._jobs and worker._jobs[0].tuning.step == 2)
+    worker.close()
+    bench.finish("a")
+    assert [record.num_steps for record in load_speeds(bench.settings.data)] == [3]
+
+
+def test_a_speed_that_finds_no_room_costs_nothing_else(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.settings.data / "speeds.jsonl").mkdir()
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+    assert "speed is not kept" in caplog.text

@@ -47,13 +47,24 @@ def _read_source(given: m.DatasetSource, field: str, columns: Columns) -> Source
     if given.rows and given.content:
         raise refuse(field, "has content and rows; give one of them.")
     if not given.content:
-        rows = [json_format.MessageToDict(row) for row in m.DatasetSource.pb(given).rows]
+        rows = [_with_integers(json_format.MessageToDict(row)) for row in m.DatasetSource.pb(given).rows]
         return Source(given.file_name or ROWS, rows=rows, columns=columns)
     if not given.file_name:
         raise refuse(
             f"{field}.file_name", "is missing; its end says what the content is, such as .csv or .jsonl."
         )
     return Source(given.file_name, given.content, columns=columns)
+
+
+def _with_integers(value: Any) -> Any:
+    """Return JSON whose whole numbers are integers again: a Struct holds doubles alone."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _with_integers(item) for name, item in value.items()}
+    return value
 
 
 def _encodable(value: Any) -> Any:

@@ -76,7 +76,7 @@ class SizeHistogram(proto.Message):
 class LongRow(proto.Message):
     """One of the longest examples."""
 
-    row = proto.Field(proto.INT32, number=1)
+    row = proto.Field(proto.INT32, number=1, optional=True)
     place = proto.Field(proto.STRING, number=2)
     size = proto.Field(proto.INT32, number=3)
 
