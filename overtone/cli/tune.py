@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,6 @@ from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
     from overtone.cli.client import Client
-    from overtone.dataset.examples import Dataset
     from overtone.dataset.files import Source
     from overtone.dataset.report import Report
 
@@ -73,12 +74,12 @@ def tune(
     from overtone.cli.client import connect, to_training_data
     from overtone.cli.progress import follow
     from overtone.dataset.columns import Columns
-    from overtone.dataset.files import load_source
+    from overtone.dataset.files import load_source, require_examples
 
     client = connect(url, key)
-    dataset = _checked(load_source(file, Columns(input_column, output_column)))
+    report = _checked(load_source(file, Columns(input_column, output_column)))
     tuning_task = {
-        "training_data": to_training_data(dataset),
+        "training_data": to_training_data(require_examples(report.content)),
         "hyperparameters": _given(
             epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
         ),
@@ -91,7 +92,8 @@ def tune(
     )
     if learning_rate is not None and learning_rate > HIGH_LEARNING_RATE:
         click.echo(f"A learning rate of {learning_rate:g} is high; 0.001 is usual. Watch the loss.", err=True)
-    operation = client.create(tuned_model, tuned_model_id)
+    with _placed(report):
+        operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
     if not wait:
         click.echo(f"{name} is being tuned. Watch it:\n  {program()} watch {short(name)}")
@@ -101,27 +103,40 @@ def tune(
     click.echo(f"{name} is ready. Ask it:\n  {program()} generate {short(name)} 'your text'")
 
 
-def _checked(source: Source) -> Dataset:
-    """Return the pairs of a file, and say on stderr what was taken for what and what may be a mistake.
+def _checked(source: Source) -> Report:
+    """Return what is in a file that holds only pairs; say on stderr what was taken for what, and what may be a mistake.
 
     Raises OvertoneError for the first row that cannot be sent. Lengths are the service's to check, and what only a
     base knows.
     """
     from overtone.dataset.checks import Limits
-    from overtone.dataset.files import require_examples
     from overtone.dataset.report import BaseFacts, check_source
 
     report = check_source(source, BaseFacts("", Limits("", 0), lambda num_examples: (1, 1)))
     refused = next((problem for problem in report.problems if problem.severity == "error"), None)
-    if refused is not None and refused.row is not None:
+    if refused is not None:
         more = sum(problem.severity == "error" for problem in report.problems) - 1
         others = f" There are {more:,} problems more." if more else ""
-        sentence = f"{source.name}, {describe_problem(report, refused)}{others}"
-        raise OvertoneError(f"{sentence} See all of them: overtone check {shlex.quote(source.name)}")
-    dataset = require_examples(report.content)
+        if refused.row is None:
+            raise OvertoneError(f"{refused.text}{others}")
+        see = f"See all of them: overtone check {shlex.quote(source.name)}"
+        raise OvertoneError(f"{source.name}, {describe_problem(report, refused)}{others} {see}")
     for line in (*_assumptions(report), *summarise(report, "warning", shown=1)):
         click.echo(line, err=True)
-    return dataset
+    return report
+
+
+@contextmanager
+def _placed(report: Report) -> Iterator[None]:
+    """Add to the service's refusal of an example where that stands in the file."""
+    try:
+        yield
+    except OvertoneError as error:
+        found = re.search(r"examples\[(\d+)\]", str(error))
+        if found is None or int(found[1]) >= len(report.content.rows):
+            raise
+        place = report.content.rows[int(found[1])].place
+        raise type(error)(f"{error} That is {place} of {report.content.name}.") from error
 
 
 def _assumptions(report: Report) -> Iterator[str]:

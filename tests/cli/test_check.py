@@ -220,3 +220,21 @@ def test_tune_sends_nothing_when_a_row_cannot_be_sent(
     assert sentence in complaint
     assert f"There are 1 problems more. See all of them: overtone check {file}" in complaint
     assert service.asked == []
+
+
+def test_an_example_that_the_service_refuses_is_told_with_its_line(
+    service: FakeService, run: Run, file: Path
+) -> None:
+    message = (
+        "tuned_model.tuning_task.training_data.examples.examples[1].output has 9 characters; the limit is 5."
+    )
+    service.answers["POST /v1beta/tunedModels"] = (400, {"error": {"message": message}})
+    file.write_text(SOUND)
+    assert said(run("tune", str(file))) == f"{message} That is line 3 of {file}."
+
+
+def test_tune_says_what_a_file_is_that_holds_no_rows(service: FakeService, run: Run, file: Path) -> None:
+    file.write_bytes(b"PAR1")
+    assert said(run("tune", str(file))).startswith(f"{file} is a Parquet file, not text")
+    file.write_text("message,category\n")
+    assert said(run("tune", str(file))) == f"{file} holds no examples."

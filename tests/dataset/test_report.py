@@ -6,6 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from overtone.dataset.checks import Limits
 from overtone.dataset.estimate import SpeedRecord
 from overtone.dataset.examples import Example, Kind
@@ -164,3 +168,32 @@ def test_what_was_mended_has_no_problem_any_more() -> None:
     mended = format_examples(fix(check(rows)).examples)
     again = check_source(Source("x.jsonl", mended.encode()), facts())
     assert (again.problems, len(again.content.rows)) == ((), 2)
+
+
+NAMES = st.sampled_from(
+    ["messages", "contents", "role", "content", "parts", "text", "prompt", "completion", "output"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(NAMES, values, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.jsonl", "x.json", "-"])
+@given(
+    data=st.binary() | st.text().map(str.encode) | st.lists(JSON).map(lambda rows: json.dumps(rows).encode())
+)
+def test_whatever_bytes_a_file_holds_there_is_a_report(name: str, data: bytes) -> None:
+    report = check_source(Source(name, data), facts())
+    assert report.is_refused == (to_json(report)["refused"])
+    assert fix(report).examples or report.problems
+
+
+@given(rows=st.lists(JSON, max_size=5))
+def test_whatever_rows_are_given_there_is_a_report_and_what_is_mended_is_sound(rows: list[Any]) -> None:
+    report = check(rows)
+    mended = fix(report).examples
+    again = check([{"text_input": each.text_input, "output": each.output} for each in mended])
+    assert not (mended and again.is_refused)
+    assert len(mended) + len(fix(report).left_out) == len(report.content.rows)
