@@ -159,8 +159,12 @@ def local_facts(settings: Settings, base: str | None) -> BaseFacts:
 
 def describe_content(content: Content) -> str:
     """Return what a file is: `JSON lines, UTF-8, 48 rows`."""
-    parts = [content.format, content.encoding, f"{len(content.rows):,} rows" if content.rows else ""]
+    parts = [content.format, content.encoding, _count_rows(len(content.rows)) if content.rows else ""]
     return ", ".join(filter(None, parts))
+
+
+def _count_rows(number: int) -> str:
+    return f"{number:,} row{'s' * (number != 1)}"
 
 
 def describe_shape(use: ShapeUse) -> str:
@@ -193,14 +197,14 @@ def summarise(report: Report, severity: str, shown: int) -> Iterator[str]:
             yield f"    and {len(problems) - shown:,} more"
         fix = next((problem.fix for problem in problems if problem.fix), "")
         if fix:
-            yield f"    --fix: {fix}"
+            yield f"    fix: {fix}"
 
 
 def _lines(report: Report, shown: int) -> Iterator[str]:
     content = report.content
     yield f"{content.name}: {describe_content(content)}".rstrip(": ")
     for use in content.shapes:
-        many = f", {use.num_rows:,} rows" if len(content.shapes) > 1 else ""
+        many = f", {_count_rows(use.num_rows)}" if len(content.shapes) > 1 else ""
         yield f"{describe_shape(use)}{many}"
     if content.unused:
         yield f"not used: {', '.join(map(repr, content.unused))}"
@@ -263,22 +267,26 @@ def _estimate_lines(report: Report, planned: Estimate) -> Iterator[str]:
     elif planned.seconds is None:
         yield "How long it takes is not known until a first job has been tuned on this machine."
     else:
-        yield f"It takes {_describe_time(planned)}, and {(planned.peak_bytes or 0) / 1e9:.1f} GB of memory."
+        yield _describe_cost(planned)
 
 
-def _describe_time(planned: Estimate) -> str:
+def _describe_cost(planned: Estimate) -> str:
+    """Return time and memory, and by what they are known."""
     jobs = f"{planned.num_jobs} job{'s' * (planned.num_jobs != 1)} here ({planned.device})"
-    about = f"about {describe_seconds(planned.seconds or 0.0)} by what {jobs} took"
+    about = f"About {describe_seconds(planned.seconds or 0.0)}"
+    memory = f"{(planned.peak_bytes or 0) / 1e9:.1f} GB of memory, by {jobs}."
     if planned.low_s is None or planned.high_s is None:
-        return f"{about} (how far off that is, more jobs will show)"
+        return f"{about} and {memory} How far off that is, more jobs will show."
     low, high = describe_seconds(planned.low_s), describe_seconds(planned.high_s)
-    return f"{about}; {low} to {high} if it is as far off as estimates before it were"
+    return f"{about}, {low} to {high} as far as earlier estimates were off, and {memory}"
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return a time for people: `9 s`, `12 min`, `3.5 h`."""
+    """Return a time for people: `9 s`, `2.5 min`, `12 min`, `3.5 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

@@ -8,6 +8,7 @@ the names that people give them. Forms of conversations: OpenAI's `messages`, Ge
 from __future__ import annotations
 
 import json
+import shlex
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,8 +163,15 @@ def _unclear(names: Sequence[str], missing: str) -> str:
     side = "input" if missing == "--input" else "output"
     return (
         f"no column is clearly the {side}; there are only {found}. "
-        "Say which are the two: --input COLUMN --output COLUMN"
+        f"Say which are the two: {_suggestion(names)}"
     )
+
+
+def _suggestion(names: Sequence[str]) -> str:
+    if len(names) != 2:
+        return "--input COLUMN --output COLUMN"
+    text_input, output = map(shlex.quote, names)
+    return f"--input {text_input} --output {output}"
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,14 @@ def _reading_problems(content: Content) -> Iterator[Problem]:
 
 
 def _check_held_out(dataset: Dataset, content: Content) -> Iterator[Problem]:
-    if content.problem:
-        yield Problem(None, "", content.problem, Kind.UNREADABLE)
+    """Yield the rows that are in both, and what of the held-out set could not be compared."""
     rows = list(sound_rows(content))
+    num_unread = len(content.rows) - len(rows)
+    if content.problem:
+        yield Problem(None, "", content.problem, Kind.HELD_OUT)
+    elif num_unread or not rows:
+        text = f"{content.name} holds {len(rows)} examples; {num_unread} of its rows are none. Check it, too."
+        yield Problem(None, "", text, Kind.HELD_OUT)
     places = [f"{content.name}, {content.rows[row].place}" for row, _ in rows]
     yield from suspicions.check_held_out(dataset, Dataset(tuple(example for _, example in rows)), places)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_problems_are_grouped_with_line_and_fix_and_end_with_1(run: Run, data: P
         "line 5: output is empty; there would be nothing to learn.",
         "line 6: output is empty; there would be nothing to learn.",
         "and 2 more",
-        "--fix: The row is left out.",
+        "fix: The row is left out.",
     ]
     assert "line 9: is the same as line 2." in found
     assert "line 8: output is empty; there would be nothing to learn." in lines(
@@ -92,14 +93,24 @@ def test_a_classification_and_the_longest_rows_are_told(run: Run, data: Path, fi
 
 def test_the_estimate_is_by_earlier_jobs(run: Run, data: Path, file: Path) -> None:
     file.write_text(SOUND)
-    for seconds in (1000.0, 1200.0, 900.0, 1000.0):
+    for seconds in (100.0, 120.0, 90.0, 100.0):
         record = SpeedRecord(BASE_ID, processor_name(), "2 threads", "float32", 10, 1000, seconds, int(2e9))
         add_speed(data, record)
     result = run("check", str(file), "--epochs", "2", "--batch-size", "1")
     assert "4 steps of 1 in 2 epochs" in result.stdout
-    (line,) = (line for line in lines(result) if line.startswith("It takes"))
-    assert "by what 4 jobs here (2 threads) took" in line and line.endswith("2.0 GB of memory.")
-    assert "if it is as far off as estimates before it were" in line
+    (line,) = (line for line in lines(result) if line.startswith("About"))
+    assert re.fullmatch(
+        r"About (\d+) s, \d+ to \d+ s as far as earlier estimates were off, and 2.0 GB of memory, by 4 jobs here "
+        r"\(2 threads\)\.",
+        line,
+    )
+
+
+def test_one_job_gives_an_estimate_without_a_range(run: Run, data: Path, file: Path) -> None:
+    file.write_text(SOUND)
+    add_speed(data, SpeedRecord(BASE_ID, processor_name(), "2 threads", "float32", 10, 1000, 1e5, int(2e9)))
+    (line,) = (line for line in lines(run("check", str(file))) if line.startswith("About"))
+    assert line.endswith("by 1 job here (2 threads). How far off that is, more jobs will show.")
 
 
 def test_without_the_base_all_but_tokens_is_checked(
@@ -176,7 +187,7 @@ def test_every_kind_of_problem_has_a_heading() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (720, "12 min"), (12_600, "3.5 h")]
+    ("seconds", "text"), [(0.2, "1 s"), (89, "89 s"), (150, "2.5 min"), (720, "12 min"), (12_600, "3.5 h")]
 )
 def test_a_time_is_told_as_people_say_it(seconds: float, text: str) -> None:
     assert describe_seconds(seconds) == text

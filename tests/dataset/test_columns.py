@@ -56,7 +56,7 @@ def test_only_what_names_leave_open_is_a_guess() -> None:
     [
         (
             ("Birth Date", "Zodiac Sign"),
-            "no column is clearly the input; there are only 'Birth Date', 'Zodiac Sign'",
+            "there are only 'Birth Date', 'Zodiac Sign'. Say which .* --input 'Birth Date' --output 'Zodiac Sign'",
         ),
         (("prompt", "shade"), "no column is clearly the output"),
         (("question", "query", "answer"), "no column is clearly the input"),

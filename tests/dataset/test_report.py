@@ -91,6 +91,21 @@ def test_rows_of_the_held_out_set_are_told_with_their_place_there() -> None:
     assert "at test.jsonl, line 1" in problem.text
 
 
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "test.jsonl holds 0 examples; 0 of its rows are none."),
+        (b'{"prompt": "b", "completion": "2"}\n3\n', "test.jsonl holds 1 examples; 1 of its rows are none."),
+        (b"PAR1", "test.jsonl is a Parquet file"),
+    ],
+)
+def test_what_cannot_be_compared_of_a_held_out_set_is_told(data: bytes, sentence: str) -> None:
+    report = check_source(Source("rows", rows=pairs(("a", "1"))), facts(), Source("test.jsonl", data))
+    (problem,) = report.problems
+    assert problem.text.startswith(sentence)
+    assert (problem.row, problem.kind, report.is_refused) == (None, Kind.HELD_OUT, False)
+
+
 def test_without_tokens_all_else_is_checked() -> None:
     report = check(pairs(("a", "x" * 100), ("b", "")), measure=None, unmeasured="Not here.")
     assert [each.kind for each in report.problems] == [Kind.EMPTY]
