@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-MOST_RECORDS = 50  # the newest
+MOST_RECORDS = 20  # the newest: a machine is busier one day than another
 LEAST_ERRORS = 3  # below which nothing is said about how far off estimates are
 
 

@@ -100,7 +100,7 @@ def test_the_estimate_is_by_earlier_jobs(run: Run, data: Path, file: Path) -> No
     assert "4 steps of 1 in 2 epochs" in result.stdout
     (line,) = (line for line in lines(result) if line.startswith("About"))
     assert re.fullmatch(
-        r"About (\d+) s, \d+ to \d+ s as far as earlier estimates were off, and 2.0 GB of memory, by 4 jobs here "
+        r"About \d+ s, \d+ s to \d+ s as far as earlier estimates were off, and 2.0 GB of memory, by 4 jobs here "
         r"\(2 threads\)\.",
         line,
     )
