@@ -103,20 +103,17 @@ class Shapes:
 
 def find_shape(names: Sequence[str], columns: Columns) -> Shape:
     """Return how a row with these names is read. Raises NoShape that says what there is."""
-    if columns.text_input is None and columns.output is None:
-        chat = next((name for name in CHAT_NAMES if name in names), None)
-        if chat is not None:
-            return _chat_shape(chat, names)
-    alpaca = _find_alpaca(names) if columns == Columns() else None
-    if alpaca is not None:
-        return alpaca
     guessed = _guess(names)
+    if columns == Columns() and not _is_certain(guessed):
+        special = _find_chat(names) or _find_alpaca(names)
+        if special is not None:
+            return special
     text_input = columns.text_input or guessed.text_input
     output = columns.output or guessed.output
     if text_input is None or output is None:
         raise NoShape(_unclear(names, "--input" if text_input is None else "--output"))
-    is_certain = (_plain(text_input), _plain(output)) in CERTAIN
-    is_guessed = not is_certain and (columns.text_input is None or columns.output is None)
+    is_named = columns.text_input is not None and columns.output is not None
+    is_guessed = not is_named and not _is_certain(Columns(text_input, output))
     return pair_shape(text_input, output, names, is_guessed)
 
 
@@ -141,6 +138,10 @@ def _guess(names: Sequence[str]) -> Columns:
     inputs = [plain[name] for name in INPUT_NAMES if name in plain]
     outputs = [plain[name] for name in OUTPUT_NAMES if name in plain]
     return Columns(inputs[0] if len(inputs) == 1 else None, outputs[0] if len(outputs) == 1 else None)
+
+
+def _is_certain(columns: Columns) -> bool:
+    return (_plain(columns.text_input or ""), _plain(columns.output or "")) in CERTAIN
 
 
 def _find_alpaca(names: Sequence[str]) -> Shape | None:
@@ -242,9 +243,13 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | int | float) else ""
 
 
-def _chat_shape(name: str, names: Sequence[str]) -> Shape:
+def _find_chat(names: Sequence[str]) -> Shape | None:
+    """Return the shape of a conversation, if a column holds its turns."""
+    name = next((each for each in CHAT_NAMES if each in names), None)
+    if name is None:
+        return None
     system = next((each for each in SYSTEM_NAMES if each in names), None)
-    used = frozenset((name, system, "tools", "functions") if system else (name, "tools", "functions"))
+    used = frozenset(each for each in (name, system, "tools", "functions") if each)
     return Shape("", name, False, used, partial(_read_chat, name, system))
 
 

@@ -21,6 +21,7 @@ def read(row: dict[str, Any], columns: Columns = Columns()) -> tuple[Example | N
     "row",
     [
         {"text_input": "1", "output": "2"},
+        {"text_input": "1", "output": "2", "messages": []},
         {"textInput": "1", "output": "2", "input": "no"},
         {"Prompt": "1", "Completion": "2"},
         {"prompt": "1", "response": "2"},
