@@ -27,7 +27,8 @@ def test_a_database_that_goes_away_stops_no_process_and_is_followed_again_when_i
     settings = Settings(data=tmp_path, database_url=store.url)
     (settings.bases / "other").mkdir(parents=True)
     Card("other", "Other", "For tests", base_id="other").save(settings.bases / "other")
-    monkeypatch.setattr(app, "LOOK_S", 0.01)
+    for name in ("LOOK_S", "FIRST_LOOK_S"):
+        monkeypatch.setattr(app, name, 0.01)
     published: list[Collection[Process]] = []
     stop = threading.Event()
     follower = threading.Thread(target=app.follow_demand, args=(settings, dict, published.append, stop))
