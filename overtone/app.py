@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from overtone.config import Settings
 if TYPE_CHECKING:
     from overtone.engine.engines import Engines
     from overtone.service.access import Access
-    from overtone.service.residency import Process
+    from overtone.service.residency import Process, Residency
     from overtone.store.store import Store
 
 log = logging.getLogger("overtone")
@@ -30,6 +31,7 @@ log = logging.getLogger("overtone")
 TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
 DATABASE_AGAIN_S = 1.0
 LOOK_S = 0.5  # between two looks at which bases are wanted
+FIRST_LOOK_S = 1.0  # the API and the engine find the processors free at the start
 FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
@@ -162,30 +164,36 @@ def follow_demand(
     While the database is away, what was published last stays: nothing is stopped for its sake.
     """
     from overtone.errors import ApiError, OvertoneError
+
+    residency: Residency | None = None
+    trouble = ""
+    stop.wait(FIRST_LOOK_S)
+    with ExitStack() as opened:
+        while not stop.wait(LOOK_S):
+            try:
+                residency = residency or _open_residency(settings, stop, opened)
+                if residency is not None:
+                    publish(residency.look(list_pids()))
+                trouble = ""
+            except (ApiError, OvertoneError) as error:
+                if trouble != str(error):
+                    log.warning("No other base is started or stopped for the moment: %s", error)
+                trouble = str(error)
+            except Exception:
+                log.exception("It cannot be told which bases are wanted")
+
+
+def _open_residency(settings: Settings, stop: threading.Event, opened: ExitStack) -> Residency | None:
     from overtone.jobs.queue import Queue
     from overtone.service.residency import Residency
 
-    try:
-        store = _open_store(settings, stop)
-    except OvertoneError:
-        return  # the API says so, and ends the service
+    store = _open_store(settings, stop)
     if store is None:
-        return
+        return None
+    opened.callback(store.close)
     has_base = Registry(settings.bases, settings.base).has_base
     limits = settings.extra_bases, settings.base_idle_s
-    residency = Residency(store.processes, Queue(store), has_base, settings.base, *limits)
-    trouble = ""
-    while not stop.wait(LOOK_S):
-        try:
-            publish(residency.look(list_pids()))
-            trouble = ""
-        except ApiError as error:
-            if trouble != str(error):
-                log.warning("No other base is started or stopped for the moment: %s", error)
-            trouble = str(error)
-        except Exception:
-            log.exception("It cannot be told which bases are wanted")
-    store.close()
+    return Residency(store.processes, Queue(store), has_base, settings.base, *limits)
 
 
 def _open_store(settings: Settings, stop: threading.Event) -> Store | None:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class Mark:
     """Where a job is while its trainer computes for it."""
 
-    first_step: int  # with which this attempt began
+    kept_step: int  # the last one that a checkpoint holds for certain
     step: int  # how many are complete
     num_taken: int  # documents of the next step's batch
     alone: bool  # no other job in this pass
@@ -131,7 +131,7 @@ def _judge(before: CrashRecord, crashes: int, mark: Mark | None) -> CrashRecord:
         return replace(before, crashes_seen=crashes)
     again = before.last is not None and (
         (mark.step, mark.num_taken) == (before.last.step, before.last.num_taken)
-        or mark.first_step <= before.last.first_step
+        or mark.kept_step <= before.last.kept_step
     )
     in_a_row = before.in_a_row + 1 if again else 1
     alone_in_a_row = 0 if not mark.alone else before.alone_in_a_row + 1 if again else 1

@@ -61,7 +61,9 @@ class RunningJob:
     turn: Turn
     saver: BackgroundSaver
     mark: JobMark
-    first_step: int  # of this attempt
+    kept_step: (
+        int  # the last one that a checkpoint holds for certain; those saved in the background may hold more
+    )
     alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
     cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
     save_at: float = 0.0  # when its result may be saved again, after a full disk
@@ -84,7 +86,7 @@ class RunningJob:
     def set_mark(self, alone: bool, company: int) -> None:
         """Note in the job's folder that the trainer computes for it now, and where it is."""
         tuning = self.tuning
-        self.mark.set(Mark(self.first_step, tuning.step, tuning.num_taken, alone, company))
+        self.mark.set(Mark(self.kept_step, tuning.step, tuning.num_taken, alone, company))
 
     def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
         """Return what the examples of a step cost before the first one, by some of them where they are many."""
@@ -113,6 +115,7 @@ class RunningJob:
             self.saver.wait()
             if self._secure_snapshots():
                 save_checkpoint(self.job.artifacts.checkpoints, self.tuning.save())
+                self.kept_step = self.tuning.step
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()

@@ -364,6 +364,18 @@ def test_a_job_that_ends_its_process_is_given_up_after_three_deaths_and_its_comp
     )
 
 
+def test_a_job_that_kept_a_step_between_two_deaths_is_not_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", float("inf"))
+    bench.add("a", **LONG, seed=666)
+    for deadly_step in (9, 0, 5):
+        work_until_death(bench.trainer(), monkeypatch, deadly_step)
+    bench.trainer()._look_for_work()
+    assert bench.crash_record("a").in_a_row == 1
+    assert bench.row("a").state == "CREATING"
+
+
 def test_jobs_whose_trainer_is_killed_again_and_again_all_end_as_if_undisturbed(bench: Bench) -> None:
     names = ["a", "b", "c"]
     for seed, name in enumerate(names):
