@@ -257,7 +257,7 @@ class Peers:
         config = DecoderConfig.load(self._base)
         adapters = [self._folder / f"{seed}.gguf" for seed in range(NUM_BATCH)]
         for seed, path in enumerate(adapters):
-            save_gguf(path, random_adapter(config, seed))
+            save_gguf(path, random_adapter(config, seed), config)
         script, gguf = "bench/peers/llama_cpp.py", self._gguf or download_gguf(self._folder)
         return self._start(PEERS / "bin/python", script, gguf, str(NUM_THREADS), str(NUM_BATCH), *adapters)
 

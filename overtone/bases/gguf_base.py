@@ -15,6 +15,7 @@ of the publisher.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
 from overtone.errors import OvertoneError
+from overtone.model import projections
 from overtone.model.safetensors_file import Entry, array_entry
 
 BLOCK = 32  # elements that share one scale, in every quantised type that we keep
@@ -50,17 +52,13 @@ NAMES = {
     "output_norm": "model.norm",
     "output": "lm_head",
     "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
     "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm",
     "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+    **{projection.gguf: projections.module_path(projection.module) for projection in projections.TABLE},
 }
+LAYER = re.compile(r"model\.layers\.(\d+)\.")
+GGUF_NAMES = {hf: gguf for gguf, hf in NAMES.items()}
 
 
 class GgufBase:
@@ -195,15 +193,12 @@ class GgufBase:
         return self.in_hf_order(name, make(blocks_OBX).reshape(rows, -1))
 
     def in_hf_order(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Undo llama.cpp's reordering of the rows of Q and K: pairs (2i, 2i+1) go back to (i, i + K/2)."""
-        heads = {"q_proj": "attention.head_count", "k_proj": "attention.head_count_kv"}.get(
-            name.split(".")[-2]
-        )
-        if heads is None or not self.architecture.interleaved:
+        """Undo llama.cpp's reordering of the rows of Q and K, where this architecture has it."""
+        projection = projections.BY_MODULE.get(name.split(".")[-2])
+        if projection is None or not projection.gguf_heads or not self.architecture.interleaved:
             return rows
-        num_heads = int(self.field(heads, self.field("attention.head_count")))
-        pairs = rows.reshape(num_heads, -1, 2, *rows.shape[1:])
-        return pairs.swapaxes(1, 2).reshape(rows.shape)
+        num_heads = int(self.field(projection.gguf_heads, self.field("attention.head_count")))
+        return projections.to_hf_order(rows, num_heads)
 
 
 def hf_name(name: str) -> str:
@@ -219,6 +214,15 @@ def hf_name(name: str) -> str:
             f"The GGUF file holds {name}, which Overtone does not convert; use the safetensors."
         )
     return f"{layer}{NAMES[path[-1]]}.{kind}"
+
+
+def gguf_name(name: str) -> str:
+    """Return GGUF's name of a tensor of Hugging Face's: the inverse of `hf_name`."""
+    path, _, kind = name.rpartition(".")
+    layer = LAYER.match(path)
+    if layer is None:
+        return f"{GGUF_NAMES[path]}.{kind}"
+    return f"blk.{layer[1]}.{GGUF_NAMES[path[layer.end() :]]}.{kind}"
 
 
 def shortest(value: float) -> float:

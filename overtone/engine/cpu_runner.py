@@ -24,10 +24,9 @@ from overtone.kernels.tiles import GROUP, Q4, TILE
 from overtone.kernels.views import addresses, aligned_zeros
 from overtone.model.adapter import Adapter
 from overtone.model.base_tiles import read_head, read_layers, round_head, round_layers
-from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
-from overtone.model.lora import FUSED_TARGETS, target_sizes
+from overtone.model.projections import JOINED, module_sizes
 from overtone.processor import num_cores
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +43,7 @@ def is_supported(base_folder: Path) -> bool:
         and not any(config.windows)
         and all(size % GROUP == 0 for size in sizes)
         and config.vocab_size % TILE == 0
-        and not any(floats.has_bias(0, name) for name in PROJECTIONS)
+        and not any(floats.has_bias(0, name) for name in JOINED)
         and len(config.ropes[0].inv_freq) * 2 == config.head_size
     )
 
@@ -202,16 +201,16 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
 
 
 def flatten(adapter: Adapter, config: DecoderConfig) -> Array:
-    """Return an adapter as one row of float16: by layer and projection, A of all its targets, then scaled B.
+    """Return an adapter as one row of float16: by layer and projection, A of all its modules, then scaled B.
 
-    B lies in panels of 32 outputs, [panel, rank, output], as the kernels read it. Absent targets are zeros.
+    B lies in panels of 32 outputs, [panel, rank, output], as the kernels read it. Absent modules are zeros.
     """
-    sizes = target_sizes(config)
+    sizes = module_sizes(config)
     pieces: list[Tensor] = []
     for layer in range(config.num_layers):
-        for targets in FUSED_TARGETS.values():
-            places = [(layer, target) for target in targets]
-            width_in = sizes[targets[0]][0]
+        for modules in JOINED.values():
+            places = [(layer, module) for module in modules]
+            width_in = sizes[modules[0]][0]
             pieces += [adapter.a.get(place, torch.zeros(adapter.rank, width_in)) for place in places]
             for place in places:
                 b_OR = adapter.b.get(place, torch.zeros(sizes[place[1]][1], adapter.rank)) * adapter.scale

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from overtone.kernels.tiles import Q8, Kind, Tiles, quantise_q8
-from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.decoder_weights import PARTS, WeightFile
+from overtone.model.decoder_weights import WeightFile
+from overtone.model.projections import JOINED, module_path
 from overtone.model.quant import BlockFile
 
 
 @dataclass(frozen=True)
 class LayerTiles:
-    """The projections of all layers, of one kind: PROJECTIONS → [layer, tile, group, bytes]."""
+    """The projections of all layers, of one kind: joined projection → [layer, tile, group, bytes]."""
 
     kind: Kind
     data: dict[str, NDArray[np.uint8]]
@@ -74,13 +74,13 @@ def _open(base_folder: Path) -> BlockFile | None:
 
 
 def _names_by_projection(config: DecoderConfig) -> dict[str, list[tuple[str, ...]]]:
-    return {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
+    return {projection: _names(projection, config.num_layers) for projection in JOINED}
 
 
 def _names(projection: str, num_layers: int) -> list[tuple[str, ...]]:
-    """Return, for each layer, the matrices that a fused projection joins."""
-    parts = PARTS[projection][0]
-    return [tuple(f"model.layers.{n}.{part}.weight" for part in parts) for n in range(num_layers)]
+    """Return, for each layer, the matrices that a joined projection consists of."""
+    paths = [module_path(module) for module in JOINED[projection]]
+    return [tuple(f"model.layers.{n}.{path}.weight" for path in paths) for n in range(num_layers)]
 
 
 def _head(config: DecoderConfig) -> str:

@@ -49,7 +49,7 @@ class Family:
     sliding_pattern: int = 0  # every n-th layer sees everything, when config.json has no layer_types
     local_theta: float = 0.0  # rotary base of the sliding layers, when config.json names none
     tied: bool = False  # what a config.json that does not say means
-    fused: bool = False  # one module for queries, keys and values, and one for gate and up
+    packed: bool = False  # one module for queries, keys and values, and one for gate and up
 
 
 FAMILIES = {
@@ -57,7 +57,7 @@ FAMILIES = {
     "mistral": Family(sliding=True),
     "qwen2": Family(),
     "qwen3": Family(qk_norm="head"),
-    "phi3": Family(sliding=True, fused=True),
+    "phi3": Family(sliding=True, packed=True),
     "olmo2": Family(norms=POST, qk_norm="full"),
     "gemma": Family(norm_offset=1.0, scaled_embedding=True, activation="gelu_tanh", tied=True),
     "gemma2": Family(
@@ -105,7 +105,7 @@ class DecoderConfig:
 
     @property
     def qkv_sizes(self) -> tuple[int, int, int]:
-        """Return how many rows of the fused qkv projection are queries, keys and values."""
+        """Return how many rows of the joined qkv projection are queries, keys and values."""
         return (
             self.num_heads * self.head_size,
             self.num_kv_heads * self.head_size,

@@ -21,9 +21,10 @@ from overtone.kernels.threads import shared_team
 from overtone.kernels.tiles import GROUP, Tiles
 from overtone.kernels.views import addresses, aligned_empty
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
-from overtone.model.decoder import PROJECTIONS, Decoder
+from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig, Family
 from overtone.model.lora import JobRows
+from overtone.model.projections import JOINED
 from overtone.processor import has_avx2, has_fused_multiply_add
 from overtone.train.packing import Pack
 
@@ -48,7 +49,7 @@ def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) ->
         return f"the kernels are for processors, not for {device.type}"
     if dtype != torch.float32:
         return f"the kernels compute in float32, not in {str(dtype).removeprefix('torch.')}"
-    if replace(config.family, sliding=False, fused=False) != Family():
+    if replace(config.family, sliding=False, packed=False) != Family():
         return "the kernels do not know this family's norms or activation"
     if any(config.windows):
         return "the kernels do not know sliding windows"
@@ -298,12 +299,12 @@ def _tables(
         return int(tiles.data[name][layer].ctypes.data)
 
     rows = {
-        "weights": [[weight(layer, name) for name in PROJECTIONS] for layer in range(len(decoder.layers))],
+        "weights": [[weight(layer, name) for name in JOINED] for layer in range(len(decoder.layers))],
         "step_sizes": [
-            [step_sizes[name][layer].ctypes.data if step_sizes else 0 for name in PROJECTIONS]
+            [step_sizes[name][layer].ctypes.data if step_sizes else 0 for name in JOINED]
             for layer in range(len(decoder.layers))
         ],
-        "biases": [[_address(layer.biases.get(name)) for name in PROJECTIONS] for layer in decoder.layers],
+        "biases": [[_address(layer.biases.get(name)) for name in JOINED] for layer in decoder.layers],
         "norms": [[_address(layer.norms[name]) for name in norms] for layer in decoder.layers],
     }
     return {name: np.array(row, np.int64) for name, row in rows.items()}

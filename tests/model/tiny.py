@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from overtone.model.adapter import Adapter
 from overtone.model.decoder import Decoder
-from overtone.model.lora import target_sizes
+from overtone.model.projections import module_sizes
 
 VOCAB = 67
 
@@ -32,7 +32,7 @@ def random_adapter(decoder: Decoder, rank: int, alpha: float, seed: int) -> Adap
     generator = torch.Generator().manual_seed(seed)
     adapter = Adapter(rank, alpha)
     for layer in range(decoder.config.num_layers):
-        for target, (num_in, num_out) in target_sizes(decoder.config).items():
-            adapter.a[layer, target] = torch.randn(rank, num_in, generator=generator) * 0.2
-            adapter.b[layer, target] = torch.randn(num_out, rank, generator=generator) * 0.2
+        for module, (num_in, num_out) in module_sizes(decoder.config).items():
+            adapter.a[layer, module] = torch.randn(rank, num_in, generator=generator) * 0.2
+            adapter.b[layer, module] = torch.randn(num_out, rank, generator=generator) * 0.2
     return adapter
