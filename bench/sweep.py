@@ -37,7 +37,7 @@ from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import mean_loss
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.packing import common_prefix
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Tuning
 
 RATES = {16: (2e-4, 5e-4, 1e-3, 2e-3), 128: (2e-4, 5e-4, 1e-3)}  # by the number of examples
@@ -199,7 +199,9 @@ class Sweep:
 
     def __init__(self, base: Path, results: Results, kinds: Sequence[str], sizes: Sequence[int]):
         self.kinds, self.sizes, self.results = kinds, sizes, results
-        self._card, self._decoder, chat = Card.load(base), load_decoder(base, torch.device("cpu")), Chat(base)
+        self._card = Card.load(base)
+        self._model = TrainingBase.load(base, torch.device("cpu"))
+        chat = Chat(base)
         self._data = {key: DataSet.make(chat, *key) for key in product(kinds, sizes)}
         self._wanted: set[Trial] = set()  # in all rounds so far
 
@@ -209,8 +211,8 @@ class Sweep:
 
     def base_loss(self, kind: str, num_examples: int) -> float:
         """Return the held-out loss of the base itself."""
-        untrained = LoraWeights(self._decoder.config, 1, 1.0)
-        return mean_loss(self._decoder, untrained, self._data[kind, num_examples].held_out)
+        untrained = LoraWeights(self._model.decoder.config, 1, 1.0)
+        return mean_loss(self._model, untrained, self._data[kind, num_examples].held_out)
 
     def first_round(self, num_examples: int) -> list[Choice]:
         grid = product(RATES[num_examples], BATCHES[num_examples])
@@ -250,17 +252,17 @@ class Sweep:
         choice, data = trial.choice, self._data[trial.kind, trial.num_examples]
         order = BatchOrder(trial.num_examples, choice.epoch_count, choice.batch_size, trial.seed)
         recipe = Recipe(choice.learning_rate, choice.rank, choice.alpha, decay=choice.decay)
-        return Run(trial, data, Tuning(self._decoder.config, data.documents, order, recipe))
+        return Run(trial, data, Tuning(self._model.decoder.config, data.documents, order, recipe))
 
     def _pass(self, live: deque[Run]) -> list[Run]:
         """Run one pass, whole batches of as many as fit by turns; take out the runs that are done."""
-        company, room = [live.popleft()], max_tokens(self._decoder)
+        company, room = [live.popleft()], max_tokens(self._model.decoder)
         while live and sum(run.batch_tokens for run in (*company, live[0])) <= room:
             company.append(live.popleft())
-        steps = run_pass(self._decoder, [run.tuning for run in company], WHOLE_BATCHES)
+        steps = run_pass(self._model, [run.tuning for run in company], WHOLE_BATCHES)
         for run, step in zip(company, steps, strict=True):
             if step is not None and step.epoch > len(run.losses):
-                loss = mean_loss(self._decoder, run.tuning.lora, run.data.held_out)
+                loss = mean_loss(self._model, run.tuning.lora, run.data.held_out)
                 run.losses.append(loss if math.isfinite(loss) else math.inf)
         live.extend(run for run in company if not run.tuning.done)
         return [run for run in company if run.tuning.done]

@@ -42,7 +42,7 @@ from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.packing import pack
 from overtone.train.precision import choose as choose_precision
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer import trainer
 from tests.store.rows import model_values
@@ -234,7 +234,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
 
 def obey(base: Path) -> None:
     """Be "ours": run batches or whole jobs as lines of JSON ask for."""
-    decoder = load_decoder(base, torch.device("cpu"))
+    model = TrainingBase.load(base, torch.device("cpu"))
     print("{}", flush=True)
     with ExitStack() as stack:
         service: list[Service] = []
@@ -245,30 +245,30 @@ def obey(base: Path) -> None:
                 service = service or [stack.enter_context(Service(base))]
                 answer = service[0].run_jobs(order["jobs"])
             else:
-                answer = run_batches(decoder, order)
+                answer = run_batches(model, order)
             answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             print(json.dumps(answer), flush=True)
 
 
-def run_batches(decoder: Decoder, order: dict[str, Any]) -> dict[str, Any]:
+def run_batches(model: TrainingBase, order: dict[str, Any]) -> dict[str, Any]:
     batches = [[Document.of_pair(ids, num_prompt) for ids, num_prompt in batch] for batch in order["batches"]]
     documents = [document for batch in batches for document in batch]
     in_order = InOrder(len(documents), 1, len(batches[0]), 0)
     source = load_adapter(Path(order["adapter"]))
-    tuning = Tuning(decoder.config, documents, in_order, Recipe(order["rate"], 16, 32.0), source)
+    tuning = Tuning(model.decoder.config, documents, in_order, Recipe(order["rate"], 16, 32.0), source)
     step_s, floor_s, losses = [], [], []
     for batch in batches:
         began = time.perf_counter()
-        losses.append(run_step(decoder, tuning).mean_loss)
+        losses.append(run_step(model, tuning).mean_loss)
         step_s.append(time.perf_counter() - began)
         if order.get("floor"):
-            floor_s.append(measure_floor(decoder, batch))
+            floor_s.append(measure_floor(model.decoder, batch))
     return {"step_s": step_s, "losses": losses, "floor_s": floor_s}
 
 
-def run_step(decoder: Decoder, tuning: Tuning) -> Step:
+def run_step(model: TrainingBase, tuning: Tuning) -> Step:
     while True:
-        (step,) = run_pass(decoder, [tuning], max_tokens(decoder))
+        (step,) = run_pass(model, [tuning], max_tokens(model.decoder))
         if step is not None:
             return step
 

@@ -6,7 +6,6 @@ every family, device and length.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -25,7 +24,7 @@ from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig, Family
 from overtone.model.lora import JobRows
 from overtone.model.projections import JOINED
-from overtone.processor import has_avx2, has_fused_multiply_add
+from overtone.processor import has_fused_multiply_add
 from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
@@ -69,30 +68,20 @@ def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) ->
     return odd or ("" if has_fused_multiply_add() else "the processor has no fused multiply-add")
 
 
-def of(decoder: Decoder) -> CompiledPass:
-    """Return the decoder's own, made when first asked for and kept as long as the decoder."""
-    if decoder not in _made:
-        _made[decoder] = CompiledPass(decoder)
-    return _made[decoder]
-
-
-def use_integers(decoder: Decoder) -> None:
-    """From now on multiply with the base's own blocks in 16-bit integers, where there are such and it pays.
-
-    It moves gradients by a thousandth of their length, where bfloat16 moves them by five to twelve hundredths.
-    """
-    if has_avx2() and knows(decoder):
-        _made[decoder] = CompiledPass(decoder, in_integers=True)
-
-
 class CompiledPass:
     """The kernels' view of a base, their threads, and their working memory, which grows as needed."""
 
     def __init__(self, decoder: Decoder, in_integers: bool = False):
+        """`in_integers`: multiply with the base's own blocks in 16-bit integers, where it has such.
+
+        It moves gradients by a thousandth of their length, where bfloat16 moves them by five to twelve hundredths.
+        """
         from overtone.kernels import float_products, rounded_products
         from overtone.kernels.llama import train as llama  # compiles: only where it is used
 
-        self._kernels, self._products, self.decoder = llama, float_products, weakref.proxy(decoder)
+        self._kernels = llama
+        self._products = float_products
+        self.decoder = decoder
         self._functions = float_products.ADDRESSES | rounded_products.ADDRESSES
         self._team = shared_team(torch.get_num_threads())
         layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
@@ -112,7 +101,15 @@ class CompiledPass:
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
     def run(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor, backward: bool = True) -> Tensor:
-        """Return every trained token's weighted loss; with `backward`, add the jobs' gradients to theirs."""
+        """Return every trained token's weighted loss; with `backward`, add the jobs' gradients to theirs.
+
+        Of a text, any rows may be kept, in any number of runs. Asserts what else the kernels rely on: they would read
+        and write beside their memory.
+        """
+        _require_layout(packed, jobs)
+        assert 0 <= packed.targets_N.min() <= packed.targets_N.max() < self.decoder.config.vocab_size, (
+            "no such token"
+        )
         strips, kept_strips = _strips(packed)
         plan = self._plan(packed, jobs, weight_N) | {"strips": np.array(strips + kept_strips, np.int64)}
         rank = max(job.lora.rank for job in jobs)
@@ -169,6 +166,24 @@ class CompiledPass:
         self._room = tuple(max(pair) for pair in zip(wanted, self._room, strict=True))
         sizes = _sizes(self.decoder, self._team.num_threads, *self._room)
         self._memory = {name: aligned_empty((size,), np.float32) for name, size in sizes.items()}
+
+
+def _require_layout(packed: Pack, jobs: Sequence[JobRows]) -> None:
+    """Assert that kept rows ascend, each within its job, and that a text sees its job's first text or none."""
+    keep_N = packed.keep_N.numpy()
+    assert len(keep_N) == len(packed.targets_N) and (np.diff(keep_N) > 0).all(), "kept rows do not ascend"
+    assert [job.rows for job in jobs] == list(packed.rows.values()), (
+        "these are other jobs than those of the pack"
+    )
+    for job, texts in zip(jobs, packed.texts.values(), strict=True):
+        assert job.lora.rank % PANEL == 0, f"the rank {job.lora.rank} is not a multiple of {PANEL}"
+        assert job.kept_rows is not None and job.kept_rows.start < job.kept_rows.stop, "a job keeps no rows"
+        first, last = keep_N[job.kept_rows][[0, -1]]
+        assert job.rows.start <= first and last < job.rows.stop, "a job keeps rows of another"
+        seen = {text.shared for text in texts} - {range(0)}
+        assert all(shared == texts[0].own for shared in seen), (
+            "a text sees rows of a text that is not the first"
+        )
 
 
 def _longest(packed: Pack) -> int:
@@ -343,6 +358,3 @@ def _describe(
         head_step_sizes=0 if head_step_sizes is None else head_step_sizes.ctypes.data,
         **addresses(tables),
     )
-
-
-_made: weakref.WeakKeyDictionary[Decoder, CompiledPass] = weakref.WeakKeyDictionary()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from overtone.model.adapter import Adapter, Place
 from overtone.model.decoder import Decoder
@@ -56,8 +57,13 @@ def grads_by_place(lora: LoraWeights) -> Adapter:
 
 
 def make_peft(folder: Path, adapter: Adapter) -> PeftModel:
+    return with_peft(make_base(folder), adapter)
+
+
+def with_peft(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
+    """Return transformers' model with the adapter as peft's own."""
     config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(BY_MODULE))
-    oracle = get_peft_model(make_base(folder), config)
+    oracle = get_peft_model(model, config)
     for name, parameter in oracle.named_parameters():
         if "lora_" in name:
             place, side = place_of(name)
