@@ -229,7 +229,7 @@ class Sweep:
         """Run the trials that the results lack, several at a time, those with most steps first."""
         self._wanted |= set(trials)
         waiting = deque(sorted(self._missing(trials), key=lambda trial: (-trial.num_steps, trial)))
-        progress = Progress(name, {trial: self._cost(trial) for trial in waiting})
+        progress = RoundProgress(name, {trial: self._cost(trial) for trial in waiting})
         live: deque[Run] = deque()
         while waiting or live:
             while waiting and len(live) < COMPANY:
@@ -272,7 +272,7 @@ class Sweep:
         return choice.epoch_count * data.epoch_tokens(choice.batch_size)
 
 
-class Progress:
+class RoundProgress:
     """Says after every run how far a round has come."""
 
     def __init__(self, name: str, costs: dict[Trial, float]):

@@ -237,12 +237,12 @@ def obey(base: Path) -> None:
     model = TrainingBase.load(base, torch.device("cpu"))
     print("{}", flush=True)
     with ExitStack() as stack:
-        service: list[Service] = []
+        service: list[JobService] = []
         for line in sys.stdin:
             order = json.loads(line)
             torch.set_num_threads(order["threads"])
             if "jobs" in order:
-                service = service or [stack.enter_context(Service(base))]
+                service = service or [stack.enter_context(JobService(base))]
                 answer = service[0].run_jobs(order["jobs"])
             else:
                 answer = run_batches(model, order)
@@ -253,7 +253,7 @@ def obey(base: Path) -> None:
 def run_batches(model: TrainingBase, order: dict[str, Any]) -> dict[str, Any]:
     batches = [[Document.of_pair(ids, num_prompt) for ids, num_prompt in batch] for batch in order["batches"]]
     documents = [document for batch in batches for document in batch]
-    in_order = InOrder(len(documents), 1, len(batches[0]), 0)
+    in_order = GivenOrder(len(documents), 1, len(batches[0]), 0)
     source = load_adapter(Path(order["adapter"]))
     tuning = Tuning(model.decoder.config, documents, in_order, Recipe(order["rate"], 16, 32.0), source)
     step_s, floor_s, losses = [], [], []
@@ -273,7 +273,7 @@ def run_step(model: TrainingBase, tuning: Tuning) -> Step:
             return step
 
 
-class InOrder(BatchOrder):
+class GivenOrder(BatchOrder):
     """The examples as they come."""
 
     def example_at(self, place: int) -> int:
@@ -294,7 +294,7 @@ def measure_floor(decoder: Decoder, batch: Sequence[Document]) -> float:
     return time.perf_counter() - began
 
 
-class Service:
+class JobService:
     """A store, a queue and a trainer, as in `overtone serve`, without the API."""
 
     def __init__(self, base: Path):
@@ -305,7 +305,7 @@ class Service:
         arguments = self._settings, Queue(self._store), base, self._stop
         self._thread = threading.Thread(target=trainer.run, args=arguments)
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> JobService:
         self._thread.start()
         return self
 

@@ -31,7 +31,10 @@ from tests.train.texts import documents
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 ROOMS: dict[str, dict[str, Any]] = {
     "roomy": {},
-    "long texts": {"target": attention, "BLOCK_ROWS": 8},  # pieces that are gathered instead of one block
+    "long texts": {
+        "target": attention,
+        "DENSE_ROWS": 8,
+    },  # chunks that are gathered instead of one dense bucket
     "short of memory": {"target": loop, "max_tokens": lambda decoder: 12},  # layers are computed again
 }
 

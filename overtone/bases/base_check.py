@@ -18,8 +18,12 @@ from overtone.model import projections, safetensors_file
 from overtone.model.decoder_config import DecoderConfig
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-BLOCK = 32  # elements that share one scale
-BLOCK_PARTS = {("U8", 2): "q", ("I8", 1): "q", ("F16", BLOCK): "d m"}  # dtype and elements each → parts
+QUANT_BLOCK = 32  # elements that share one scale
+QUANT_BLOCK_PARTS = {
+    ("U8", 2): "q",
+    ("I8", 1): "q",
+    ("F16", QUANT_BLOCK): "d m",
+}  # dtype and elements each → parts
 COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files hold them; they follow from config.json
 MAX_NAMED = 3  # tensors named in one sentence
 
@@ -177,7 +181,7 @@ def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
         rows, columns = weights.get(weight, (0, 0))
         fits = any(
             spec["dtype"] == dtype and part in parts.split() and spec["shape"] == [rows, columns // each]
-            for (dtype, each), parts in BLOCK_PARTS.items()
+            for (dtype, each), parts in QUANT_BLOCK_PARTS.items()
         )
         if not fits:
             raise OvertoneError(

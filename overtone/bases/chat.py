@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from overtone import json_file
-from overtone.bases.chat_template import compile_template
+from overtone.bases.chat_template import compile_chat_template
 from overtone.errors import InvalidArgument, OvertoneError
 
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
@@ -43,7 +43,7 @@ class Chat:
         self._folder = base_folder
         self._tokenizer = self._load_tokenizer()
         template = (base_folder / "chat_template.jinja").read_text(encoding="utf-8")
-        self._template = compile_template(template, _date_of(base_folder))
+        self._chat_template = compile_chat_template(template, _date_of(base_folder))
         added = self._tokenizer.get_added_tokens_decoder()
         self._require_rows(added)
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -151,7 +151,7 @@ class Chat:
         """Return the template's text. Control tokens in it are the template's own; users' are escaped."""
         safe = [{**message, "content": self._escape_turn(message)} for message in messages]
         try:
-            return self._template.render(
+            return self._chat_template.render(
                 messages=safe, add_generation_prompt=add_generation_prompt, **self._names
             )
         except TemplateError as error:

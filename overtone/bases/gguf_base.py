@@ -29,7 +29,7 @@ from overtone.errors import OvertoneError
 from overtone.model import projections
 from overtone.model.safetensors_file import Entry, array_entry
 
-BLOCK = 32  # elements that share one scale, in every quantised type that we keep
+QUANT_BLOCK = 32  # elements that share one scale, in every quantised type that we keep
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class GgufBase:
             or self.field("logit_scale", 1.0) != 1.0
         ):
             raise OvertoneError(
-                f"{path} turns a part of each head, or scales its logits, which is not converted; use the model's "
+                f"{path} rotates a part of each head, or scales its logits, which is not converted; use the model's "
                 "safetensors."
             )
 
@@ -176,7 +176,7 @@ class GgufBase:
         return self.in_hf_order(name, weight)
 
     def _block_entries(self, name: str, tensor: ReaderTensor) -> Iterator[Entry]:
-        for part, dtype, per_byte, make in BLOCK_PARTS.get(tensor.tensor_type, ()):
+        for part, dtype, per_byte, make in QUANT_BLOCK_PARTS.get(tensor.tensor_type, ()):
             rows, columns = _shape(tensor)
             yield array_entry(
                 f"{name}.{part}",
@@ -260,20 +260,20 @@ def _signed_bytes(blocks_OBX: np.ndarray) -> np.ndarray:
 
 
 Part = tuple[str, type[np.generic], int, Callable[[np.ndarray], np.ndarray]]
-BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
+QUANT_BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
     GGMLQuantizationType.Q4_1: (
         ("q", np.uint8, 2, partial(_nibbles, 4)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minimum),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minimum),
     ),
     GGMLQuantizationType.Q4_0: (
         ("q", np.uint8, 2, partial(_nibbles, 2)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minus_eight_scales),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minus_eight_scales),
     ),
     GGMLQuantizationType.Q8_0: (
         ("q", np.int8, 1, _signed_bytes),
-        ("d", np.float16, BLOCK, _scale),
+        ("d", np.float16, QUANT_BLOCK, _scale),
     ),
 }
 GGML_BLOCK_BYTES = {

@@ -82,7 +82,7 @@ class AdapterBank:
     def _assign(self, counts: Sequence[int], slots: Sequence[int]) -> list[tuple[slice, StackedAdapter]]:
         rows, start = [], 0
         for count, slot in zip(counts, slots, strict=True):
-            piece = slice(start, start := start + count)
+            part = slice(start, start := start + count)
             if slot and count:
-                rows.append((piece, self._adapters[slot]))
+                rows.append((part, self._adapters[slot]))
         return rows

@@ -46,7 +46,7 @@ class BlockCache:
             block = self._block_of.get(block_hash)
             if block is None:
                 break
-            self._take(block)
+            self._use(block)
             blocks.append(block)
         return blocks
 
@@ -81,7 +81,7 @@ class BlockCache:
         known = {value: block for block, value in enumerate(self._hash_of) if value is not None}
         assert known == self._block_of, "the hashes disagree"
 
-    def _take(self, block: int) -> None:
+    def _use(self, block: int) -> None:
         self._idle.pop(block, None)
         self._users[block] += 1
 

@@ -23,7 +23,7 @@ from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.disk import make_private
 from overtone.engine import protocol
-from overtone.engine.call import Call, Words, wants_grammar
+from overtone.engine.call import Call, Vocabulary, wants_grammar
 from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
 from overtone.engine.open import open_runner
@@ -93,9 +93,9 @@ class EngineServicer:
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
         if wants_grammar(request.options):  # its schema becomes a grammar: half a second at first
-            call = await asyncio.to_thread(Call.parse, request, engine.words)
+            call = await asyncio.to_thread(Call.parse, request, engine.vocabulary)
         else:
-            call = Call.parse(request, engine.words)
+            call = Call.parse(request, engine.vocabulary)
         engine.submit(call)  # raises when the queue is full: then there is nothing to take back
         events = self._queues[call] = asyncio.Queue()
         try:
@@ -120,8 +120,8 @@ class EngineServicer:
         on = where if runner.device.type == "cpu" else str(runner.device)
         log.info("%s is served with %s on %s", self._base_folder.name, runner.precision, on)
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
-        words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
-        engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+        vocabulary = Vocabulary(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
+        engine = Engine(runner, vocabulary, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
         engine.warm_up()
         return engine
 

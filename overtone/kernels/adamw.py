@@ -11,7 +11,7 @@ from overtone.kernels.calls import opaque
 from overtone.kernels.threads import phase
 from overtone.kernels.views import Array, compiled, free_order, view_f32
 
-SPAN = 1 << 14  # numbers in a piece: their sum of squares is one of float32
+CHUNK = 1 << 14  # numbers of one task: their sum of squares is one of float32
 NUM_PHASES = 2
 
 
@@ -23,7 +23,7 @@ class Update(NamedTuple):
     gradients: int
     first: int  # moment
     second: int
-    sums: int  # [span] float32
+    sums: int  # [chunk] float32
     counters: int  # [NUM_PHASES, 8]
     beta_1: float
     beta_2: float
@@ -59,26 +59,26 @@ def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) 
 
 
 @compiled
-def num_spans(update: Update) -> int:
-    return -(-update.size // SPAN)
+def num_chunks(update: Update) -> int:
+    return -(-update.size // CHUNK)
 
 
 @compiled
-def span_length(update: Update, span: int) -> int:
-    return min(SPAN, update.size - span * SPAN)
+def chunk_length(update: Update, chunk: int) -> int:
+    return min(CHUNK, update.size - chunk * CHUNK)
 
 
-@phase("num_spans(update)")
-def sum_squares(update: Update, span: int) -> None:
-    """Note each span's Σ g²."""
-    gradients = view_f32(update.gradients + 4 * span * SPAN, span_length(update, span))
-    view_f32(update.sums, num_spans(update))[span] = square_sum(gradients)
+@phase("num_chunks(update)")
+def sum_squares(update: Update, chunk: int) -> None:
+    """Note each chunk's Σ g²."""
+    gradients = view_f32(update.gradients + 4 * chunk * CHUNK, chunk_length(update, chunk))
+    view_f32(update.sums, num_chunks(update))[chunk] = square_sum(gradients)
 
 
-@phase("num_spans(update)")
-def move_all(update: Update, factor: float, span: int) -> None:
-    """`move` every span."""
-    at, length = 4 * span * SPAN, span_length(update, span)
+@phase("num_chunks(update)")
+def move_all(update: Update, factor: float, chunk: int) -> None:
+    """`move` every chunk."""
+    at, length = 4 * chunk * CHUNK, chunk_length(update, chunk)
     move(
         view_f32(update.parameters + at, length),
         view_f32(update.gradients + at, length),
@@ -92,9 +92,9 @@ def move_all(update: Update, factor: float, span: int) -> None:
 @compiled
 def total_norm(update: Update) -> float:
     """Return the gradient's length, summed in one fixed order."""
-    total, sums = np.float64(0), view_f32(update.sums, num_spans(update))
-    for span in range(num_spans(update)):
-        total += np.float64(sums[span])
+    total, sums = np.float64(0), view_f32(update.sums, num_chunks(update))
+    for chunk in range(num_chunks(update)):
+        total += np.float64(sums[chunk])
     return np.sqrt(total)
 
 

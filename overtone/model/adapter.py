@@ -26,7 +26,7 @@ from torch import Tensor
 from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
 from overtone.model import packed_modules
-from overtone.model.projections import BLOCKS, PACKED_PARTS, module_path
+from overtone.model.projections import PACKED_PARTS, PARENTS, module_path
 from overtone.model.safetensors_file import Entry, Hashing, array_entry, write
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -165,7 +165,7 @@ def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, T
         raise OvertoneError(f"{folder / WEIGHTS} is damaged: {error}.") from None
     for name, tensor in tensors.items():
         match = KEY.fullmatch(name)
-        if match is None or match[2] not in BLOCKS:
+        if match is None or match[2] not in PARENTS:
             raise OvertoneError(f"The adapter in {folder} changes {name}, which is not supported.")
         yield (int(match[1]), match[2]), match[3], tensor.float()
 

@@ -13,12 +13,12 @@ from overtone.kernels.tiles import Q8, Kind, Tiles, quantise_q8
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import WeightFile
 from overtone.model.projections import JOINED, module_path
-from overtone.model.quant import BlockFile
+from overtone.model.quant import QuantBlockFile
 
 
 @dataclass(frozen=True)
 class LayerTiles:
-    """The projections of all layers, of one kind: joined projection → [layer, tile, group, bytes]."""
+    """The projections of all layers, of one kind: joined projection → [layer, tile, block, bytes]."""
 
     kind: Kind
     data: dict[str, NDArray[np.uint8]]
@@ -69,8 +69,8 @@ def round_head(floats: WeightFile, config: DecoderConfig) -> Tiles:
     return quantise_q8(floats.get(_head(config)).numpy())
 
 
-def _open(base_folder: Path) -> BlockFile | None:
-    return BlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
+def _open(base_folder: Path) -> QuantBlockFile | None:
+    return QuantBlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
 
 
 def _names_by_projection(config: DecoderConfig) -> dict[str, list[tuple[str, ...]]]:

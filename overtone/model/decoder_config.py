@@ -21,7 +21,7 @@ FULL = "full_attention"
 
 @dataclass(frozen=True)
 class Norms:
-    """The file's names for the norms before and after each half of a layer; "" where there is none."""
+    """The file's names for the norms before and after a layer's attention and MLP; "" where there is none."""
 
     before_attention: str = "input_layernorm"
     after_attention: str = ""

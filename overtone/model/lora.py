@@ -89,8 +89,8 @@ class LoraWeights:
 
         def cut(*shape: int) -> tuple[Tensor, Tensor]:
             nonlocal start
-            piece = slice(start, start := start + shape[0] * shape[1])
-            return self.flat[piece].view(shape).requires_grad_(), self.grad[piece].view(shape)
+            part = slice(start, start := start + shape[0] * shape[1])
+            return self.flat[part].view(shape).requires_grad_(), self.grad[part].view(shape)
 
         for layer in range(self._num_layers):
             for name, modules in JOINED.items():

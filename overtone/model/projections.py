@@ -21,13 +21,13 @@ class Projection:
 
     module: str  # Hugging Face's name, and peft's
     gguf: str  # llama.cpp's name
-    block: str  # the part of a layer that has it, in Hugging Face's words
+    parent: str  # the module of a layer that has it, in Hugging Face's words
     joined: str  # our joined projection
     gguf_heads: str = ""  # the GGUF field that counts the heads whose rows llama.cpp interleaves; "" for none
 
 
 TABLE = (
-    #          Hugging Face  GGUF           block        joined     interleaved heads in a GGUF
+    #          Hugging Face  GGUF           parent       joined     interleaved heads in a GGUF
     Projection("q_proj",     "attn_q",      "self_attn", "qkv",     "attention.head_count"),
     Projection("k_proj",     "attn_k",      "self_attn", "qkv",     "attention.head_count_kv"),
     Projection("v_proj",     "attn_v",      "self_attn", "qkv"),
@@ -51,16 +51,16 @@ JOINED = {
 PACKED_PARTS = {packed: JOINED[joined] for joined, packed in PACKED.items()}
 """Packed module → the modules that it packs."""
 
-BLOCKS = {
-    **{projection.module: projection.block for projection in TABLE},
-    **{packed: BY_MODULE[parts[0]].block for packed, parts in PACKED_PARTS.items()},
+PARENTS = {
+    **{projection.module: projection.parent for projection in TABLE},
+    **{packed: BY_MODULE[parts[0]].parent for packed, parts in PACKED_PARTS.items()},
 }
-"""Module, packed or not → the part of a layer that has it."""
+"""Module, packed or not → its parent module."""
 
 
 def module_path(module: str) -> str:
     """Return where a layer has a module, in Hugging Face's names: `self_attn.q_proj`."""
-    return f"{BLOCKS[module]}.{module}"
+    return f"{PARENTS[module]}.{module}"
 
 
 def module_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:

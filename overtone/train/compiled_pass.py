@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from overtone.kernels.threads import shared_team
-from overtone.kernels.tiles import GROUP, Tiles
+from overtone.kernels.tiles import PANEL, QUANT_BLOCK, Tiles
 from overtone.kernels.views import addresses, aligned_empty
 from overtone.model.base_tiles import LayerTiles, read_head, read_layers
 from overtone.model.decoder import Decoder
@@ -28,8 +28,6 @@ from overtone.processor import has_fused_multiply_add
 from overtone.train.packing import Pack
 
 Array = np.ndarray[Any, Any]
-
-PANEL = 16  # as in kernels/panels.py, which is imported where it is used: that compiles it
 
 
 def can_run(decoder: Decoder, jobs: Sequence[JobRows]) -> bool:
@@ -55,7 +53,7 @@ def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) ->
     if config.attn_softcap is not None or config.logit_softcap is not None:
         return "the kernels do not know soft caps"
     if len(set(config.ropes)) != 1 or len(config.ropes[0].inv_freq) * 2 != config.head_size:
-        return "the kernels turn whole heads, by the same angles in each layer"
+        return "the kernels rotate whole heads, by the same angles in each layer"
     sizes = {
         "hidden_size": config.width,
         "head_dim": config.head_size,
@@ -203,9 +201,9 @@ def _sizes(
 ) -> dict[str, int]:
     """Return how many numbers each array of working memory holds."""
     from overtone.kernels.attention import STRIP
-    from overtone.kernels.float_products import DEPTH, padded
-    from overtone.kernels.llama.train import LOGIT_ROWS, SEGMENTS
-    from overtone.kernels.rounded_products import BLOCKS
+    from overtone.kernels.float_products import PANEL_DEPTH, padded
+    from overtone.kernels.llama.train import HEAD_SEGMENTS, LOGIT_ROWS
+    from overtone.kernels.rounded_products import PANEL_BLOCKS
     from overtone.kernels.tile_products import SUMS_BYTES
 
     config, layers, heads = decoder.config, decoder.config.num_layers, decoder.config.num_heads
@@ -219,7 +217,9 @@ def _sizes(
     width, qkv, mixed, inner, gates = map(padded, widths)
     widest_input, widest = max(widths[0], widths[2], widths[3]), max(widths)
     panel = max(
-        PANEL * DEPTH, PANEL * widest_input // 2 + SUMS_BYTES // 4, PANEL * GROUP * BLOCKS // 2
+        PANEL * PANEL_DEPTH,
+        PANEL * widest_input // 2 + SUMS_BYTES // 4,
+        PANEL * QUANT_BLOCK * PANEL_BLOCKS // 2,
     )  # floats, or twice the ints
     scores = _score_width(longest)
     per_row = {
@@ -229,14 +229,14 @@ def _sizes(
         "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
         "d_gates": gates, "d_acts": inner, "du": 3 * rank,
         "attention": heads * scores, "d_attention": heads * scores,
-        "ints": widest // 2, "factors": 2 * (widest // GROUP),
+        "ints": widest // 2, "factors": 2 * (widest // QUANT_BLOCK),
     }  # fmt: skip
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
         "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last one
         "g_kept": kept * width, "logits": logit_rows * padded(config.vocab_size),
         "logit_ints": logit_rows * config.vocab_size // 2, "logit_factors": logit_rows * config.vocab_size // 16,
-        "partial": SEGMENTS * LOGIT_ROWS * width,
+        "partial": HEAD_SEGMENTS * LOGIT_ROWS * width,
         "panels": num_threads * panel, "scores": num_threads * STRIP * scores,
     }  # fmt: skip
 
@@ -305,7 +305,7 @@ def _step_sizes(
 def _tables(
     decoder: Decoder, tiles: LayerTiles | None, step_sizes: dict[str, list[Array]] | None
 ) -> dict[str, Array]:
-    """Return the addresses of the base's tensors, by the names of the kernels' `Base`."""
+    """Return the addresses of the base's tensors, by the names of the kernels' `FrozenBase`."""
     norms = ("before_attention", "before_mlp")
 
     def weight(layer: int, name: str) -> int:
@@ -337,22 +337,22 @@ def _describe(
     head: Tiles | None,
     head_step_sizes: Array | None,
 ) -> Any:
-    from overtone.kernels.llama.train import Base
+    from overtone.kernels.llama.train import FrozenBase
     from overtone.kernels.panels import FLOATS
 
     config = decoder.config
-    return Base(
+    return FrozenBase(
         num_layers=config.num_layers,
         width=config.width,
         num_heads=config.num_heads,
-        num_groups=config.num_kv_heads,
+        num_kv_heads=config.num_kv_heads,
         head_size=config.head_size,
         inner=config.inner_size,
         vocabulary=config.vocab_size,
         eps=config.norm_eps,
         scale=config.scale,
-        kind=FLOATS if layers is None else layers.kind.group_bytes,
-        head_kind=FLOATS if head is None else head.kind.group_bytes,
+        kind=FLOATS if layers is None else layers.kind.block_bytes,
+        head_kind=FLOATS if head is None else head.kind.block_bytes,
         final_norm=decoder.final_norm_D.data_ptr(),
         head=_address(decoder.head_VD) if head is None else head.data.ctypes.data,
         head_step_sizes=0 if head_step_sizes is None else head_step_sizes.ctypes.data,

@@ -43,7 +43,7 @@ def largest_key_or_value(decoder: Decoder, lora: LoraWeights, documents: Sequenc
     magnitudes: list[Tensor] = []
     for batch in _batches(documents, max_tokens(decoder)):
         packed = pack([(0, batch)]).to(decoder.device)
-        attend = _measured(attend_packed(decoder.config, packed.groups), magnitudes)
+        attend = _measured(attend_packed(decoder.config, packed.buckets), magnitudes)
         project = project_with(decoder, [JobRows(lora, packed.rows[0], packed.kept_rows[0])])
         decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     return float(torch.stack(magnitudes).max())
@@ -82,6 +82,6 @@ def _run(base: TrainingBase, lora: LoraWeights, packed: Pack) -> Tensor:
     if compiled is not None:
         return compiled.run(packed, jobs, torch.ones(len(packed.keep_N)), backward=False)
     packed = packed.to(decoder.device)
-    attend, project = attend_packed(decoder.config, packed.groups), project_with(decoder, jobs)
+    attend, project = attend_packed(decoder.config, packed.buckets), project_with(decoder, jobs)
     hidden_ND = decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     return token_losses(decoder, hidden_ND, packed.targets_N).cpu()

@@ -97,7 +97,7 @@ def _backward(base: TrainingBase, tunings: Sequence[Tuning], packed: Pack, weigh
 
 
 def _forward(decoder: Decoder, packed: Pack, project: Project) -> Tensor:
-    attend = attend_packed(decoder.config, packed.groups)
+    attend = attend_packed(decoder.config, packed.buckets)
     if _fits(decoder, packed):
         return decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     x_TD, tables = decoder.embed(packed.ids_T).requires_grad_(), decoder.tables(packed.positions_T)

@@ -52,7 +52,7 @@ class Optimiser:
         from overtone.kernels import adamw  # compiles: only where it is used
 
         adam, size = self._adam, self._parameters.numel()
-        memory = np.empty(-(-size // adamw.SPAN), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
+        memory = np.empty(-(-size // adamw.CHUNK), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
         update = adamw.Update(
             size=size,
             parameters=self._parameters.data_ptr(),

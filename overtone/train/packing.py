@@ -2,8 +2,7 @@
 
 What all documents of a job begin with (the template's system message, mostly) stands in the row once,
 before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
-could not see the rest anyway. A job is one job; its tokens are contiguous, so that its adapter applies to
-a slice.
+could not see the rest anyway. A job's tokens are contiguous, so that its adapter applies to a slice.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from overtone.train.attention import Group, Text, group_texts
+from overtone.train.attention import Bucket, Text, bucket_texts
 from overtone.train.data import Document
 
 MIN_PREFIX = 4  # a shorter common beginning is not worth its bookkeeping
@@ -35,10 +34,10 @@ class Pack:
     job_N: Tensor  # whose they are
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def buckets(self) -> list[Bucket]:
         """Who attends to whom, as batched products."""
-        groups = group_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
-        return [group.to(self.ids_T.device) for group in groups]
+        buckets = bucket_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
+        return [bucket.to(self.ids_T.device) for bucket in buckets]
 
     def to(self, device: torch.device) -> Pack:
         return Pack(

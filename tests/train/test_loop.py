@@ -90,12 +90,12 @@ def plain_loss(model: torch.nn.Module, batch: Sequence[Document]) -> Tensor:
     return torch.cat(terms).mean()
 
 
-@pytest.mark.parametrize("block_rows", [0, 160])
+@pytest.mark.parametrize("dense_rows", [0, 160])
 @pytest.mark.parametrize("family", ["gemma2", "gemma3", "mistral", "olmo2", "phi3"])
 def test_packing_is_exact_for_windows_and_caps_too(
-    family: str, block_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, dense_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(attention, "DENSE_ROWS", dense_rows)
     oracle = make_oracle(*FAMILIES[family])
     oracle.save_pretrained(tmp_path)
     base = TrainingBase(Decoder.load(tmp_path))
@@ -146,7 +146,7 @@ def test_small_passes_recomputation_and_chunks_change_nothing(
 
     monkeypatch.setattr(loop, "max_tokens", lambda decoder: 12)
     monkeypatch.setattr(attention, "MAX_QUERIES", 4)
-    monkeypatch.setattr(attention, "BLOCK_ROWS", 0)
+    monkeypatch.setattr(attention, "DENSE_ROWS", 0)
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 3 * base.decoder.config.vocab_size)
     loss_split = add_whole_batch(base, split)
 
