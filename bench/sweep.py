@@ -198,7 +198,9 @@ class Sweep:
     """The base, the data sets and the results."""
 
     def __init__(self, base: Path, results: Results, kinds: Sequence[str], sizes: Sequence[int]):
-        self.kinds, self.sizes, self.results = kinds, sizes, results
+        self.kinds = kinds
+        self.sizes = sizes
+        self.results = results
         self._card = Card.load(base)
         self._model = TrainingBase.load(base, torch.device("cpu"))
         chat = Chat(base)
@@ -249,14 +251,16 @@ class Sweep:
         }
 
     def _start(self, trial: Trial) -> Run:
-        choice, data = trial.choice, self._data[trial.kind, trial.num_examples]
+        choice = trial.choice
+        data = self._data[trial.kind, trial.num_examples]
         order = BatchOrder(trial.num_examples, choice.epoch_count, choice.batch_size, trial.seed)
         recipe = Recipe(choice.learning_rate, choice.rank, choice.alpha, decay=choice.decay)
         return Run(trial, data, Tuning(self._model.decoder.config, data.documents, order, recipe))
 
     def _pass(self, live: deque[Run]) -> list[Run]:
         """Run one pass, whole batches of as many as fit by turns; take out the runs that are done."""
-        company, room = [live.popleft()], max_tokens(self._model.decoder)
+        company = [live.popleft()]
+        room = max_tokens(self._model.decoder)
         while live and sum(run.batch_tokens for run in (*company, live[0])) <= room:
             company.append(live.popleft())
         steps = run_pass(self._model, [run.tuning for run in company], WHOLE_BATCHES)
@@ -268,7 +272,8 @@ class Sweep:
         return [run for run in company if run.tuning.done]
 
     def _cost(self, trial: Trial) -> float:
-        data, choice = self._data[trial.kind, trial.num_examples], trial.choice
+        data = self._data[trial.kind, trial.num_examples]
+        choice = trial.choice
         return choice.epoch_count * data.epoch_tokens(choice.batch_size)
 
 
@@ -276,8 +281,11 @@ class RoundProgress:
     """Says after every run how far a round has come."""
 
     def __init__(self, name: str, costs: dict[Trial, float]):
-        self._name, self._costs, self._began = name, costs, time.monotonic()
-        self._num_done, self._done = 0, 0.0
+        self._name = name
+        self._costs = costs
+        self._began = time.monotonic()
+        self._num_done = 0
+        self._done = 0.0
         print(f"{name}: {len(costs)} runs", flush=True)
 
     def report(self, run: Run) -> None:

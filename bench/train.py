@@ -80,7 +80,10 @@ class Bench:
     """The contestants and what they are given."""
 
     def __init__(self, base: Path, stack: ExitStack, rounds: int, steps: int):
-        self.base, self.rounds, self.steps, self._stack = base, rounds, steps, stack
+        self.base = base
+        self.rounds = rounds
+        self.steps = steps
+        self._stack = stack
         self.chat = Chat(base)
         self.adapter = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
         lora = LoraWeights(Decoder.load(base, dense=False).config, 16, 32.0)
@@ -126,7 +129,8 @@ class Bench:
     def note(self, case: str, speeds: dict[str, list[float]], last: dict[str, dict[str, Any]]) -> None:
         medians = {name: statistics.median(values) for name, values in speeds.items()}
         for name, run in last.items():
-            losses, peak = run["losses"], run["peak_bytes"] / 2**20
+            losses = run["losses"]
+            peak = run["peak_bytes"] / 2**20
             ratio = medians["ours"] / medians[name]
             print(
                 f"{case:12} {name:13} {medians[name]:8.1f} tokens/s  ours is {ratio:5.2f}×  "
@@ -194,7 +198,8 @@ def job(bench: Bench) -> None:
 
 def together(bench: Bench) -> None:
     """Four tutorial-sized jobs at once, against one after another."""
-    ours, threads = bench.start("ours"), torch.get_num_threads()
+    ours = bench.start("ours")
+    threads = torch.get_num_threads()
     ours.ask(jobs=1, threads=threads)
     at_once, in_turn = [], []
     for _ in range(max(1, bench.rounds // 2)):
@@ -283,7 +288,8 @@ class GivenOrder(BatchOrder):
 def measure_floor(decoder: Decoder, batch: Sequence[Document]) -> float:
     """Time the base's products of one step, forward and dX, and nothing else."""
     packed = pack([(0, batch)])
-    num_rows, num_outputs = len(packed.ids_T), len(packed.keep_N)
+    num_rows = len(packed.ids_T)
+    num_outputs = len(packed.keep_N)
     began = time.perf_counter()
     for layer in decoder.layers:
         for weight_OI in layer.weights.values():
@@ -301,7 +307,8 @@ class JobService:
         self._folder = tempfile.TemporaryDirectory()
         self._settings = Settings(data=Path(self._folder.name))
         self._store = Store(self._settings.database_url, self._settings.tuned)
-        self._stop, self._count = threading.Event(), 0
+        self._stop = threading.Event()
+        self._count = 0
         arguments = self._settings, Queue(self._store), base, self._stop
         self._thread = threading.Thread(target=trainer.run, args=arguments)
 

@@ -107,7 +107,8 @@ def _read_shapes(folder: Path) -> dict[str, Shape]:
 
 def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
     """Yield the name and the shape of every weight that is computed with."""
-    family, width = config.family, config.width
+    family = config.family
+    width = config.width
     yield "model.embed_tokens.weight", (config.vocab_size, width)
     yield "model.norm.weight", (width,)
     if not config.tied:

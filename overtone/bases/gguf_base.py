@@ -100,7 +100,8 @@ class GgufBase:
             raise OvertoneError(
                 f"{path} stretches its positions by {kind!r}, which is not converted; use the model's safetensors."
             )
-        width, heads = int(self.field("embedding_length", 0)), int(self.field("attention.head_count", 1))
+        width = int(self.field("embedding_length", 0))
+        heads = int(self.field("attention.head_count", 1))
         head_size = int(self.field("attention.key_length", width // heads))
         if (
             int(self.field("rope.dimension_count", head_size)) != head_size
@@ -127,7 +128,8 @@ class GgufBase:
 
     def config(self) -> dict[str, Any]:
         """Return the model's config.json as the publisher would have written it."""
-        heads, width = int(self.field("attention.head_count")), int(self.field("embedding_length"))
+        heads = int(self.field("attention.head_count"))
+        width = int(self.field("embedding_length"))
         return {
             "architectures": [self.architecture.class_name],
             "model_type": self.architecture.model_type,

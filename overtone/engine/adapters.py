@@ -80,7 +80,8 @@ class AdapterBank:
                 y_TO[rows].addmm_(x_TI[rows] @ lora.a_IR, lora.b_RO)
 
     def _assign(self, counts: Sequence[int], slots: Sequence[int]) -> list[tuple[slice, StackedAdapter]]:
-        rows, start = [], 0
+        rows = []
+        start = 0
         for count, slot in zip(counts, slots, strict=True):
             part = slice(start, start := start + count)
             if slot and count:

@@ -16,7 +16,9 @@ from overtone.engine.scheduler import Sequence
 from overtone.engine.text import TextStream
 from overtone.errors import InvalidArgument
 
-MAX_CANDIDATES, MAX_LOGPROBS, MAX_STOPS = 8, 20, 64
+MAX_CANDIDATES = 8
+MAX_LOGPROBS = 20
+MAX_STOPS = 64
 
 _keys = count(1)
 
@@ -115,7 +117,8 @@ class Call:
                     next(_keys), first.digest, list(prompt_ids), first.tuned_model, leader=first
                 )
             text = TextStream(vocabulary.decode, options.stop)
-            sampler, grammar = _sampler(options, index, vocabulary), _grammar(options, vocabulary)
+            sampler = _sampler(options, index, vocabulary)
+            grammar = _grammar(options, vocabulary)
             candidates.append(Candidate(index, sequence, sampler, text, max_tokens, grammar))
         shown = "logprobs" in options and options.logprobs >= 0
         return cls(request.tuned_model, Path(request.adapter_folder), first.digest, shown, candidates)

@@ -130,7 +130,8 @@ class CpuRunner:
 
     def _make_scratch(self, rank: int) -> dict[str, Array]:
         """Return working memory for the largest step and adapters up to a rank, named as in `llama.EngineStep`."""
-        config, rows = self.config, self._max_rows
+        config = self.config
+        rows = self._max_rows
         mixed = config.num_heads * config.head_size
         widest = max(config.width, mixed, config.inner_size)
         widths = {

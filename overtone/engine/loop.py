@@ -46,8 +46,11 @@ class Engine:
         limits: Limits,
         num_slots: int,
     ):
-        self.vocabulary, self.metrics = vocabulary, Metrics()
-        self._runner, self._deliver, self._base_id = runner, deliver, base_id
+        self.vocabulary = vocabulary
+        self.metrics = Metrics()
+        self._runner = runner
+        self._deliver = deliver
+        self._base_id = base_id
         self.scheduler = Scheduler(
             BlockCache(runner.num_blocks, runner.block_size), AdapterSlots(num_slots), limits
         )

@@ -42,7 +42,8 @@ class EngineServicer:
     """The two methods of overtone.engine.v1.Engine."""
 
     def __init__(self, settings: Settings, base_folder: Path):
-        self._settings, self._base_folder = settings, base_folder
+        self._settings = settings
+        self._base_folder = base_folder
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Call, asyncio.Queue[GenerateEvent | ApiError]] = {}
         self._problem = ""
@@ -85,8 +86,10 @@ class EngineServicer:
         )
         if self._thread is not None:
             engine = await self._engine
-            reply.ready, reply.device = True, str(engine.device)
-            reply.running, reply.waiting = len(engine.scheduler.running), engine.scheduler.num_waiting
+            reply.ready = True
+            reply.device = str(engine.device)
+            reply.running = len(engine.scheduler.running)
+            reply.waiting = engine.scheduler.num_waiting
             reply.metrics = engine.metrics.to_messages(engine.scheduler)
         return reply
 
@@ -111,7 +114,8 @@ class EngineServicer:
             engine.cancel(call)
 
     def _load(self) -> Engine:
-        settings, chat = self._settings, Chat(self._base_folder)
+        settings = self._settings
+        chat = Chat(self._base_folder)
         limits = Limits(max_waiting=settings.max_queue)
         runner = open_runner(
             self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights

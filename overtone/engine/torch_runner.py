@@ -30,7 +30,8 @@ class TorchRunner:
         dtype: torch.dtype = torch.float32,
     ):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
-        self.device, self.dtype = device, dtype
+        self.device = device
+        self.dtype = dtype
         self.decoder = Decoder.load(base_folder, dtype, device)
         self.config = self.decoder.config
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
@@ -75,7 +76,8 @@ class TorchRunner:
 
 def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
     """Return the row of each sequence's last token, for the chunks that reach it."""
-    rows, end = [], 0
+    rows = []
+    end = 0
     for chunk in chunks:
         end += chunk.count
         if chunk.is_last:

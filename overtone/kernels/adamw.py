@@ -46,10 +46,14 @@ def square_sum(x: Array) -> float:
 @free_order
 def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) -> None:
     """Move parameters by their gradients, which become zeros."""
-    factor, beta_1, beta_2 = np.float32(factor), np.float32(update.beta_1), np.float32(update.beta_2)
+    factor = np.float32(factor)
+    beta_1 = np.float32(update.beta_1)
+    beta_2 = np.float32(update.beta_2)
     rest_1, rest_2 = np.float32(1 - update.beta_1), np.float32(1 - update.beta_2)
-    keep, rate = np.float32(update.keep), np.float32(update.rate)
-    root, eps = np.float32(update.root), np.float32(update.eps)
+    keep = np.float32(update.keep)
+    rate = np.float32(update.rate)
+    root = np.float32(update.root)
+    eps = np.float32(update.eps)
     for i in range(len(p)):
         gradient = g[i] * factor
         first = beta_1 * m[i] + rest_1 * gradient
@@ -78,7 +82,8 @@ def sum_squares(update: Update, chunk: int) -> None:
 @phase("num_chunks(update)")
 def move_all(update: Update, factor: float, chunk: int) -> None:
     """`move` every chunk."""
-    at, length = 4 * chunk * CHUNK, chunk_length(update, chunk)
+    at = 4 * chunk * CHUNK
+    length = chunk_length(update, chunk)
     move(
         view_f32(update.parameters + at, length),
         view_f32(update.gradients + at, length),
@@ -92,7 +97,8 @@ def move_all(update: Update, factor: float, chunk: int) -> None:
 @compiled
 def total_norm(update: Update) -> float:
     """Return the gradient's length, summed in one fixed order."""
-    total, sums = np.float64(0), view_f32(update.sums, num_chunks(update))
+    total = np.float64(0)
+    sums = view_f32(update.sums, num_chunks(update))
     for chunk in range(num_chunks(update)):
         total += np.float64(sums[chunk])
     return np.sqrt(total)

@@ -98,7 +98,8 @@ def multiply_keys(
             kernels.panel,
         )
     for first in range(0, keys.num_own, PANEL):
-        key, column = keys.own + to_key + first * keys.stride, keys.num_shared + first
+        key = keys.own + to_key + first * keys.stride
+        column = keys.num_shared + first
         blind = max(0, first - (keys.num_own - keys.num_queries))  # queries before the panel's first key
         call_multiply_by_rows(
             kernels.by_rows,
@@ -201,11 +202,9 @@ def attend_back(
     multiply_keys(kernels, q, stride_q, keys, 0, weights, stride_weights)
     multiply_keys(kernels, g, stride_g, keys, to_value, grads, stride_weights)
     for query in range(keys.num_queries):
-        row, d_row, count = (
-            weights + query * stride_weights,
-            grads + query * stride_weights,
-            num_seen(keys, query),
-        )
+        row = weights + query * stride_weights
+        d_row = grads + query * stride_weights
+        count = num_seen(keys, query)
         recompute_weights(view_f32(row, count), scale, view_f32(log_sums + query * stride_log_sum, 1)[0])
         to_score_grads(view_f32(d_row, count), view_f32(row, count), scale)
         clear_unseen(row, keys, query)

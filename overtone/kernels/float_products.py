@@ -121,7 +121,9 @@ def _multiply_panel(
     """y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16]; `adds` is 0 where y is to be overwritten."""
     row = 0
     while row < num_rows:
-        a, b, count = x + row * stride_x, y + row * stride_y, rows_together(num_rows - row)
+        a = x + row * stride_x
+        b = y + row * stride_y
+        count = rows_together(num_rows - row)
         if count == 6:
             _r6(a, stride_x, w, stride_w, b, stride_y, depth, adds)
         elif count == 5:
@@ -152,7 +154,9 @@ def add_transposed(
     """y[r, 0:16] += Σ_k x[k, r] w[k, 0:16]."""
     row = 0
     while row < num_rows:
-        a, b, count = x + 4 * row, y + row * stride_y, rows_together(num_rows - row)
+        a = x + 4 * row
+        b = y + row * stride_y
+        count = rows_together(num_rows - row)
         if count == 6:
             _c6(a, stride_x, w, stride_w, b, stride_y, depth, 1)
         elif count == 5:

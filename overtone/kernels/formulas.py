@@ -47,8 +47,11 @@ def normalise(x: Array, weight: Array, eps: float, normed: Array) -> float:
 @compiled
 def rotate(x: Array, cos: Array, sin: Array, sign: float) -> None:
     """Rotate one head by its position (RoPE, arXiv:2104.09864), or back with sign -1, in place."""
-    half, sign = len(cos), np.float32(sign)
+    half = len(cos)
+    sign = np.float32(sign)
     for i in range(half):
-        a, b, s = x[i], x[half + i], sign * sin[i]
+        a = x[i]
+        b = x[half + i]
+        s = sign * sin[i]
         x[i] = a * cos[i] - b * s
         x[half + i] = b * cos[i] + a * s

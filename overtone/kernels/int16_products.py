@@ -88,7 +88,8 @@ def _in_avx2(builder: ir.IRBuilder, panel: ir.Value, rows: list[ir.Value]) -> li
             f"vmovdqu {64 * pair + 32}(${num_sums + 6}), {w_1}",
         ]
         for row in range(len(rows)):
-            a, b, sum_0, sum_1 = *temporary[row % 2 * 2 :][:2], f"${2 * row}", f"${2 * row + 1}"
+            a, b = temporary[row % 2 * 2 :][:2]
+            sum_0, sum_1 = f"${2 * row}", f"${2 * row + 1}"
             code.append(f"vpbroadcastd {4 * pair}(${num_sums + 7 + row}), {a}")
             if pair == 0:
                 code += [f"vpmaddwd {w_0}, {a}, {sum_0}", f"vpmaddwd {w_1}, {a}, {sum_1}"]

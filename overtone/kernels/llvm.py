@@ -9,8 +9,10 @@ from llvmlite import ir
 from numba.core import cgutils
 
 LANES = 8
-I8, I16, I32, I64, F16, F32 = (*map(ir.IntType, (8, 16, 32, 64)), ir.HalfType(), ir.FloatType())
-I32_8, I16_8, F32_8, F16_8 = (ir.VectorType(lane, LANES) for lane in (I32, I16, F32, F16))
+I8, I16, I32, I64 = map(ir.IntType, (8, 16, 32, 64))
+F16 = ir.HalfType()
+F32 = ir.FloatType()
+I16_8, I32_8, F16_8, F32_8 = (ir.VectorType(lane, LANES) for lane in (I16, I32, F16, F32))
 
 
 def load(builder: ir.IRBuilder, address: ir.Value, offset: ir.Value | int, kind: ir.Type) -> ir.Value:

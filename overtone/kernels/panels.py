@@ -20,7 +20,9 @@ from overtone.kernels.tiles import PANEL, Q4, Q8, QUANT_BLOCK, TILE, Kind
 from overtone.kernels.views import compiled
 
 VECTORS = PANEL // LANES
-FLOATS, Q4_BYTES, Q8_BYTES = 0, Q4.block_bytes, Q8.block_bytes  # kinds of matrices
+FLOATS = 0  # the kinds of matrices
+Q4_BYTES = Q4.block_bytes
+Q8_BYTES = Q8.block_bytes
 
 
 def _emit_pack_columns(
@@ -211,7 +213,8 @@ def fill_from_rows(kind: int, rows: int, stride: int, first: int, size: int, pan
 def fill_from_columns(kind: int, w: int, stride: int, column: int, first: int, size: int, panel: int) -> None:
     """panel[o, i] = w[first + o, column + i] for 16 columns i. Of tiles, whole ones."""
     if kind:
-        block, half = w + first * stride + column // QUANT_BLOCK * kind, column % QUANT_BLOCK // PANEL
+        block = w + first * stride + column // QUANT_BLOCK * kind
+        half = column % QUANT_BLOCK // PANEL
         if kind == Q4_BYTES:
             _unpack_columns_q4(block, half, TILE * stride, panel, size // TILE)
         else:

@@ -230,11 +230,9 @@ def multiply_tile(
     row = 0
     widen(kind, tile, panel, num_blocks)
     while row < num_rows:
-        a, f, b = (
-            ints + 2 * QUANT_BLOCK * row * num_blocks,
-            factors + 8 * row * num_blocks,
-            y + row * stride_y,
-        )
+        a = ints + 2 * QUANT_BLOCK * row * num_blocks
+        f = factors + 8 * row * num_blocks
+        b = y + row * stride_y
         count = rows_together(num_rows - row)
         multiply_rows_wide(kind, count, tile, panel, a, f, b, num_blocks, stride_y // 4)
         row += count
@@ -250,20 +248,23 @@ def multiply_tiles_back(
     The blocks may be some of a row's. `step_sizes` is that column's row of `step_sizes_of`, from the first of them on;
     `panel` has room for [PANEL_BLOCKS · 32, 16] int16.
     """
-    block, half, first = tiles + column // QUANT_BLOCK * kind, column % QUANT_BLOCK // PANEL, 0
+    block = tiles + column // QUANT_BLOCK * kind
+    half = column % QUANT_BLOCK // PANEL
+    first = 0
     stride_ints, stride_factors = 2 * QUANT_BLOCK * blocks_in_row, 8 * blocks_in_row
     while first < num_blocks:
-        size, row, sizes = min(PANEL_BLOCKS, num_blocks - first), 0, step_sizes + 4 * first
+        size = min(PANEL_BLOCKS, num_blocks - first)
+        row = 0
+        sizes = step_sizes + 4 * first
         if kind == Q4_BYTES:
             _fill_q4(block + BLOCK_TILES * first * stride_tiles, half, stride_tiles, sizes, panel, size)
         else:
             _fill_q8(block + BLOCK_TILES * first * stride_tiles, half, stride_tiles, sizes, panel, size)
         while row < num_rows:
-            a, f = (
-                ints + row * stride_ints + 2 * QUANT_BLOCK * first,
-                factors + row * stride_factors + 8 * first,
-            )
-            b, count = y + row * stride_y, rows_together(num_rows - row)
+            a = ints + row * stride_ints + 2 * QUANT_BLOCK * first
+            f = factors + row * stride_factors + 8 * first
+            b = y + row * stride_y
+            count = rows_together(num_rows - row)
             if count == 4:
                 _p4(panel, sizes, a, stride_ints, f, stride_factors, b, stride_y, size)
             elif count == 3:

@@ -61,7 +61,8 @@ def _emit_dot_f16(
     builder: ir.IRBuilder, f16s: ir.Value, rows: list[ir.Value], length: ir.Value
 ) -> list[ir.Value]:
     """Return Σ f16s[i] floats[i] for each row of floats: the float16 numbers become floats once for all."""
-    chains, wide = [_zeros(builder, CHAINS) for _ in rows], LANES * CHAINS
+    chains = [_zeros(builder, CHAINS) for _ in rows]
+    wide = LANES * CHAINS
 
     def add_products(at: ir.Value, count: int) -> None:
         values = [_f16s_as_floats(builder, _advance(builder, f16s, at, 2), n * LANES) for n in range(count)]
@@ -139,10 +140,8 @@ def _emit_clear(builder: ir.IRBuilder, floats: ir.Value, length: ir.Value) -> No
 
 def _emit_to_f16(builder: ir.IRBuilder, f16s: ir.Value, floats: ir.Value, length: ir.Value) -> None:
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
-        a, x = (
-            _advance(builder, f16s, loop.index, 2 * LANES),
-            _advance(builder, floats, loop.index, 4 * LANES),
-        )
+        a = _advance(builder, f16s, loop.index, 2 * LANES)
+        x = _advance(builder, floats, loop.index, 4 * LANES)
         store(builder, builder.fptrunc(load(builder, x, 0, F32_8), F16_8), a, 0)
 
 

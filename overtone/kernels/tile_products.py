@@ -153,7 +153,8 @@ def _emit_product(
         here = _place(builder, tile, loop.index, kind.block_bytes)
         numbers = [builder.add(builder.mul(num_blocks, I64(row)), loop.index) for row in range(num_rows)]
         rows = [_place(builder, inputs, number, 2 * QUANT_BLOCK) for number in numbers]
-        totals, scales = _unpacked(builder, kind, here, num_steps, rows), _scales(builder, kind, here)
+        totals = _unpacked(builder, kind, here, num_steps, rows)
+        scales = _scales(builder, kind, here)
         for n, place in enumerate(sums):
             of_row = _place(builder, factors, numbers[n // VECTORS], 8)
             before = builder.load(place)

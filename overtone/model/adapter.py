@@ -82,7 +82,8 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     Raises OvertoneError when a file is missing or damaged, when its digest is not the expected one, when it
     was made for another base, or when it uses a variant of LoRA that we do not compute.
     """
-    weights, config = _read(folder / WEIGHTS), _parse_config(folder)
+    weights = _read(folder / WEIGHTS)
+    config = _parse_config(folder)
     if expected_digest and hashlib.sha256(weights).hexdigest() != expected_digest:
         raise OvertoneError(f"The adapter in {folder} is not the one that was stored: its digest differs.")
     given = config.get("base_model_name_or_path")

@@ -29,7 +29,8 @@ def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
 
     Raises OvertoneError when the file is damaged.
     """
-    kind, blocks = kind_of_layers(base_folder, config), _open(base_folder)
+    kind = kind_of_layers(base_folder, config)
+    blocks = _open(base_folder)
     if kind is None or blocks is None:
         return None
     names = _names_by_projection(config)
@@ -50,7 +51,8 @@ def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
 
 def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
     """Return the head's own 8-bit blocks, if the base brought such. Raises OvertoneError as above."""
-    blocks, name = _open(base_folder), _head(config)
+    blocks = _open(base_folder)
+    name = _head(config)
     return blocks.load(name) if blocks is not None and blocks.kind_of(name) == Q8 else None
 
 

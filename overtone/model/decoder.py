@@ -89,7 +89,8 @@ class Decoder:
         names the rows wanted: past its attention the last layer works for these alone; only these return, and
         only these reach `project` there as "o", "gate_up" and "down".
         """
-        x_TD, tables = self.embed(ids_T), self.tables(positions_T)
+        x_TD = self.embed(ids_T)
+        tables = self.tables(positions_T)
         last = self.config.num_layers - 1
         for index in range(last):
             x_TD = self.layer(index, x_TD, tables[index], attend, project)

@@ -23,7 +23,10 @@ class WeightFile:
     def __init__(
         self, base_folder: Path, config: DecoderConfig, dtype: torch.dtype, device: torch.device | str
     ):
-        self._folder, self._config, self._dtype, self._device = base_folder, config, dtype, device
+        self._folder = base_folder
+        self._config = config
+        self._dtype = dtype
+        self._device = device
         self._files: dict[str, Any] = {}  # tensor name → the open file that holds it
         self._stack = ExitStack()
         for path in safetensors_file.weight_files(base_folder):

@@ -42,7 +42,8 @@ class LoraWeights:
     """One job's trainable adapter: flat parameters and gradients, and the matrices as views of both."""
 
     def __init__(self, config: DecoderConfig, rank: int, alpha: float, device: torch.device | str = "cpu"):
-        self.rank, self.alpha = rank, alpha
+        self.rank = rank
+        self.alpha = alpha
         self._packed = config.family.packed
         self._sizes = module_sizes(config)
         self._num_layers = config.num_layers
@@ -140,7 +141,8 @@ class _LoraProjection(torch.autograd.Function):
         ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None, shares: Any, *_: Tensor
     ) -> Tensor:
         y_TO = F.linear(x_TI, weight_OI, bias_O)
-        ctx.shares, us = shares, []
+        ctx.shares = shares
+        us = []
         for rows, scale, pair in shares:
             u_TR = x_TI[rows].to(pair.a_RI.dtype) @ pair.a_RI.T
             us.append(u_TR)

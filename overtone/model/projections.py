@@ -66,7 +66,8 @@ def module_path(module: str) -> str:
 def module_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
     """Return every module's (I, O)."""
     q_size, k_size, v_size = config.qkv_sizes
-    width, inner = config.width, config.inner_size
+    width = config.width
+    inner = config.inner_size
     return {
         "q_proj": (width, q_size),
         "k_proj": (width, k_size),

@@ -230,11 +230,9 @@ class _PackedAttention(torch.autograd.Function):
         q_THK, k_TGK, v_TGK = saved = ctx.saved_tensors
         dq_THK, dk_TGK, dv_TGK = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in saved)
         for bucket in buckets:
-            q_BHLK, k_BGSK, mask_BLS = (
-                bucket.queries(q_THK),
-                bucket.keys(k_TGK),
-                bucket.mask_BLS(window, q_THK.dtype),
-            )
+            q_BHLK = bucket.queries(q_THK)
+            k_BGSK = bucket.keys(k_TGK)
+            mask_BLS = bucket.mask_BLS(window, q_THK.dtype)
             weights_BGQS, slope = _weights(q_BHLK, k_BGSK, mask_BLS, config)
             g_BGQK = _by_kv_head(bucket.grads(g_THK), k_BGSK)
             d_weights_BGQS = g_BGQK @ bucket.keys(v_TGK).transpose(2, 3)

@@ -134,7 +134,8 @@ class CompiledPass:
 
     def _plan(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor) -> dict[str, Any]:
         """Return what is particular to one pass, by the names of the kernels' `Pass`."""
-        rope, num_kept = self.decoder.config.ropes[0], len(packed.keep_N)
+        rope = self.decoder.config.ropes[0]
+        num_kept = len(packed.keep_N)
         cos_T1R, sin_T1R = rope.tables(packed.positions_T, torch.float32)
         half = self.decoder.config.head_size // 2
         return {
@@ -206,7 +207,9 @@ def _sizes(
     from overtone.kernels.rounded_products import PANEL_BLOCKS
     from overtone.kernels.tile_products import SUMS_BYTES
 
-    config, layers, heads = decoder.config, decoder.config.num_layers, decoder.config.num_heads
+    config = decoder.config
+    layers = decoder.config.num_layers
+    heads = decoder.config.num_heads
     widths = (
         config.width,
         sum(config.qkv_sizes),
@@ -215,7 +218,8 @@ def _sizes(
         2 * config.inner_size,
     )
     width, qkv, mixed, inner, gates = map(padded, widths)
-    widest_input, widest = max(widths[0], widths[2], widths[3]), max(widths)
+    widest_input = max(widths[0], widths[2], widths[3])
+    widest = max(widths)
     panel = max(
         PANEL * PANEL_DEPTH,
         PANEL * widest_input // 2 + SUMS_BYTES // 4,
@@ -251,18 +255,21 @@ def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
     for texts in packed.texts.values():
         bounds = [(len(strips), len(kept))]
         for text in texts:
-            own, stretch = text.own, [text.shared.start, len(text.shared), text.own.start]
+            own = text.own
+            stretch = [text.shared.start, len(text.shared), text.own.start]
             for row in range(own.start, own.stop, STRIP):
                 count = min(STRIP, own.stop - row)
                 strips.append([row, count, row, *stretch, row + count - own.start])
             for low, high in _runs(keep_N, own):
                 for n in range(low, high, STRIP):
-                    row, count = int(keep_N[n]), min(STRIP, high - n)
+                    row = int(keep_N[n])
+                    count = min(STRIP, high - n)
                     span = -(-(row + count - own.start) // STRIP) * STRIP
                     kept.append([row, count, n, *stretch, min(span, len(own)), 0, 0, 0, 0])
             bounds.append((len(strips), len(kept)))
         for number, text in enumerate(texts):
-            (first, kept_first), (end, kept_end) = bounds[number], bounds[number + 1]
+            (first, kept_first) = bounds[number]
+            (end, kept_end) = bounds[number + 1]
             last, kept_last = bounds[-1] if text.own == texts[-1].shared else (end, kept_end)
             for index in range(first, end):
                 while kept_first < kept_last and sum(kept[kept_first][:2]) <= strips[index][0]:

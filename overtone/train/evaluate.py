@@ -66,7 +66,8 @@ def _batches(documents: Sequence[Document], num_tokens: int) -> Iterator[list[Do
     for document in documents:
         if batch and len(document.ids) > room:
             yield batch
-            batch, room = [], num_tokens
+            batch = []
+            room = num_tokens
         batch.append(document)
         room -= len(document.ids)
     if batch:
@@ -82,6 +83,7 @@ def _run(base: TrainingBase, lora: LoraWeights, packed: Pack) -> Tensor:
     if compiled is not None:
         return compiled.run(packed, jobs, torch.ones(len(packed.keep_N)), backward=False)
     packed = packed.to(decoder.device)
-    attend, project = attend_packed(decoder.config, packed.buckets), project_with(decoder, jobs)
+    attend = attend_packed(decoder.config, packed.buckets)
+    project = project_with(decoder, jobs)
     hidden_ND = decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
     return token_losses(decoder, hidden_ND, packed.targets_N).cpu()

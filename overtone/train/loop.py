@@ -100,7 +100,8 @@ def _forward(decoder: Decoder, packed: Pack, project: Project) -> Tensor:
     attend = attend_packed(decoder.config, packed.buckets)
     if _fits(decoder, packed):
         return decoder.forward(packed.ids_T, packed.positions_T, attend, project, packed.keep_N)
-    x_TD, tables = decoder.embed(packed.ids_T).requires_grad_(), decoder.tables(packed.positions_T)
+    x_TD = decoder.embed(packed.ids_T).requires_grad_()
+    tables = decoder.tables(packed.positions_T)
     for index in range(decoder.config.num_layers):
         keep = packed.keep_N if index == decoder.config.num_layers - 1 else None
         x_TD = checkpoint(

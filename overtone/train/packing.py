@@ -78,7 +78,9 @@ class _Layout:
         self.jobs: list[int] = []
 
     def add_job(self, job: int, documents: Sequence[Document]) -> None:
-        begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
+        begin = len(self.ids)
+        begin_kept = len(self.keep)
+        num_shared = common_prefix(documents)
         self.texts[job] = []
         if num_shared:
             self._add_text(job, documents[0].ids[:num_shared], range(0))

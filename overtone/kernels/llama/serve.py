@@ -32,7 +32,8 @@ Array = np.ndarray[Any, Any]
 ADAPTER_PANEL = 32  # outputs of an adapter's B that are computed together
 PANELS_AT_ONCE = 8  # adapter panels of the MLP's inner values that are computed together
 CACHE_BLOCK = 16  # places
-Q4_BYTES, HEAD_BYTES = Q4.block_bytes, Q8.block_bytes  # of a tile's quant block
+Q4_BYTES = Q4.block_bytes
+HEAD_BYTES = Q8.block_bytes
 PHASES_PER_LAYER = 9
 LOGIT_SEGMENTS = 8  # of the vocabulary, when a row of logits is summed up
 
@@ -158,11 +159,14 @@ def multiply(
     step: EngineStep, matrix: StepProjection, num_rows: int, first: int, last: int, panel: int
 ) -> None:
     """y[rows, first * 16 : last * 16] = activations · tilesᵀ, for tiles first … last - 1 of a matrix."""
-    kind, num_inputs, num_blocks = matrix.kind, matrix.num_inputs, matrix.num_inputs // QUANT_BLOCK
+    kind = matrix.kind
+    num_inputs = matrix.num_inputs
+    num_blocks = matrix.num_inputs // QUANT_BLOCK
     num_steps = num_inputs // num_blocks // 4  # 8, but LLVM must not know
     is_wide = num_rows >= ENOUGH
     for index in range(first, last):
-        tile, row = matrix.tiles + index * num_blocks * kind, 0
+        tile = matrix.tiles + index * num_blocks * kind
+        row = 0
         if is_wide:
             widen(kind, tile, panel, num_blocks)
         while row < num_rows:
@@ -218,7 +222,8 @@ def attend(
 
     Addresses: of the query and the result, of `k` and `v` in the layer's first place; `stride` is in bytes.
     """
-    weights, largest = view_f32(scores, count), np.float32(-np.inf)
+    weights = view_f32(scores, count)
+    largest = np.float32(-np.inf)
     for n in range(count):
         place = cache_blocks[n // CACHE_BLOCK] + n % CACHE_BLOCK
         weights[n] = dot_f16(k + place * stride, q, size)
@@ -226,7 +231,8 @@ def attend(
     softmax(weights, largest)
     clear(out, size)
     for first in range(0, count, CACHE_BLOCK):
-        here, length = v + cache_blocks[first // CACHE_BLOCK] * stride, min(CACHE_BLOCK, count - first)
+        here = v + cache_blocks[first // CACHE_BLOCK] * stride
+        length = min(CACHE_BLOCK, count - first)
         for panel in range(size // ADAPTER_PANEL):
             at = ADAPTER_PANEL * panel
             add_panel(out + 4 * at, here + 2 * at, stride, scores + 4 * first, length)
@@ -255,10 +261,12 @@ def share_adapter(step: EngineStep, first: int, last: int) -> bool:
 def shrink_rows(step: EngineStep, matrix: StepProjection, first: int, last: int) -> None:
     """`shrink` for rows first … last - 1."""
     num_inputs = matrix.num_inputs
-    stride_row, stride_u = 4 * num_inputs, 4 * step.u_width
+    stride_row = 4 * num_inputs
+    stride_u = 4 * step.u_width
     if share_adapter(step, first, last):
         rank = read_i64(step.ranks, first)
-        a, x = read_i64(step.adapters, first) + 2 * matrix.start * rank, matrix.x + first * stride_row
+        a = read_i64(step.adapters, first) + 2 * matrix.start * rank
+        x = matrix.x + first * stride_row
         for r in range(matrix.num_parts * rank):
             u = step.u + first * stride_u + 4 * r
             dot_f16_three(a + 2 * r * num_inputs, x, stride_row, num_inputs, u, stride_u)
@@ -281,13 +289,16 @@ def expand(
     if not step.num_adapted:
         return
     start = matrix.start + matrix.num_parts * matrix.num_inputs  # of B at rank 1
-    stride_row, stride_u = 4 * matrix.num_outputs, 4 * step.u_width
+    stride_row = 4 * matrix.num_outputs
+    stride_u = 4 * step.u_width
     together = TOGETHER if share_adapter(step, first, last) else 1
     for row in range(first, last, together):
         adapter, rank = read_i64(step.adapters, row), read_i64(step.ranks, row)
-        u, y = step.u + row * stride_u + 4 * part * rank, matrix.y + row * stride_row
+        u = step.u + row * stride_u + 4 * part * rank
+        y = matrix.y + row * stride_row
         for panel in range(begin, end):
-            b, here = adapter + 2 * rank * (start + panel * ADAPTER_PANEL), y + 4 * panel * ADAPTER_PANEL
+            b = adapter + 2 * rank * (start + panel * ADAPTER_PANEL)
+            here = y + 4 * panel * ADAPTER_PANEL
             if together == TOGETHER:
                 add_panel_three(here, stride_row, b, 2 * ADAPTER_PANEL, u, stride_u, rank)
             elif adapter:
@@ -298,9 +309,12 @@ def expand(
 def projection_of(model: Model, step: EngineStep, index: int) -> StepProjection:
     """Return the index-th projection: qkv, o, gate_up and down of each layer, and in the end the head."""
     layer, which = index // 4, index % 4
-    width, inner, mixed = model.width, model.inner, model.num_heads * model.head_size
+    width = model.width
+    inner = model.inner
+    mixed = model.num_heads * model.head_size
     qkv = mixed + 2 * model.num_kv_heads * model.head_size
-    kind, start = model.block_bytes, layer * (7 * width + mixed + 3 * inner + qkv)
+    kind = model.block_bytes
+    start = layer * (7 * width + mixed + 3 * inner + qkv)
     before = layer * kind  # bytes of the layers before this, for each quant block of each tile
     if layer == model.num_layers:
         return StepProjection(HEAD_BYTES, model.head, step.normed, width, step.logits, model.vocabulary, 0, 0)
@@ -336,9 +350,11 @@ def num_shrinks(step: EngineStep, matrix: StepProjection, num_rows: int) -> int:
 @phase("num_tile_tasks(step, matrix) + num_shrinks(step, matrix, num_rows)")
 def project(step: EngineStep, matrix: StepProjection, num_rows: int, thread: int, task: int) -> None:
     """Multiply rows by the tiles and, beside it, u = A x for rows with adapters."""
-    num_tiles, num_tasks = matrix.num_outputs // TILE, num_tile_tasks(step, matrix)
+    num_tiles = matrix.num_outputs // TILE
+    num_tasks = num_tile_tasks(step, matrix)
     if task < num_tasks:
-        size, panel = tasks_at_once(num_tiles, step.num_threads), step.panels + thread * step.panel_bytes
+        size = tasks_at_once(num_tiles, step.num_threads)
+        panel = step.panels + thread * step.panel_bytes
         multiply(step, matrix, num_rows, task * size, min((task + 1) * size, num_tiles), panel)
     else:
         together = rows_at_once(step, num_rows)
@@ -351,12 +367,15 @@ def prepare_head(
     model: Model, step: EngineStep, layer: int, matrix: StepProjection, head: int, first: int, last: int
 ) -> None:
     """For rows first … last - 1: add LoRA to a head; rotate a query or key; put a key or value into the cache."""
-    size, num_heads, num_kv_heads = model.head_size, model.num_heads, model.num_kv_heads
+    size = model.head_size
+    num_heads = model.num_heads
+    num_kv_heads = model.num_kv_heads
     part = 0 if head < num_heads else 1 if head < num_heads + num_kv_heads else 2
     expand(step, matrix, part, head * size // ADAPTER_PANEL, (head + 1) * size // ADAPTER_PANEL, first, last)
     for row in range(first, last):
         y = step.queries + 4 * (row * (num_heads + 2 * num_kv_heads) + head) * size
-        values, position = view_f32(y, size), read_i64(step.positions, row)
+        values = view_f32(y, size)
+        position = read_i64(step.positions, row)
         if part < 2:
             at = 4 * position * (size // 2)
             rotate(values, view_f32(model.cos + at, size // 2), view_f32(model.sin + at, size // 2), 1.0)
@@ -383,7 +402,8 @@ def num_row_chunks(step: EngineStep, num_rows: int) -> int:
 @phase("num_row_chunks(step, step.num_rows) * num_heads_of_row(model)", many=True)
 def prepare_heads(model: Model, step: EngineStep, layer: int, matrix: StepProjection, task: int) -> None:
     """`prepare_head` for all."""
-    together, per_row = rows_at_once(step, step.num_rows), num_heads_of_row(model)
+    together = rows_at_once(step, step.num_rows)
+    per_row = num_heads_of_row(model)
     first = task // per_row * together
     prepare_head(model, step, layer, matrix, task % per_row, first, min(first + together, step.num_rows))
 
@@ -391,14 +411,19 @@ def prepare_heads(model: Model, step: EngineStep, layer: int, matrix: StepProjec
 @phase("step.num_rows * model.num_heads")
 def attend_all(model: Model, step: EngineStep, layer: int, thread: int, task: int) -> None:
     """Attention for every row and head, its result rounded for the output projection."""
-    size, num_heads, num_kv_heads = model.head_size, model.num_heads, model.num_kv_heads
-    row, head, stride = task // num_heads, task % num_heads, 2 * num_kv_heads * size
+    size = model.head_size
+    num_heads = model.num_heads
+    num_kv_heads = model.num_kv_heads
+    row = task // num_heads
+    head = task % num_heads
+    stride = 2 * num_kv_heads * size
     start = 2 * (layer * model.num_places * num_kv_heads + head * num_kv_heads // num_heads) * size
     q = step.queries + 4 * (row * num_heads_of_row(model) + head) * size
     cache_blocks = view_i64(
         step.tables + 8 * read_i64(step.table_of, row) * step.table_width, step.table_width
     )
-    scores, count = step.scores + 4 * thread * step.context, read_i64(step.positions, row) + 1
+    scores = step.scores + 4 * thread * step.context
+    count = read_i64(step.positions, row) + 1
     mixed = step.mixed + 4 * row * num_heads * size
     attend(
         q,
@@ -420,7 +445,8 @@ def add_and_normalise(
     model: Model, step: EngineStep, matrix: StepProjection, num_rows: int, norm: int, adds: int, task: int
 ) -> None:
     """hidden += out (if adds), with LoRA; normed = norm(hidden), also as integers."""
-    width, together = model.width, rows_at_once(step, num_rows)
+    width = model.width
+    together = rows_at_once(step, num_rows)
     first = task * together
     last = min(first + together, num_rows)
     if adds:
@@ -442,14 +468,20 @@ def num_inner_chunks(model: Model) -> int:
 @phase("num_row_chunks(step, num_rows) * num_inner_chunks(model)")
 def activate(model: Model, step: EngineStep, matrix: StepProjection, num_rows: int, task: int) -> None:
     """Combine gate and up, with LoRA, also as integers."""
-    inner, panels, together = model.inner, model.inner // ADAPTER_PANEL, rows_at_once(step, num_rows)
-    first, begin = task // num_inner_chunks(model) * together, task % num_inner_chunks(model) * PANELS_AT_ONCE
-    last, end = min(first + together, num_rows), min(begin + PANELS_AT_ONCE, panels)
+    inner = model.inner
+    panels = model.inner // ADAPTER_PANEL
+    together = rows_at_once(step, num_rows)
+    first = task // num_inner_chunks(model) * together
+    begin = task % num_inner_chunks(model) * PANELS_AT_ONCE
+    last = min(first + together, num_rows)
+    end = min(begin + PANELS_AT_ONCE, panels)
     expand(step, matrix, opaque(0), begin, end, first, last)
     expand(step, matrix, opaque(1), panels + begin, panels + end, first, last)
-    at, count = 4 * begin * ADAPTER_PANEL, (end - begin) * ADAPTER_PANEL
+    at = 4 * begin * ADAPTER_PANEL
+    count = (end - begin) * ADAPTER_PANEL
     for row in range(first, last):
-        y, acts = step.gates + 8 * row * inner, step.acts + 4 * row * inner
+        y = step.gates + 8 * row * inner
+        acts = step.acts + 4 * row * inner
         silu_times(view_f32(y + at, count), view_f32(y + 4 * inner + at, count), view_f32(acts + at, count))
         round_blocks(step, acts, row, inner, begin, end)
 
@@ -457,7 +489,8 @@ def activate(model: Model, step: EngineStep, matrix: StepProjection, num_rows: i
 @phase("step.num_rows")
 def embed_all(model: Model, step: EngineStep, row: int) -> None:
     """hidden = the rows' embeddings, from the 8-bit tiles."""
-    token, hidden = read_i64(step.ids, row), view_f32(step.hidden + 4 * row * model.width, model.width)
+    token = read_i64(step.ids, row)
+    hidden = view_f32(step.hidden + 4 * row * model.width, model.width)
     vector, lane = token % TILE // 8, token % 8
     for block in range(model.width // QUANT_BLOCK):
         at = model.head + (token // TILE * (model.width // QUANT_BLOCK) + block) * HEAD_BYTES
@@ -496,7 +529,8 @@ def gather_kept(model: Model, step: EngineStep, task: int) -> None:
 @free_order
 def sum_up(logits: Array) -> tuple[int, float]:
     """Return where the largest number stands and log Σ e^number."""
-    best, largest = 0, logits[0]
+    best = 0
+    largest = logits[0]
     for n in range(len(logits)):
         largest = max(largest, logits[n])
     while best < len(logits) - 1 and logits[best] != largest:  # never equal where there are NaNs
@@ -510,12 +544,14 @@ def sum_up(logits: Array) -> tuple[int, float]:
 @phase("step.num_kept * LOGIT_SEGMENTS")
 def sum_up_all(model: Model, step: EngineStep, task: int) -> None:
     """`sum_up` every segment of every row of logits."""
-    total, size = step.num_kept * LOGIT_SEGMENTS, model.vocabulary // LOGIT_SEGMENTS
+    total = step.num_kept * LOGIT_SEGMENTS
+    size = model.vocabulary // LOGIT_SEGMENTS
     row, segment = task // LOGIT_SEGMENTS, task % LOGIT_SEGMENTS
     first = segment * size
     length = size if segment < LOGIT_SEGMENTS - 1 else model.vocabulary - first
     best, log_sum = sum_up(view_f32(step.logits + 4 * (row * model.vocabulary + first), length))
-    view_i64(step.best, total)[task], view_f32(step.log_sums, total)[task] = first + best, log_sum
+    view_i64(step.best, total)[task] = first + best
+    view_f32(step.log_sums, total)[task] = log_sum
 
 
 @compiled
@@ -548,13 +584,19 @@ def run_step(thread: int, model: Model, step: EngineStep) -> None:
     Every thread of the team calls this with its own number; the counters are zero before. One loop over all
     projections and no constant arguments, because numba compiles a function for every constant anew.
     """
-    phase, adds, num_rows = embed_all(model, step, opaque(0)), 0, step.num_rows
+    phase = embed_all(model, step, opaque(0))
+    adds = 0
+    num_rows = step.num_rows
     for index in range(-1, 4 * model.num_layers):  # at -1 only the first layer's norm
-        layer, which, matrix = index // 4, index % 4, projection_of(model, step, max(index, 0))
+        layer = index // 4
+        which = index % 4
+        matrix = projection_of(model, step, max(index, 0))
         if index >= 0:
-            phase, adds = project(step, matrix, num_rows, thread, phase), 1
+            phase = project(step, matrix, num_rows, thread, phase)
+            adds = 1
         phase = follow(model, step, matrix, num_rows, layer, which, adds, phase, thread)
         if index == 4 * (model.num_layers - 1):
-            phase, num_rows = gather_kept(model, step, phase), step.num_kept
+            phase = gather_kept(model, step, phase)
+            num_rows = step.num_kept
     phase = project(step, projection_of(model, step, 4 * model.num_layers), num_rows, thread, phase)
     sum_up_all(model, step, phase)

@@ -36,7 +36,9 @@ HEAD_SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's bac
 SEGMENT_DEPTH = 256  # of the head's rows: they stay in the second cache while all columns are computed
 QKV, OUT, GATE_UP, DOWN = range(4)  # the joined projections, in the order of model/projections.py
 row_width = compiled(padded)
-PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 5, 8
+PHASES_PER_LAYER = 32
+PHASES_PER_CHUNK = 5
+PHASES_BESIDE = 8
 
 call_add_transposed = caller(float_products.add_transposed)
 call_multiply_by_columns = caller(float_products.multiply_by_columns)
@@ -252,14 +254,20 @@ def part_of(base: FrozenBase, which: int, output: int) -> int:
 
 @compiled
 def projection_of(base: FrozenBase, run: Pass, layer: int, which: int) -> PassProjection:
-    width, inner, mixed, qkv = base.width, base.inner, mixed_width(base), qkv_width(base)
+    width = base.width
+    inner = base.inner
+    mixed = mixed_width(base)
+    qkv = qkv_width(base)
     start = layer * (7 * width + mixed + 3 * inner + qkv)
-    weight, bias = read_i64(base.weights, 4 * layer + which), read_i64(base.biases, 4 * layer + which)
+    weight = read_i64(base.weights, 4 * layer + which)
+    bias = read_i64(base.biases, 4 * layer + which)
     step_sizes = read_i64(base.step_sizes, 4 * layer + which)
     u = run.u + 12 * (4 * layer + which) * run.num_rows * run.rank
-    middle, acts = in_layer(run, run.middle, layer, width), in_layer(run, run.acts, layer, inner)
+    middle = in_layer(run, run.middle, layer, width)
+    acts = in_layer(run, run.acts, layer, inner)
     if which == QKV:
-        x, y = in_layer(run, run.normed_1, layer, width), in_layer(run, run.qkv, layer, qkv)
+        x = in_layer(run, run.normed_1, layer, width)
+        y = in_layer(run, run.qkv, layer, qkv)
         return PassProjection(which, weight, step_sizes, bias, width, qkv, 3, start, x, y, u)
     start += 3 * width + qkv
     if which == OUT:
@@ -267,7 +275,8 @@ def projection_of(base: FrozenBase, run: Pass, layer: int, which: int) -> PassPr
         return PassProjection(which, weight, step_sizes, bias, mixed, width, 1, start, x, middle, u)
     start += mixed + width
     if which == GATE_UP:
-        x, y = in_layer(run, run.normed_2, layer, width), in_layer(run, run.gates, layer, 2 * inner)
+        x = in_layer(run, run.normed_2, layer, width)
+        y = in_layer(run, run.gates, layer, 2 * inner)
         return PassProjection(which, weight, step_sizes, bias, width, 2 * inner, 2, start, x, y, u)
     start += 2 * width + 2 * inner
     y = in_layer(run, run.x, layer + 1, width)
@@ -308,10 +317,13 @@ def shrink_chunk(
     run: Pass, matrix: PassProjection, job: PassJob, column: int, first: int, panel: int
 ) -> None:
     """u = scale · x Aᵀ in 16 columns for up to CHUNK_ROWS rows."""
-    last, stride = min(first + CHUNK_ROWS, job.end), 12 * run.rank
+    last = min(first + CHUNK_ROWS, job.end)
+    stride = 12 * run.rank
     if first < last and column < matrix.num_parts * job.rank:
-        stride_row, stride_a = row_bytes(matrix.num_inputs), 4 * matrix.num_inputs
-        x, u = matrix.x + first * stride_row, matrix.u + first * stride + 4 * column
+        stride_row = row_bytes(matrix.num_inputs)
+        stride_a = 4 * matrix.num_inputs
+        x = matrix.x + first * stride_row
+        u = matrix.u + first * stride + 4 * column
         a = a_of(matrix, job.parameters, job.rank) + column * stride_a
         call_multiply_by_rows(
             run.multiply_by_rows,
@@ -335,7 +347,8 @@ def shrink_back_chunk(
     base: FrozenBase, run: Pass, matrix: PassProjection, job: PassJob, column: int, first: int, g: int
 ) -> None:
     """du = scale · g B in 16 columns for up to CHUNK_ROWS rows."""
-    last, stride = min(first + CHUNK_ROWS, job.end), 12 * run.rank
+    last = min(first + CHUNK_ROWS, job.end)
+    stride = 12 * run.rank
     if first < last and column < matrix.num_parts * job.rank:
         part = column // job.rank
         begin = part_begin(base, matrix.which, part)
@@ -343,7 +356,8 @@ def shrink_back_chunk(
             part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
         ) - begin
         stride_row = row_bytes(matrix.num_outputs)
-        g_rows, du = g + first * stride_row + 4 * begin, run.du + first * stride + 4 * column
+        g_rows = g + first * stride_row + 4 * begin
+        du = run.du + first * stride + 4 * column
         b = b_of(matrix, job.parameters, job.rank, begin) + 4 * (column % job.rank)
         call_multiply_panel(
             run.multiply_panel, g_rows, stride_row, last - first, b, 4 * job.rank, du, stride, depth, 0
@@ -355,7 +369,8 @@ def shrink_back_chunk(
 def round_rows(x: int, width: int, ints: int, factors: int, first: int, last: int, largest: float) -> None:
     """Note rows of activations or gradients as integers."""
     for row in range(first, last):
-        here, at = x + row * row_bytes(width), row * (width // QUANT_BLOCK)
+        here = x + row * row_bytes(width)
+        at = row * (width // QUANT_BLOCK)
         for block in range(width // QUANT_BLOCK):
             there = ints + 2 * QUANT_BLOCK * (at + block)
             round_block(
@@ -387,7 +402,8 @@ def prepare(
     task: int,
 ) -> None:
     """Compute u, or du where there is a gradient g, and round what meets the base."""
-    num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK_ROWS)
+    num_columns = matrix.num_parts * run.rank // PANEL
+    num_chunks = -(-run.most_rows // CHUNK_ROWS)
     if task < num_shrinks(run, matrix):
         job = job_at(run, task // (num_columns * num_chunks), kept)
         column = task // num_chunks % num_columns * PANEL
@@ -430,14 +446,16 @@ def project_panels(
     task: int,
 ) -> None:
     """y = residual or bias + x Wᵀ + u Bᵀ, sixteen outputs at a time."""
-    output, panel = task * PANEL, panel_of(run, thread)
-    stride_row, stride_w, stride = (
-        row_bytes(matrix.num_inputs),
-        bytes_of_row(base.kind, matrix.num_inputs),
-        row_bytes(matrix.num_outputs),
-    )
-    y, w, at = matrix.y + 4 * output, matrix.weight + output * stride_w, 4 * output
-    residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
+    output = task * PANEL
+    panel = panel_of(run, thread)
+    stride_row = row_bytes(matrix.num_inputs)
+    stride_w = bytes_of_row(base.kind, matrix.num_inputs)
+    stride = row_bytes(matrix.num_outputs)
+    y = matrix.y + 4 * output
+    w = matrix.weight + output * stride_w
+    at = 4 * output
+    residual = residual + at if residual else 0
+    bias = matrix.bias + at if matrix.bias else 0
     begin_rows(y, stride, num_rows, residual, bias)
     if matrix.step_sizes:
         num_blocks = matrix.num_inputs // QUANT_BLOCK
@@ -505,7 +523,9 @@ def project_back_panel(
     panel: int,
 ) -> None:
     """dx = g W + du A in 16 columns."""
-    stride, depth, y = row_bytes(matrix.num_inputs), matrix.num_outputs, d_x + 4 * column
+    stride = row_bytes(matrix.num_inputs)
+    depth = matrix.num_outputs
+    y = d_x + 4 * column
     stride_w = bytes_of_row(base.kind, matrix.num_inputs)
     begin_rows(y, stride, num_rows, 0, 0)
     if matrix.step_sizes:
@@ -565,12 +585,14 @@ def project_back_panel(
 @compiled
 def add_a_gradient(run: Pass, matrix: PassProjection, job: PassJob, column: int, panel: int) -> None:
     """dA += duᵀ x in 16 columns."""
-    stride_row, first = row_bytes(matrix.num_inputs), job.begin
+    stride_row = row_bytes(matrix.num_inputs)
+    first = job.begin
     a_grad = a_of(matrix, job.gradients, job.rank) + 4 * column
     while first < job.end:
         depth = min(PANEL_DEPTH, job.end - first)
         pack_columns(matrix.x + first * stride_row + 4 * column, stride_row, panel, depth)
-        du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * job.rank
+        du = run.du + 12 * first * run.rank
+        num_ranks = matrix.num_parts * job.rank
         stride_a = 4 * matrix.num_inputs
         call_add_transposed(
             run.add_transposed, du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, stride_a, depth
@@ -583,7 +605,8 @@ def add_b_gradient(
     base: FrozenBase, run: Pass, matrix: PassProjection, job: PassJob, output: int, g: int
 ) -> None:
     """dB += gᵀ u in up to TALL rows, those of each module with its own columns of u."""
-    last, stride_g = min(output + TALL, matrix.num_outputs), row_bytes(matrix.num_outputs)
+    last = min(output + TALL, matrix.num_outputs)
+    stride_g = row_bytes(matrix.num_outputs)
     while output < last:
         part = part_of(base, matrix.which, output)
         end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
@@ -626,12 +649,14 @@ def add_gradients(
     task: int,
 ) -> None:
     """Compute dx where it is wanted, and add to every job's dA and dB."""
-    panel, first = panel_of(run, thread), num_back_panels(matrix, d_x)
+    panel = panel_of(run, thread)
+    first = num_back_panels(matrix, d_x)
     if task < first:
         project_back_panel(base, run, matrix, kept, num_rows, g, d_x, task * PANEL, panel)
     else:
         job = job_at(run, (task - first) // num_gradient_tasks(matrix), kept)
-        rest, num_panels = (task - first) % num_gradient_tasks(matrix), matrix.num_inputs // PANEL
+        rest = (task - first) % num_gradient_tasks(matrix)
+        num_panels = matrix.num_inputs // PANEL
         if rest < num_panels:
             add_a_gradient(run, matrix, job, rest * PANEL, panel)
         else:
@@ -670,7 +695,8 @@ def normalise_rows(
     base: FrozenBase, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, row: int
 ) -> None:
     """Normalise rows and note their factors."""
-    at, width = row * row_bytes(base.width), base.width
+    at = row * row_bytes(base.width)
+    width = base.width
     y = view_f32(normed + at, width)
     view_f32(scales, num_rows)[row] = normalise(view_f32(x + at, width), view_f32(norm, width), base.eps, y)
 
@@ -680,12 +706,11 @@ def normalise_rows_back(
     base: FrozenBase, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, row: int
 ) -> None:
     """Add to the residual stream's gradient g what comes through a norm."""
-    at, width = row * row_bytes(base.width), base.width
-    d_normed, weight, factor = (
-        view_f32(run.d_normed + at, width),
-        view_f32(norm, width),
-        view_f32(scales, num_rows)[row],
-    )
+    at = row * row_bytes(base.width)
+    width = base.width
+    d_normed = view_f32(run.d_normed + at, width)
+    weight = view_f32(norm, width)
+    factor = view_f32(scales, num_rows)[row]
     normalise_back(d_normed, view_f32(x + at, width), weight, factor, view_f32(g + at, width))
 
 
@@ -750,8 +775,11 @@ def attend_strip(
     base: FrozenBase, run: Pass, layer: int, strip: Strip, head: int, back: int, thread: int
 ) -> None:
     """Attention for one strip and head, forward or (the queries' part of it) backward."""
-    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    qkv, stride_g = in_layer(run, run.qkv, layer, qkv_width(base)), row_bytes(heads * size)
+    size = base.head_size
+    stride = row_bytes(qkv_width(base))
+    heads = base.num_heads
+    qkv = in_layer(run, run.qkv, layer, qkv_width(base))
+    stride_g = row_bytes(heads * size)
     key = qkv + 4 * (heads + head * base.num_kv_heads // heads) * size
     num_own = strip.row + strip.count - strip.own
     keys = KeySpan(
@@ -760,8 +788,10 @@ def attend_strip(
     )  # fmt: skip
     kernels = Kernels(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
     log_sums = numbers_in_layer(run, run.log_sums, layer, heads) + 4 * (strip.query * heads + head)
-    to_head, to_value = 4 * head * size, 4 * base.num_kv_heads * size
-    q, at_mixed = strip.row * stride + to_head, strip.query * stride_g + to_head
+    to_head = 4 * head * size
+    to_value = 4 * base.num_kv_heads * size
+    q = strip.row * stride + to_head
+    at_mixed = strip.query * stride_g + to_head
     if back:
         attend_back(
             kernels, qkv + q, stride, keys, to_value, base.scale,
@@ -793,16 +823,22 @@ def attend_strips(base: FrozenBase, run: Pass, layer: int, back: int, thread: in
 @phase("run.num_strips * base.num_kv_heads")
 def gather_keys(base: FrozenBase, run: Pass, layer: int, task: int) -> None:
     """Sum the gradients of each strip's keys and values over all queries that see them."""
-    strip, kv_head = strip_at(run, task // base.num_kv_heads), task % base.num_kv_heads
-    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    stride_g, share = row_bytes(heads * size), heads // base.num_kv_heads
+    strip = strip_at(run, task // base.num_kv_heads)
+    kv_head = task % base.num_kv_heads
+    size = base.head_size
+    stride = row_bytes(qkv_width(base))
+    heads = base.num_heads
+    stride_g = row_bytes(heads * size)
+    share = heads // base.num_kv_heads
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
     d_key = run.d_qkv + strip.row * stride + 4 * (heads + kv_head) * size
     d_value = d_key + 4 * base.num_kv_heads * size
     for n in range(strip.count):
         clear(d_key + n * stride, size)
         clear(d_value + n * stride, size)
-    first, last, place = strip.first_seer, strip.last_seer, strip.num_shared + strip.row - strip.own
+    first = strip.first_seer
+    last = strip.last_seer
+    place = strip.num_shared + strip.row - strip.own
     if is_last(base, layer):
         first, last = run.num_strips + strip.first_kept_seer, run.num_strips + strip.last_kept_seer
     for index in range(first, last):
@@ -848,7 +884,8 @@ def copy_row(source: int, target: int, width: int) -> None:
 @phase("1")
 def select_kept(base: FrozenBase, run: Pass, task: int) -> None:
     """middle = the kept rows of the last layer's x."""
-    width, layer = base.width, base.num_layers - 1
+    width = base.width
+    layer = base.num_layers - 1
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     stride = row_bytes(width)
     for n in range(run.num_kept):
@@ -858,7 +895,9 @@ def select_kept(base: FrozenBase, run: Pass, task: int) -> None:
 @phase("1")
 def scatter_kept(base: FrozenBase, run: Pass, task: int) -> None:
     """g, and the queries' gradients, of rows that were not kept are zero."""
-    width, stride, n = base.width, row_bytes(base.width), 0
+    width = base.width
+    stride = row_bytes(base.width)
+    n = 0
     for row in range(run.num_rows):
         kept = n < run.num_kept and read_i64(run.keep, n) == row
         copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
@@ -874,10 +913,12 @@ def scatter_kept(base: FrozenBase, run: Pass, task: int) -> None:
 @free_order
 def to_loss(logits: Array, target: int, share: float) -> float:
     """Turn logits into the gradient of share · -log p(target), in place; return it."""
-    share, largest = np.float32(share), logits[0]
+    share = np.float32(share)
+    largest = logits[0]
     for n in range(len(logits)):
         largest = max(largest, logits[n])
-    shifted, total = logits[target] - largest, np.float64(0)
+    shifted = logits[target] - largest
+    total = np.float64(0)
     for start in range(0, len(logits), 1024):
         part = np.float32(0)
         for n in range(start, min(start + 1024, len(logits))):
@@ -902,9 +943,12 @@ def round_hidden(base: FrozenBase, run: Pass, begin: int, num_rows: int, task: i
 @phase("base.vocabulary // PANEL", many=True)
 def make_logits(base: FrozenBase, run: Pass, begin: int, num_rows: int, thread: int, task: int) -> None:
     """Compute the logits of some kept rows, sixteen at a time."""
-    stride_row, stride = row_bytes(base.width), row_bytes(base.vocabulary)
-    stride_w, panel = bytes_of_row(base.head_kind, base.width), panel_of(run, thread)
-    w, y = base.head + task * PANEL * stride_w, run.logits + 4 * PANEL * task
+    stride_row = row_bytes(base.width)
+    stride = row_bytes(base.vocabulary)
+    stride_w = bytes_of_row(base.head_kind, base.width)
+    panel = panel_of(run, thread)
+    w = base.head + task * PANEL * stride_w
+    y = run.logits + 4 * PANEL * task
     if base.head_step_sizes:
         begin_rows(y, stride, num_rows, 0, 0)
         call_multiply_tile(
@@ -941,11 +985,14 @@ def make_logits(base: FrozenBase, run: Pass, begin: int, num_rows: int, thread: 
 def make_losses(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int) -> None:
     """Turn these logits into their gradients and note the loss of each row."""
     kept = begin + row
-    target, share = read_i64(run.targets, kept), view_f32(run.shares, kept + 1)[kept]
+    target = read_i64(run.targets, kept)
+    share = view_f32(run.shares, kept + 1)[kept]
     logits = view_f32(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
     view_f32(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
     if base.head_step_sizes:
-        ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
+        ints = run.logit_ints
+        factors = run.logit_factors
+        width = base.vocabulary
         round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
 
 
@@ -953,21 +1000,23 @@ def make_losses(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int
 def multiply_segments(base: FrozenBase, run: Pass, num_rows: int, thread: int, segment: int) -> None:
     """partial = the gradients of each segment of the logits times the head's rows there."""
     panel = panel_of(run, thread)
-    stride, stride_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
+    stride = 4 * base.width
+    stride_w = bytes_of_row(base.head_kind, base.width)
     size = QUANT_BLOCK if base.head_step_sizes else PANEL
-    num_chunks, y = base.vocabulary // size, run.partial + segment * LOGIT_ROWS * stride
-    first, end = (
-        segment * num_chunks // HEAD_SEGMENTS * size,
-        (segment + 1) * num_chunks // HEAD_SEGMENTS * size,
-    )
+    num_chunks = base.vocabulary // size
+    y = run.partial + segment * LOGIT_ROWS * stride
+    first = segment * num_chunks // HEAD_SEGMENTS * size
+    end = (segment + 1) * num_chunks // HEAD_SEGMENTS * size
     for row in range(num_rows):
         clear(y + row * stride, base.width)
     while first < end:
         depth = min(SEGMENT_DEPTH, end - first)
         for column in range(0, base.width, PANEL):
-            w, to = base.head + first * stride_w, y + 4 * column
+            w = base.head + first * stride_w
+            to = y + 4 * column
             if base.head_step_sizes:
-                blocks, at = base.vocabulary // QUANT_BLOCK, first // QUANT_BLOCK
+                blocks = base.vocabulary // QUANT_BLOCK
+                at = first // QUANT_BLOCK
                 step_sizes = base.head_step_sizes + 4 * (column // QUANT_BLOCK * blocks + at)
                 ints, factors = run.logit_ints + 2 * first, run.logit_factors + 8 * at
                 call_multiply_tiles_back(
@@ -1008,8 +1057,10 @@ def multiply_segments(base: FrozenBase, run: Pass, num_rows: int, thread: int, s
 @phase("num_rows")
 def leave_head(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int) -> None:
     """Sum the segments and go back through the final norm, into g_kept."""
-    width, layer = base.width, base.num_layers
-    total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
+    width = base.width
+    layer = base.num_layers
+    total = run.partial + 4 * row * width
+    at = (begin + row) * row_bytes(width)
     for segment in range(1, HEAD_SEGMENTS):
         add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
     factor = view_f32(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
@@ -1022,8 +1073,11 @@ def leave_head(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int)
 @compiled
 def run_head(base: FrozenBase, run: Pass, phase: int, thread: int) -> int:
     """From the last layer's output to the loss and, where gradients are wanted, back."""
-    layer, width, begin = base.num_layers, base.width, 0
-    x, normed = in_layer(run, run.x, layer, width), in_layer(run, run.normed_1, layer, width)
+    layer = base.num_layers
+    width = base.width
+    begin = 0
+    x = in_layer(run, run.x, layer, width)
+    normed = in_layer(run, run.normed_1, layer, width)
     scales = numbers_in_layer(run, run.scale_1, layer, 1)
     phase = normalise_rows(base, run, x, base.final_norm, normed, scales, run.num_kept, phase)
     while begin < run.num_kept:
@@ -1044,7 +1098,8 @@ def run_head(base: FrozenBase, run: Pass, phase: int, thread: int) -> int:
 @compiled
 def run_layer(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) -> int:
     """One layer forward: x[layer] → x[layer + 1]."""
-    width, num_rows = base.width, num_queries(base, run, layer)
+    width = base.width
+    num_rows = num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     normed_1, normed_2 = in_layer(run, run.normed_1, layer, width), in_layer(run, run.normed_2, layer, width)
     scale_1, scale_2 = (
@@ -1052,7 +1107,8 @@ def run_layer(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) 
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
     norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
-    no, forth = opaque(0), opaque(1)
+    no = opaque(0)
+    forth = opaque(1)
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
     phase = project(base, run, layer, opaque(QKV), no, phase, thread)
     phase = rotate_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
@@ -1070,14 +1126,16 @@ def run_layer(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) 
 @compiled
 def run_layer_back(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) -> int:
     """One layer backward: g (g_kept in the last layer) becomes the gradient of x[layer]."""
-    width, num_rows = base.width, num_queries(base, run, layer)
+    width = base.width
+    num_rows = num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     scale_1, scale_2 = (
         numbers_in_layer(run, run.scale_1, layer, 1),
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
     norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
-    g, back = run.g_kept if is_last(base, layer) else run.g, opaque(1)
+    g = run.g_kept if is_last(base, layer) else run.g
+    back = opaque(1)
     phase = project_back(base, run, layer, opaque(DOWN), g, run.d_acts, phase, thread)
     phase = activate(base, run, layer, back, phase)
     phase = project_back(base, run, layer, opaque(GATE_UP), run.d_gates, run.d_normed, phase, thread)
