@@ -115,17 +115,14 @@ class DataSet:
     def batch_tokens(self, batch_size: int) -> float:
         """Return about how many tokens a batch has when it is packed."""
         shared = common_prefix(self.documents)
-        return shared + batch_size * statistics.mean(
-            len(document.ids) - shared for document in self.documents
-        )
+        own = statistics.mean(len(document.ids) - shared for document in self.documents)
+        return shared + batch_size * own
 
     def epoch_tokens(self, batch_size: int) -> float:
         """Return about what an epoch costs, with the look at what is held out: a forward pass only."""
         num_steps = len(self.documents) / batch_size
-        return (
-            num_steps * self.batch_tokens(batch_size)
-            + sum(len(document.ids) for document in self.held_out) / 2
-        )
+        held_out = sum(len(document.ids) for document in self.held_out)
+        return num_steps * self.batch_tokens(batch_size) + held_out / 2
 
 
 @dataclass

@@ -233,8 +233,12 @@ def floor(bench: Bench) -> None:
 
 
 CASES: dict[str, Callable[[Bench], None]] = {
-    "short": short, "long": long, "job": job, "together": together, "floor": floor,
-}  # fmt: skip
+    "short": short,
+    "long": long,
+    "job": job,
+    "together": together,
+    "floor": floor,
+}
 
 
 def obey(base: Path) -> None:

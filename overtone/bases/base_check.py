@@ -19,11 +19,11 @@ from overtone.model.decoder_config import DecoderConfig
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 QUANT_BLOCK = 32  # elements that share one scale
-QUANT_BLOCK_PARTS = {
+QUANT_BLOCK_PARTS = {  # dtype and elements each → parts
     ("U8", 2): "q",
     ("I8", 1): "q",
     ("F16", QUANT_BLOCK): "d m",
-}  # dtype and elements each → parts
+}
 COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files hold them; they follow from config.json
 MAX_NAMED = 3  # tensors named in one sentence
 

@@ -26,9 +26,8 @@ from overtone.errors import InvalidArgument, OvertoneError
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the character after it, a control token that a user has spelled
-WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(
-    dict.fromkeys(range(0x1C, 0x20))
-)  # Unicode's
+SEPARATORS = dict.fromkeys(range(0x1C, 0x20))  # white space to Python, not to Unicode
+WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(SEPARATORS)
 FIRST_INDEX = 0xF0000  # private use: ESCAPE + chr(FIRST_INDEX + n) is the n-th of `_spellings`
 
 
@@ -61,9 +60,7 @@ class Chat:
         self._spellings = [ESCAPE, *self._control_ids]
         self._control = _any_of(self._control_ids)
         self._unsafe = _any_of(self._spellings)
-        self._unsafe_in_answers = _any_of(
-            [ESCAPE, *self._special]
-        )  # a model may be taught to write a <think>
+        self._unsafe_in_answers = _any_of([ESCAPE, *self._special])  # a model may learn to write a <think>
 
     def _find_markers(self, template: str, plain: Mapping[str, int]) -> list[str]:
         """Return the added tokens that are not special, and that the template says by itself all the same."""

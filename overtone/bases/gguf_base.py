@@ -65,9 +65,7 @@ class GgufBase:
     """An open GGUF file. Its tensors stay on the disk until they are asked for, one by one."""
 
     def __init__(self, path: Path):
-        """Open the file. Raises OvertoneError when it is damaged or of an architecture that we do not
-        convert.
-        """
+        """Open the file. Raises OvertoneError when it is damaged or of an architecture that we do not convert."""
         try:
             self._reader = GGUFReader(path)
             self.fields: dict[str, Any] = {
@@ -204,10 +202,10 @@ class GgufBase:
 
 
 def hf_name(name: str) -> str:
-    """Return Hugging Face's name of a GGUF tensor: `blk.3.attn_q.weight` is
-    `model.layers.3.self_attn.q_proj.weight`.
+    """Return Hugging Face's name of a GGUF tensor.
 
-    Raises OvertoneError for a tensor that we have no place for, such as the rotary factors of Llama 3.
+    `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`. Raises OvertoneError for a tensor that we have
+    no place for, such as the rotary factors of Llama 3.
     """
     *path, kind = name.split(".")
     layer = f"model.layers.{path[1]}." if path[0] == "blk" else ""

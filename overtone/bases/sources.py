@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,22 +119,15 @@ def _weight_files(source: Path) -> list[Path]:
     if missing:
         raise OvertoneError(f"{missing} is missing: the model has {len(found)} files of weights.")
     if not found or ((source / "adapter_config.json").is_file() and found[0].name.startswith("adapter")):
-        what = (
-            "only an adapter; bring the base that it belongs to"
-            if found
-            else "neither *.safetensors nor a *.gguf"
-        )
+        nothing = "neither *.safetensors nor a *.gguf"
+        what = "only an adapter; bring the base that it belongs to" if found else nothing
         raise OvertoneError(f"{source} holds {what}.")
     return found
 
 
 def _refuse_twice(weights: Sequence[safetensors_file.Entry], source: Path) -> None:
-    names = [entry.name for entry in weights]
-    twice = (
-        next((name for name in names if names.count(name) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
+    counts = Counter(entry.name for entry in weights)
+    twice = next((name for name, count in counts.items() if count > 1), None)
     if twice:
         raise OvertoneError(f"{source} holds {twice} twice, in two files; keep the files of one model.")
 

@@ -135,10 +135,16 @@ class CpuRunner:
         mixed = config.num_heads * config.head_size
         widest = max(config.width, mixed, config.inner_size)
         widths = {
-            "hidden": config.width, "normed": config.width, "queries": sum(config.qkv_sizes), "mixed": mixed,
-            "gates": 2 * config.inner_size, "acts": config.inner_size, "out": config.width, "u": 3 * rank,
+            "hidden": config.width,
+            "normed": config.width,
+            "queries": sum(config.qkv_sizes),
+            "mixed": mixed,
+            "gates": 2 * config.inner_size,
+            "acts": config.inner_size,
+            "out": config.width,
+            "u": 3 * rank,
             "factors": 2 * widest // QUANT_BLOCK,
-        }  # fmt: skip
+        }
         return {
             **{name: aligned_zeros((rows, width), np.float32) for name, width in widths.items()},
             "ints": aligned_zeros((rows, widest), np.int16),

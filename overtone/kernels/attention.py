@@ -176,9 +176,19 @@ def clear_unseen(row: int, keys: KeySpan, query: int) -> None:
 
 @compiled
 def attend(
-    kernels: Kernels, q: int, stride_q: int, keys: KeySpan, to_value: int, scale: float,
-    weights: int, stride_weights: int, out: int, stride_out: int, log_sums: int, stride_log_sum: int,
-) -> None:  # fmt: skip
+    kernels: Kernels,
+    q: int,
+    stride_q: int,
+    keys: KeySpan,
+    to_value: int,
+    scale: float,
+    weights: int,
+    stride_weights: int,
+    out: int,
+    stride_out: int,
+    log_sums: int,
+    stride_log_sum: int,
+) -> None:
     """out = softmax(q kᵀ scale) v for a strip; note the logarithms of the softmaxes' sums.
 
     Addresses, and bytes from row to row. `weights` is working memory: as long as a query sees and a panel.
@@ -194,10 +204,21 @@ def attend(
 
 @compiled
 def attend_back(
-    kernels: Kernels, q: int, stride_q: int, keys: KeySpan, to_value: int, scale: float,
-    weights: int, grads: int, stride_weights: int, g: int, stride_g: int,
-    log_sums: int, stride_log_sum: int, d_q: int,
-) -> None:  # fmt: skip
+    kernels: Kernels,
+    q: int,
+    stride_q: int,
+    keys: KeySpan,
+    to_value: int,
+    scale: float,
+    weights: int,
+    grads: int,
+    stride_weights: int,
+    g: int,
+    stride_g: int,
+    log_sums: int,
+    stride_log_sum: int,
+    d_q: int,
+) -> None:
     """Compute `attend`'s weights again, the gradients of its scores and, from the output's g, of its queries."""
     multiply_keys(kernels, q, stride_q, keys, 0, weights, stride_weights)
     multiply_keys(kernels, g, stride_g, keys, to_value, grads, stride_weights)

@@ -63,9 +63,18 @@ def _make_panel_product(num_rows: int, rows_are_contiguous: bool) -> Any:
 
 
 def _emit_panel_product(
-    builder: ir.IRBuilder, num_rows: int, rows_are_contiguous: bool, x: ir.Value, stride_x: ir.Value,
-    w: ir.Value, stride_w: ir.Value, y: ir.Value, stride_y: ir.Value, depth: ir.Value, adds: ir.Value,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder,
+    num_rows: int,
+    rows_are_contiguous: bool,
+    x: ir.Value,
+    stride_x: ir.Value,
+    w: ir.Value,
+    stride_w: ir.Value,
+    y: ir.Value,
+    stride_y: ir.Value,
+    depth: ir.Value,
+    adds: ir.Value,
+) -> None:
     sums = [[cgutils.alloca_once(builder, F32_8) for _ in range(VECTORS)] for _ in range(num_rows)]
     rows_y = [builder.add(y, builder.mul(stride_y, I64(row))) for row in range(num_rows)]
     for row, places in enumerate(sums):

@@ -18,13 +18,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from overtone.kernels.calls import separately
-from overtone.kernels.int16_products import (
-    BLOCK_PANEL_BYTES,
-    HAS_AVX2,
-    I16_16,
-    MOST_ROWS,
-    multiply_panel_by,
-)
+from overtone.kernels.int16_products import BLOCK_PANEL_BYTES, HAS_AVX2, I16_16, MOST_ROWS, multiply_panel_by
 from overtone.kernels.llvm import (
     F16_8,
     F32,
@@ -38,7 +32,7 @@ from overtone.kernels.llvm import (
     load,
     prefetch,
     store,
-)  # fmt: skip
+)
 from overtone.kernels.panels import Q4_BYTES, VECTORS, transpose
 from overtone.kernels.tile_products import multiply_rows_wide, widen
 from overtone.kernels.tiles import PANEL, Q4, Q8, QUANT_BLOCK, TILE, Kind
@@ -52,8 +46,7 @@ AHEAD = 4  # tiles: they lie far apart, where the processor does not look by its
 
 
 def step_sizes_of(kind: Kind, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what one step of the rounded weights is worth: tiles [tile, input block, bytes] →
-    [input block, output block]."""
+    """Return what one step of the rounded weights is worth, [input block, output block]."""
     scales = tiles[:, :, kind.weight_bytes :].view(np.float16).astype(np.float32)
     d, m = scales[:, :, :TILE], scales[:, :, TILE:]
     ends = (m, m + 15 * d) if kind is Q4 else (-128 * d, 127 * d)
@@ -105,9 +98,15 @@ def _words_of_inputs(kind: Kind, builder: ir.IRBuilder, words: ir.Value) -> list
 
 
 def _emit_fill(
-    kind: Kind, builder: ir.IRBuilder, block: ir.Value, half: ir.Value, stride: ir.Value, step_sizes: ir.Value,
-    panel: ir.Value, num_blocks: ir.Value,
-) -> None:  # fmt: skip
+    kind: Kind,
+    builder: ir.IRBuilder,
+    block: ir.Value,
+    half: ir.Value,
+    stride: ir.Value,
+    step_sizes: ir.Value,
+    panel: ir.Value,
+    num_blocks: ir.Value,
+) -> None:
     """panel[o, i] = w[o, i] in steps. `block` is the first tile's that holds the inputs, `half` which 16 of its 32."""
     begin = builder.mul(half, I64(kind.weight_bytes // 2))
     upper = 2.0 ** (15 - (11 if kind is Q4 else 8))  # what the product divides by, less the bits moved up
@@ -163,9 +162,18 @@ _fill_q4, _fill_q8 = map(_make_fill, (Q4, Q8))
 
 
 def _emit_product(
-    builder: ir.IRBuilder, num_rows: int, panel: ir.Value, step_sizes: ir.Value, ints: ir.Value, stride_ints: ir.Value,
-    factors: ir.Value, stride_factors: ir.Value, y: ir.Value, stride_y: ir.Value, num_blocks: ir.Value,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder,
+    num_rows: int,
+    panel: ir.Value,
+    step_sizes: ir.Value,
+    ints: ir.Value,
+    stride_ints: ir.Value,
+    factors: ir.Value,
+    stride_factors: ir.Value,
+    y: ir.Value,
+    stride_y: ir.Value,
+    num_blocks: ir.Value,
+) -> None:
     def of_row(address: ir.Value, stride: ir.Value, row: int) -> ir.Value:
         return builder.add(address, builder.mul(stride, I64(row)))
 
@@ -188,9 +196,17 @@ def _emit_product(
 def _make_product(num_rows: int) -> Any:
     @intrinsic
     def product(
-        context: Any, panel: Any, step_sizes: Any, ints: Any, stride_ints: Any, factors: Any, stride_factors: Any,
-        y: Any, stride_y: Any, num_blocks: Any,
-    ) -> Any:  # fmt: skip
+        context: Any,
+        panel: Any,
+        step_sizes: Any,
+        ints: Any,
+        stride_ints: Any,
+        factors: Any,
+        stride_factors: Any,
+        y: Any,
+        stride_y: Any,
+        num_blocks: Any,
+    ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_product(builder, num_rows, *arguments)
             return context.get_dummy_value()
@@ -240,9 +256,20 @@ def multiply_tile(
 
 @separately
 def multiply_tiles_back(
-    kind: int, tiles: int, stride_tiles: int, column: int, step_sizes: int, num_blocks: int, ints: int, factors: int,
-    blocks_in_row: int, num_rows: int, y: int, stride_y: int, panel: int,
-) -> None:  # fmt: skip
+    kind: int,
+    tiles: int,
+    stride_tiles: int,
+    column: int,
+    step_sizes: int,
+    num_blocks: int,
+    ints: int,
+    factors: int,
+    blocks_in_row: int,
+    num_rows: int,
+    y: int,
+    stride_y: int,
+    panel: int,
+) -> None:
     """y[t, 0:16] += Σ_o g[t, o] w[o, i] for 16 inputs i from `column`; g as ints [T, block, 32] and factors.
 
     The blocks may be some of a row's. `step_sizes` is that column's row of `step_sizes_of`, from the first of them on;

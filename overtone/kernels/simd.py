@@ -29,7 +29,7 @@ from overtone.kernels.llvm import (
     returning,
     silent,
     store,
-)  # fmt: skip
+)
 
 CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
 

@@ -39,7 +39,7 @@ from overtone.kernels.llvm import (
     fused_add,
     load,
     store,
-)  # fmt: skip
+)
 from overtone.kernels.tiles import Q4, Q8, QUANT_BLOCK, TILE, Kind
 from overtone.kernels.views import compiled
 
@@ -142,9 +142,17 @@ def make_product(kind: Kind, num_rows: int) -> Any:
 
 
 def _emit_product(
-    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, inputs: ir.Value, factors: ir.Value,
-    outputs: ir.Value, num_blocks: ir.Value, num_steps: ir.Value, output_width: ir.Value,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder,
+    kind: Kind,
+    num_rows: int,
+    tile: ir.Value,
+    inputs: ir.Value,
+    factors: ir.Value,
+    outputs: ir.Value,
+    num_blocks: ir.Value,
+    num_steps: ir.Value,
+    output_width: ir.Value,
+) -> None:
     zero = ir.Constant(F32_8, [0.0] * LANES)
     sums = [cgutils.alloca_once(builder, F32_8) for _ in range(num_rows * VECTORS)]
     for place in sums:
@@ -191,11 +199,21 @@ def make_wide_product(kind: Kind, num_rows: int) -> Any:
 
 
 def _emit_wide_product(
-    builder: ir.IRBuilder, kind: Kind, num_rows: int, tile: ir.Value, panel: ir.Value, inputs: ir.Value,
-    factors: ir.Value, outputs: ir.Value, num_blocks: ir.Value, output_width: ir.Value,
-) -> None:  # fmt: skip
-    """The sums are kept behind the panel: with those of a quant block they are too many for the registers, and outputs
-    may lie whole pages apart, which a processor takes for the same place.
+    builder: ir.IRBuilder,
+    kind: Kind,
+    num_rows: int,
+    tile: ir.Value,
+    panel: ir.Value,
+    inputs: ir.Value,
+    factors: ir.Value,
+    outputs: ir.Value,
+    num_blocks: ir.Value,
+    output_width: ir.Value,
+) -> None:
+    """Keep the sums behind the panel.
+
+    With those of a quant block they are too many for the registers, and outputs may lie whole pages apart, which a
+    processor takes for the same place.
     """
     sums = [
         builder.add(_place(builder, panel, num_blocks, BLOCK_PANEL_BYTES), I64(64 * row))

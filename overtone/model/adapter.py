@@ -182,10 +182,10 @@ def _unpack_modules(folder: Path, adapter: Adapter) -> None:
 
 
 def _check_pairs(folder: Path, adapter: Adapter) -> None:
-    whole = adapter.a.keys() == adapter.b.keys() and all(
-        len(a_RI) == adapter.rank == adapter.b[place].shape[1] for place, a_RI in adapter.a.items()
-    )
-    if not whole:
+    rank = adapter.rank
+    pairs = [(a_RI, adapter.b.get(place)) for place, a_RI in adapter.a.items()]
+    fit = (b_OR is not None and len(a_RI) == rank == b_OR.shape[1] for a_RI, b_OR in pairs)
+    if adapter.a.keys() != adapter.b.keys() or not all(fit):
         raise OvertoneError(
             f"The adapter in {folder} is damaged: matrices do not pair up at rank {adapter.rank}."
         )

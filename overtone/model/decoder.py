@@ -101,9 +101,8 @@ class Decoder:
         x_TD = F.embedding(ids_T, self.embed_VD)
         if not self.config.family.scaled_embedding:
             return x_TD
-        return x_TD * torch.tensor(
-            self.config.width**0.5, dtype=x_TD.dtype
-        )  # rounded first, as Gemma was trained
+        factor = torch.tensor(self.config.width**0.5, dtype=x_TD.dtype)  # rounded first, as Gemma was trained
+        return x_TD * factor
 
     def tables(self, positions_T: Tensor) -> list[Tables]:
         """Return every layer's cosines and sines; layers of one kind share theirs."""

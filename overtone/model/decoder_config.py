@@ -72,12 +72,8 @@ FAMILIES = {
 
 ACTIVATION_NAMES = {
     "silu": ("silu", "swish"),
-    "gelu_tanh": (
-        "gelu_pytorch_tanh",
-        "gelu",
-        "gelu_new",
-        "gelu_fast",
-    ),  # Gemma's first files say gelu and mean this
+    # Gemma's first files say gelu and mean this
+    "gelu_tanh": ("gelu_pytorch_tanh", "gelu", "gelu_new", "gelu_fast"),
 }
 NOT_COMPUTED = ("use_bidirectional_attention", "clip_qkv")
 

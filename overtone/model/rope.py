@@ -90,12 +90,9 @@ def _yarn(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, floa
 def _yarn_range(parameters: Mapping[str, Any], num_features: int) -> tuple[float, float]:
     context = parameters["original_max_position_embeddings"]
 
-    def feature(turns: float) -> float:
-        return (
-            num_features
-            * math.log(context / (turns * 2 * math.pi))
-            / (2 * math.log(parameters["rope_theta"]))
-        )
+    def feature(rotations: float) -> float:
+        waves = math.log(context / (rotations * 2 * math.pi))
+        return num_features * waves / (2 * math.log(parameters["rope_theta"]))
 
     low, high = feature(parameters.get("beta_fast") or 32), feature(parameters.get("beta_slow") or 1)
     if parameters.get("truncate", True):

@@ -211,9 +211,14 @@ class _PackedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor,
-        buckets: Sequence[Bucket], config: DecoderConfig, window: int | None,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        q_THK: Tensor,
+        k_TGK: Tensor,
+        v_TGK: Tensor,
+        buckets: Sequence[Bucket],
+        config: DecoderConfig,
+        window: int | None,
+    ) -> Tensor:
         ctx.save_for_backward(q_THK, k_TGK, v_TGK)
         ctx.rest = buckets, config, window
         out_THK = torch.empty(q_THK.shape, dtype=q_THK.dtype, device=q_THK.device)

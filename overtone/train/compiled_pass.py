@@ -88,13 +88,8 @@ class CompiledPass:
         self.in_integers = step_sizes is not None
         tables = _tables(decoder, layers, step_sizes)
         self._base = _describe(decoder, tables, layers, head, head_step_sizes)
-        self._weights = (
-            tables,
-            step_sizes,
-            head_step_sizes,
-            layers,
-            head,
-        )  # kept as long as a helper may look at them
+        # kept as long as a helper thread may read them
+        self._weights = (tables, step_sizes, head_step_sizes, layers, head)
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
@@ -220,29 +215,47 @@ def _sizes(
     width, qkv, mixed, inner, gates = map(padded, widths)
     widest_input = max(widths[0], widths[2], widths[3])
     widest = max(widths)
-    panel = max(
+    panel = max(  # float32 numbers, or twice as many int16
         PANEL * PANEL_DEPTH,
         PANEL * widest_input // 2 + SUMS_BYTES // 4,
         PANEL * QUANT_BLOCK * PANEL_BLOCKS // 2,
-    )  # floats, or twice the ints
+    )
     scores = _score_width(longest)
     per_row = {
-        "x": (layers + 1) * width, "middle": layers * width, "scale_1": layers + 1, "scale_2": layers,
-        "normed_1": (layers + 1) * width, "normed_2": layers * width,
-        "log_sums": layers * heads, "mixed": layers * mixed, "gates": layers * gates, "acts": layers * inner,
-        "u": layers * 12 * rank, "g": width, "d_normed": width, "d_qkv": qkv, "d_mixed": mixed,
-        "d_gates": gates, "d_acts": inner, "du": 3 * rank,
-        "attention": heads * scores, "d_attention": heads * scores,
-        "ints": widest // 2, "factors": 2 * (widest // QUANT_BLOCK),
-    }  # fmt: skip
+        "x": (layers + 1) * width,
+        "middle": layers * width,
+        "scale_1": layers + 1,
+        "scale_2": layers,
+        "normed_1": (layers + 1) * width,
+        "normed_2": layers * width,
+        "log_sums": layers * heads,
+        "mixed": layers * mixed,
+        "gates": layers * gates,
+        "acts": layers * inner,
+        "u": layers * 12 * rank,
+        "g": width,
+        "d_normed": width,
+        "d_qkv": qkv,
+        "d_mixed": mixed,
+        "d_gates": gates,
+        "d_acts": inner,
+        "du": 3 * rank,
+        "attention": heads * scores,
+        "d_attention": heads * scores,
+        "ints": widest // 2,
+        "factors": 2 * (widest // QUANT_BLOCK),
+    }
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
         "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last one
-        "g_kept": kept * width, "logits": logit_rows * padded(config.vocab_size),
-        "logit_ints": logit_rows * config.vocab_size // 2, "logit_factors": logit_rows * config.vocab_size // 16,
+        "g_kept": kept * width,
+        "logits": logit_rows * padded(config.vocab_size),
+        "logit_ints": logit_rows * config.vocab_size // 2,
+        "logit_factors": logit_rows * config.vocab_size // 16,
         "partial": HEAD_SEGMENTS * LOGIT_ROWS * width,
-        "panels": num_threads * panel, "scores": num_threads * STRIP * scores,
-    }  # fmt: skip
+        "panels": num_threads * panel,
+        "scores": num_threads * STRIP * scores,
+    }
 
 
 def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:

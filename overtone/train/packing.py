@@ -41,9 +41,15 @@ class Pack:
 
     def to(self, device: torch.device) -> Pack:
         return Pack(
-            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows, self.texts,
-            self.keep_N.to(device), self.targets_N.to(device), self.job_N.to(device),
-        )  # fmt: skip
+            self.ids_T.to(device),
+            self.positions_T.to(device),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            self.keep_N.to(device),
+            self.targets_N.to(device),
+            self.job_N.to(device),
+        )
 
 
 def pack(jobs: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
@@ -107,7 +113,12 @@ class _Layout:
 
     def finish(self) -> Pack:
         return Pack(
-            torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
-            self.texts, torch.tensor(self.keep), torch.tensor(self.targets),
+            torch.tensor(self.ids),
+            torch.tensor(self.positions),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            torch.tensor(self.keep),
+            torch.tensor(self.targets),
             torch.tensor(self.jobs),
-        )  # fmt: skip
+        )

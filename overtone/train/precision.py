@@ -30,11 +30,9 @@ class Precision:
     def __str__(self) -> str:
         """Return it in words, for the log: `compiled kernels in 16-bit integers`."""
         numbers = "16-bit integers" if self.in_integers else str(self.dtype).removeprefix("torch.")
-        return (
-            f"plain PyTorch in {numbers} ({self.obstacle})"
-            if self.obstacle
-            else f"compiled kernels in {numbers}"
-        )
+        if self.obstacle:
+            return f"plain PyTorch in {numbers} ({self.obstacle})"
+        return f"compiled kernels in {numbers}"
 
 
 def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Precision:

@@ -41,9 +41,8 @@ def test_other_names_go_there_and_back(name: str) -> None:
 
 def test_rows_are_interleaved_as_llama_cpp_does_and_come_back() -> None:
     rows = np.arange(64 * 3).reshape(64, 3)
-    theirs = (
-        rows.reshape(4, 2, 8, 3).swapaxes(1, 2).reshape(rows.shape)
-    )  # convert_hf_to_gguf.py, LlamaModel.permute
+    # convert_hf_to_gguf.py, LlamaModel.permute
+    theirs = rows.reshape(4, 2, 8, 3).swapaxes(1, 2).reshape(rows.shape)
     assert np.array_equal(to_gguf_order(rows, 4), theirs)
     assert np.array_equal(to_hf_order(theirs, 4), rows)
 

@@ -33,9 +33,14 @@ from tests.train.texts import documents
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
 SIZES: dict[str, Any] = {  # whole panels, no two the same; biases where the family has them
-    "vocab_size": 80, "hidden_size": 48, "intermediate_size": 112, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 3,
-}  # fmt: skip
+    "vocab_size": 80,
+    "hidden_size": 48,
+    "intermediate_size": 112,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "num_hidden_layers": 3,
+}
 KNOWN = ["llama", "llama with biases", "llama 3 rope", "qwen2"]
 
 
@@ -120,15 +125,18 @@ BORDERS = {  # of a panel's depth, a chunk of logits, a strip of queries
         Document.of_pair((*LONG[:250], 4, 5), 80),
     ],
     "one text": [Document.of_pair(LONG, 145)],
-}  # fmt: skip
+}
 
 
 CONVERSATIONS = {  # answers with what is not trained between them, within a strip of queries and across several
-    "two answers": [Document(tuple(LONG[:40]), ((9, 14), (20, 31))), Document(tuple(LONG[:50]), ((9, 10), (12, 50)))],
+    "two answers": [
+        Document(tuple(LONG[:40]), ((9, 14), (20, 31))),
+        Document(tuple(LONG[:50]), ((9, 10), (12, 50))),
+    ],
     "many answers": [Document(tuple(LONG), tuple((n, n + 3) for n in range(10, 290, 7)))],
     "a long gap": [Document(tuple(LONG), ((5, 20), (150, 230), (280, 290)))],
     "beside a pair": [Document.of_pair(LONG[:90], 40), Document(tuple(LONG[:200]), ((50, 60), (190, 200)))],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("data", CONVERSATIONS.values(), ids=CONVERSATIONS)
@@ -178,11 +186,17 @@ def see_a_text_of_the_first_job(packed: Pack) -> Pack:
 BROKEN: dict[str, tuple[str, Callable[[Pack], Pack]]] = {
     "kept rows out of order": ("do not ascend", lambda packed: replace(packed, keep_N=packed.keep_N.flip(0))),
     "a row kept twice": ("do not ascend", lambda packed: replace(packed, keep_N=packed.keep_N // 2)),
-    "rows of other jobs": ("other jobs", lambda packed: replace(packed, rows={0: slice(0, 9), 1: slice(9, 70)})),
+    "rows of other jobs": (
+        "other jobs",
+        lambda packed: replace(packed, rows={0: slice(0, 9), 1: slice(9, 70)}),
+    ),
     "kept rows of another job": ("rows of another", keep_rows_of_the_first_job),
     "a text of another job": ("not the first", see_a_text_of_the_first_job),
-    "a token that is none": ("no such token", lambda packed: replace(packed, targets_N=packed.targets_N + 80)),
-}  # fmt: skip
+    "a token that is none": (
+        "no such token",
+        lambda packed: replace(packed, targets_N=packed.targets_N + 80),
+    ),
+}
 
 
 @pytest.mark.parametrize(("problem", "break_it"), BROKEN.values(), ids=BROKEN)

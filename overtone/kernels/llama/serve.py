@@ -21,7 +21,7 @@ from overtone.kernels.simd import (
     dot_f16_three,
     round_block,
     to_f16,
-)  # fmt: skip
+)
 from overtone.kernels.threads import phase, tasks_at_once
 from overtone.kernels.tile_products import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
 from overtone.kernels.tiles import Q4, Q8, QUANT_BLOCK, TILE

@@ -63,9 +63,7 @@ class FrozenBase(NamedTuple):
     kind: int  # of the layers' weights, see panels.py
     head_kind: int
     weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
-    step_sizes: (
-        int  # [layer, 4] addresses of what rounded_products.py calls step_sizes, or 0: multiply in float32
-    )
+    step_sizes: int  # [layer, 4] addresses of the rounded weights' step sizes, or 0: multiply in float32
     biases: int  # [layer, 4] addresses of bias_O, or 0
     norms: int  # [layer, 2] addresses: before attention, before the MLP
     final_norm: int
@@ -352,9 +350,9 @@ def shrink_back_chunk(
     if first < last and column < matrix.num_parts * job.rank:
         part = column // job.rank
         begin = part_begin(base, matrix.which, part)
-        depth = (
-            part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
-        ) - begin
+        is_last_part = part == matrix.num_parts - 1
+        end = matrix.num_outputs if is_last_part else part_begin(base, matrix.which, part + 1)
+        depth = end - begin
         stride_row = row_bytes(matrix.num_outputs)
         g_rows = g + first * stride_row + 4 * begin
         du = run.du + first * stride + 4 * column
@@ -783,9 +781,15 @@ def attend_strip(
     key = qkv + 4 * (heads + head * base.num_kv_heads // heads) * size
     num_own = strip.row + strip.count - strip.own
     keys = KeySpan(
-        strip.count, key + strip.shared * stride, strip.num_shared, key + strip.own * stride, num_own,
-        strip.span, stride, size,
-    )  # fmt: skip
+        strip.count,
+        key + strip.shared * stride,
+        strip.num_shared,
+        key + strip.own * stride,
+        num_own,
+        strip.span,
+        stride,
+        size,
+    )
     kernels = Kernels(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
     log_sums = numbers_in_layer(run, run.log_sums, layer, heads) + 4 * (strip.query * heads + head)
     to_head = 4 * head * size
@@ -794,17 +798,38 @@ def attend_strip(
     at_mixed = strip.query * stride_g + to_head
     if back:
         attend_back(
-            kernels, qkv + q, stride, keys, to_value, base.scale,
-            scores_of(run, run.attention, head, strip.query), scores_of(run, run.d_attention, head, strip.query),
-            run.score_bytes, run.d_mixed + at_mixed, stride_g, log_sums, 4 * heads, run.d_qkv + q,
-        )  # fmt: skip
+            kernels,
+            qkv + q,
+            stride,
+            keys,
+            to_value,
+            base.scale,
+            scores_of(run, run.attention, head, strip.query),
+            scores_of(run, run.d_attention, head, strip.query),
+            run.score_bytes,
+            run.d_mixed + at_mixed,
+            stride_g,
+            log_sums,
+            4 * heads,
+            run.d_qkv + q,
+        )
     else:
         weights = run.scores + thread * STRIP * run.score_bytes
         out = in_layer(run, run.mixed, layer, heads * size) + at_mixed
         attend(
-            kernels, qkv + q, stride, keys, to_value, base.scale, weights, run.score_bytes, out, stride_g,
-            log_sums, 4 * heads,
-        )  # fmt: skip
+            kernels,
+            qkv + q,
+            stride,
+            keys,
+            to_value,
+            base.scale,
+            weights,
+            run.score_bytes,
+            out,
+            stride_g,
+            log_sums,
+            4 * heads,
+        )
 
 
 @compiled
