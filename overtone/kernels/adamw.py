@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from overtone.kernels.calls import opaque
 from overtone.kernels.threads import phase
-from overtone.kernels.views import Array, compiled, free_order, view_f32
+from overtone.kernels.views import Array, compiled, entry_point, free_order, view_f32
 
 CHUNK = 1 << 14  # numbers of one task: their sum of squares is one of float32
 NUM_PHASES = 2
@@ -35,7 +34,7 @@ class Update(NamedTuple):
 
 
 @free_order
-def square_sum(x: Array) -> float:
+def square_sum(x: Array) -> np.float32:
     """Return Σ x²."""
     total = np.float32(0)
     for i in range(len(x)):
@@ -46,7 +45,7 @@ def square_sum(x: Array) -> float:
 @free_order
 def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) -> None:
     """Move parameters by their gradients, which become zeros."""
-    factor = np.float32(factor)
+    shortening = np.float32(factor)
     beta_1 = np.float32(update.beta_1)
     beta_2 = np.float32(update.beta_2)
     rest_1, rest_2 = np.float32(1 - update.beta_1), np.float32(1 - update.beta_2)
@@ -55,7 +54,7 @@ def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) 
     root = np.float32(update.root)
     eps = np.float32(update.eps)
     for i in range(len(p)):
-        gradient = g[i] * factor
+        gradient = g[i] * shortening
         first = beta_1 * m[i] + rest_1 * gradient
         second = beta_2 * v[i] + rest_2 * gradient * gradient
         p[i] = p[i] * keep - rate * first / (np.sqrt(second) * root + eps)
@@ -104,7 +103,7 @@ def total_norm(update: Update) -> float:
     return np.sqrt(total)
 
 
-@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+@entry_point
 def run_update(thread: int, update: Update) -> float:
     """Take the step; return the gradient's length before it was shortened.
 

@@ -14,7 +14,8 @@ import numpy as np
 from overtone.kernels import float_products
 from overtone.kernels.calls import caller
 from overtone.kernels.formulas import exp, softmax
-from overtone.kernels.panels import FLOATS, PANEL
+from overtone.kernels.panels import FLOATS
+from overtone.kernels.tiles import PANEL
 from overtone.kernels.views import Array, compiled, free_order, view_f32
 
 STRIP = 72  # queries: twelve times as many as a product computes together

@@ -17,10 +17,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from overtone.kernels.calls import separately
-from overtone.kernels.llvm import F32, F32_8, I64, LANES, broadcast, fused_add, load, store
+from overtone.kernels.llvm import F32, F32_8, I64, LANES, broadcast, fused_add, intrinsic, load, store
 from overtone.kernels.panels import VECTORS, fill_from_columns, fill_from_rows
 from overtone.kernels.tiles import PANEL
 from overtone.kernels.views import compiled

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numba.extending
 from llvmlite import ir
 from numba.core import cgutils
 
 LANES = 8
+intrinsic: Any = numba.extending.intrinsic  # its type takes the context for an argument of the calls
 I8, I16, I32, I64 = map(ir.IntType, (8, 16, 32, 64))
 F16 = ir.HalfType()
 F32 = ir.FloatType()

@@ -13,9 +13,20 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from overtone.kernels.llvm import F16_8, F32_8, I16_8, I32, I32_8, I64, LANES, fused_add, load, store
+from overtone.kernels.llvm import (
+    F16_8,
+    F32_8,
+    I16_8,
+    I32,
+    I32_8,
+    I64,
+    LANES,
+    fused_add,
+    intrinsic,
+    load,
+    store,
+)
 from overtone.kernels.tiles import PANEL, Q4, Q8, QUANT_BLOCK, TILE, Kind
 from overtone.kernels.views import compiled
 

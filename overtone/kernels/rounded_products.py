@@ -14,7 +14,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from overtone.kernels.calls import separately
@@ -29,6 +28,7 @@ from overtone.kernels.llvm import (
     LANES,
     broadcast,
     fused_add,
+    intrinsic,
     load,
     prefetch,
     store,

@@ -12,7 +12,6 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from overtone.kernels.llvm import (
     F16_8,
@@ -25,6 +24,7 @@ from overtone.kernels.llvm import (
     LANES,
     broadcast,
     fused_add,
+    intrinsic,
     load,
     returning,
     silent,

@@ -17,9 +17,8 @@ from typing import Any, TypeVar
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from overtone.kernels.llvm import I32, I64, returning
+from overtone.kernels.llvm import I32, I64, intrinsic, returning
 from overtone.kernels.views import compiled
 
 T = TypeVar("T")

@@ -17,7 +17,6 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from overtone.kernels.int16_products import (
     BLOCK_PANEL_BYTES,
@@ -37,6 +36,7 @@ from overtone.kernels.llvm import (
     LANES,
     broadcast,
     fused_add,
+    intrinsic,
     load,
     store,
 )

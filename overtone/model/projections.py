@@ -9,10 +9,14 @@ architectures llama.cpp interleaves the rows of each query and key head. No torc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from overtone.model.decoder_config import DecoderConfig
+
+
+Rows = TypeVar("Rows")
+"""An array or a tensor."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,18 @@ def module_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
     }
 
 
-def to_hf_order(rows: Any, num_heads: int) -> Any:
-    """Undo llama.cpp's interleaving of an array's or a tensor's rows: in each head, (2i, 2i+1) go to (i, i + K/2)."""
-    return rows.reshape(num_heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+def to_hf_order(rows: Rows, num_heads: int) -> Rows:
+    """Undo llama.cpp's interleaving of rows: in each head, (2i, 2i+1) go to (i, i + K/2)."""
+    ordered: Rows = _reordered(rows, num_heads, -1, 2)
+    return ordered
 
 
-def to_gguf_order(rows: Any, num_heads: int) -> Any:
+def to_gguf_order(rows: Rows, num_heads: int) -> Rows:
     """Interleave rows as llama.cpp does: the inverse of `to_hf_order`."""
-    return rows.reshape(num_heads, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    interleaved: Rows = _reordered(rows, num_heads, 2, -1)
+    return interleaved
+
+
+def _reordered(rows: Any, num_heads: int, *sizes: int) -> Any:
+    """Swap the two dimensions of these sizes into which each head's rows are cut."""
+    return rows.reshape(num_heads, *sizes, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from overtone.kernels.calls import opaque
 from overtone.kernels.formulas import exp, normalise, rotate, softmax
@@ -25,7 +24,16 @@ from overtone.kernels.simd import (
 from overtone.kernels.threads import phase, tasks_at_once
 from overtone.kernels.tile_products import LARGEST_ACTIVATION, PRODUCTS, multiply_rows_wide, widen
 from overtone.kernels.tiles import Q4, Q8, QUANT_BLOCK, TILE
-from overtone.kernels.views import compiled, free_order, read_f16, read_i8, read_i64, view_f32, view_i64
+from overtone.kernels.views import (
+    compiled,
+    entry_point,
+    free_order,
+    read_f16,
+    read_i8,
+    read_i64,
+    view_f32,
+    view_i64,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -577,7 +585,7 @@ def follow(
     return add_and_normalise(model, step, matrix, num_rows, norm, adds, phase)
 
 
-@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+@entry_point
 def run_step(thread: int, model: Model, step: EngineStep) -> None:
     """Compute the logits of the kept rows, and every row's keys and values in the cache.
 

@@ -13,20 +13,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from overtone.kernels import float_products, rounded_products
 from overtone.kernels.attention import STRIP, Kernels, KeySpan, attend, attend_back
 from overtone.kernels.calls import caller, opaque
 from overtone.kernels.float_products import PANEL_DEPTH, padded
 from overtone.kernels.formulas import exp, normalise, rotate
-from overtone.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
+from overtone.kernels.panels import FLOATS, bytes_of_row, pack_columns
 from overtone.kernels.rounded_products import LARGEST_GRADIENT
 from overtone.kernels.simd import add_scaled, clear, round_block
 from overtone.kernels.threads import phase
 from overtone.kernels.tile_products import LARGEST_ACTIVATION
-from overtone.kernels.tiles import QUANT_BLOCK, TILE
-from overtone.kernels.views import Array, compiled, free_order, read_i64, view_f32, view_i64
+from overtone.kernels.tiles import PANEL, QUANT_BLOCK, TILE
+from overtone.kernels.views import Array, compiled, entry_point, free_order, read_i64, view_f32, view_i64
 
 CHUNK_ROWS = 24  # rows of one task of a narrow product
 ROUND_ROWS = 4  # of one task of rounding
@@ -148,7 +147,7 @@ class Strip(NamedTuple):
     """Neighbouring rows of one text that attend together, and those who see their keys."""
 
     row: int  # the first
-    count: int
+    num_rows: int
     query: int  # the first row's number among those computed: the kept ones in the last layer
     shared: int  # the first row of the shared beginning
     num_shared: int
@@ -679,13 +678,13 @@ def project_back(
 @free_order
 def normalise_back(d_normed: Array, x: Array, weight: Array, factor: float, g: Array) -> None:
     """g += r (d w - n mean(d w n)) with n = x r, the gradient of `normalise`; r is its factor."""
-    factor = np.float32(factor)
+    r = np.float32(factor)
     mean = np.float32(0)
     for i in range(len(x)):
         mean += d_normed[i] * weight[i] * x[i]
-    mean *= factor * factor / np.float32(len(x))
+    mean *= r * r / np.float32(len(x))
     for i in range(len(x)):
-        g[i] += factor * (d_normed[i] * weight[i] - mean * x[i])
+        g[i] += r * (d_normed[i] * weight[i] - mean * x[i])
 
 
 @phase("num_rows", many=True)
@@ -779,9 +778,9 @@ def attend_strip(
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
     stride_g = row_bytes(heads * size)
     key = qkv + 4 * (heads + head * base.num_kv_heads // heads) * size
-    num_own = strip.row + strip.count - strip.own
+    num_own = strip.row + strip.num_rows - strip.own
     keys = KeySpan(
-        strip.count,
+        strip.num_rows,
         key + strip.shared * stride,
         strip.num_shared,
         key + strip.own * stride,
@@ -858,7 +857,7 @@ def gather_keys(base: FrozenBase, run: Pass, layer: int, task: int) -> None:
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
     d_key = run.d_qkv + strip.row * stride + 4 * (heads + kv_head) * size
     d_value = d_key + 4 * base.num_kv_heads * size
-    for n in range(strip.count):
+    for n in range(strip.num_rows):
         clear(d_key + n * stride, size)
         clear(d_value + n * stride, size)
     first = strip.first_seer
@@ -878,23 +877,23 @@ def gather_keys(base: FrozenBase, run: Pass, layer: int, task: int) -> None:
                     run.add_transposed,
                     weights,
                     run.score_bytes,
-                    strip.count,
+                    strip.num_rows,
                     g + 4 * column,
                     stride_g,
                     d_value + to,
                     stride,
-                    seer.count,
+                    seer.num_rows,
                 )
                 call_add_transposed(
                     run.add_transposed,
                     grads,
                     run.score_bytes,
-                    strip.count,
+                    strip.num_rows,
                     q + 4 * column,
                     stride,
                     d_key + to,
                     stride,
-                    seer.count,
+                    seer.num_rows,
                 )
 
 
@@ -938,7 +937,7 @@ def scatter_kept(base: FrozenBase, run: Pass, task: int) -> None:
 @free_order
 def to_loss(logits: Array, target: int, share: float) -> float:
     """Turn logits into the gradient of share · -log p(target), in place; return it."""
-    share = np.float32(share)
+    weight = np.float32(share)
     largest = logits[0]
     for n in range(len(logits)):
         largest = max(largest, logits[n])
@@ -950,11 +949,11 @@ def to_loss(logits: Array, target: int, share: float) -> float:
             logits[n] = exp(logits[n] - largest)
             part += logits[n]
         total += part
-    factor = np.float32(share / total)
+    factor = np.float32(weight / total)
     for n in range(len(logits)):
         logits[n] *= factor
-    logits[target] -= share
-    return share * (np.float32(np.log(total)) - shifted)
+    logits[target] -= weight
+    return weight * (np.float32(np.log(total)) - shifted)
 
 
 @phase("1")
@@ -1179,7 +1178,7 @@ def run_layer_back(base: FrozenBase, run: Pass, layer: int, phase: int, thread: 
     return phase
 
 
-@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+@entry_point
 def run_pass(thread: int, base: FrozenBase, run: Pass) -> None:
     """Note the terms of every job's loss and, unless the pass is forward only, add to its gradients.
 
