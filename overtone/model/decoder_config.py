@@ -21,7 +21,7 @@ FULL = "full_attention"
 
 @dataclass(frozen=True)
 class Norms:
-    """The file's names for the norms before and after each half of a layer; "" where there is none."""
+    """The file's names for the norms before and after a layer's attention and MLP; "" where there is none."""
 
     before_attention: str = "input_layernorm"
     after_attention: str = ""
@@ -49,7 +49,7 @@ class Family:
     sliding_pattern: int = 0  # every n-th layer sees everything, when config.json has no layer_types
     local_theta: float = 0.0  # rotary base of the sliding layers, when config.json names none
     tied: bool = False  # what a config.json that does not say means
-    fused: bool = False  # one module for queries, keys and values, and one for gate and up
+    packed: bool = False  # one module for queries, keys and values, and one for gate and up
 
 
 FAMILIES = {
@@ -57,7 +57,7 @@ FAMILIES = {
     "mistral": Family(sliding=True),
     "qwen2": Family(),
     "qwen3": Family(qk_norm="head"),
-    "phi3": Family(sliding=True, fused=True),
+    "phi3": Family(sliding=True, packed=True),
     "olmo2": Family(norms=POST, qk_norm="full"),
     "gemma": Family(norm_offset=1.0, scaled_embedding=True, activation="gelu_tanh", tied=True),
     "gemma2": Family(
@@ -72,12 +72,8 @@ FAMILIES = {
 
 ACTIVATION_NAMES = {
     "silu": ("silu", "swish"),
-    "gelu_tanh": (
-        "gelu_pytorch_tanh",
-        "gelu",
-        "gelu_new",
-        "gelu_fast",
-    ),  # Gemma's first files say gelu and mean this
+    # Gemma's first files say gelu and mean this
+    "gelu_tanh": ("gelu_pytorch_tanh", "gelu", "gelu_new", "gelu_fast"),
 }
 NOT_COMPUTED = ("use_bidirectional_attention", "clip_qkv")
 
@@ -105,7 +101,7 @@ class DecoderConfig:
 
     @property
     def qkv_sizes(self) -> tuple[int, int, int]:
-        """Return how many rows of the fused qkv projection are queries, keys and values."""
+        """Return how many rows of the joined qkv projection are queries, keys and values."""
         return (
             self.num_heads * self.head_size,
             self.num_kv_heads * self.head_size,

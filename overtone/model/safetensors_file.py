@@ -34,7 +34,8 @@ class Hashing:
     """A file of which the SHA-256 is computed as it is written."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self.hash = file, hashlib.sha256()
+        self._file = file
+        self.hash = hashlib.sha256()
 
     def write(self, data: Any, /) -> int:
         self.hash.update(data)
@@ -60,7 +61,8 @@ def array_entry(
     name: str, dtype: type[np.generic], shape: Sequence[int], make: Callable[[], np.ndarray]
 ) -> Entry:
     """Return an entry for a numpy array that is made only when its turn comes."""
-    kind, sizes = np.dtype(dtype), tuple(int(size) for size in shape)
+    kind = np.dtype(dtype)
+    sizes = tuple(int(size) for size in shape)
     num_bytes = math.prod(sizes) * kind.itemsize
     return Entry(name, DTYPES[kind.name], sizes, num_bytes, lambda file: _write_array(file, make(), kind))
 

@@ -25,6 +25,7 @@ from overtone.model.decoder import Decoder
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import largest_key_or_value, mean_loss
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
@@ -88,12 +89,12 @@ class RunningJob:
         tuning = self.tuning
         self.mark.set(Mark(self.kept_step, tuning.step, tuning.num_taken, alone, company))
 
-    def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
+    def loss_at_beginning(self, model: TrainingBase, step: Step) -> float:
         """Return what the examples of a step cost before the first one, by some of them where they are many."""
         order = self.tuning.order
         numbers = {order.example_at(place) for place in order.places(step.number - 1)[:MOST_COMPARED]}
         documents = [self.tuning.documents[number] for number in sorted(numbers)]
-        return mean_loss(decoder, self.tuning.beginning(), documents)
+        return mean_loss(model, self.tuning.beginning(), documents)
 
     def report_step(self, step: Step) -> None:
         """Hand a finished step to the reporter."""
@@ -179,7 +180,9 @@ class RunningJob:
         return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
 
 
-def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
+def begin(
+    job: Job, report: Report, hand_in: Callable[[], bool], model: TrainingBase, chat: Chat
+) -> RunningJob:
     """Read a job's examples and go on from its newest checkpoint, if there is one.
 
     Raises TuningFailed when its files are damaged.
@@ -188,6 +191,7 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     source = _load_source(job)
     recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
     order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
+    decoder = model.decoder
     tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
     progress = load_newest(job.artifacts.checkpoints, tuning.lora.flat.numel())
     if progress is not None:
