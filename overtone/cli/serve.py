@@ -1,4 +1,4 @@
-"""`overtone serve`: the service, until Ctrl-C. `overtone worker`: one process of it, for the supervisor."""
+"""`overtone serve` runs the service until Ctrl-C. `overtone worker` runs one of its processes."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from overtone.lock import Note, hold
 from overtone.sockets import bind, bind_pair
 from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, watch_lifeline
 
-PATIENT_CALL_S = 60.0  # a call that waits for the API to start
+PATIENT_CALL_S = 60.0  # how long one call waits for the API to start
 RETRY_S = 0.2
-TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
-PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
+TRAINER_DELAY_S = 1.0  # the API and the engine are needed first
+PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # time to stop in; processes stop in this order
 
-# OpenMP's threads wait for one another by spinning. Too long, and two processes on the same cores slow each other
-# down twentyfold; not at all, and a training step takes 1.6 times as long (docs/log.md, 2026-11-22).
+# OpenMP's threads wait for each other by spinning. With too much of it, two processes on the same cores slow each
+# other down twentyfold; with none, a training step takes 1.6 times as long (docs/log.md, 2026-11-22).
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "5000"}
 
 READY = """\
 Overtone is ready at {url}
-It keeps everything in {data}
+Data folder: {data}
   curl                 curl "{url}/v1beta/models?key=KEY"
   google-generativeai  genai.configure(api_key="KEY", transport="rest",
                            client_options={{"api_endpoint": "{url}"}})
   google-genai         export GOOGLE_GEMINI_BASE_URL={url}
                        genai.Client(api_key="KEY")
   gRPC                 {grpc}{trust}
-  KEY                  anything, until there are keys:
+  KEY                  any text, until you create keys:
                        {program} keys create --user EMAIL{flag}{elsewhere}
 Ctrl-C stops it."""
 
 TRUST = """
-  TLS                  the certificate signs itself; clients trust it with
+  TLS                  if the certificate is self-signed, clients trust it with
                        curl --cacert {cert}
                        export SSL_CERT_FILE={cert}"""
 
@@ -56,10 +56,10 @@ ELSEWHERE = """
 @click.command()
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8080]")
-@click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the next one]")
+@click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the HTTP port + 1]")
 @data_option
 @click.option("--base", help="Id of the base model to tune and serve. [default: smollm2-135m-instruct]")
-@click.option("--tls-cert", help="PEM file of a certificate: both ports speak TLS. See `overtone tls`.")
+@click.option("--tls-cert", help="PEM file of a certificate; both ports then speak TLS. See `overtone tls`.")
 @click.option("--tls-key", help="PEM file of the certificate's key.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 @click.option("--lifeline", type=int, hidden=True)
@@ -102,13 +102,13 @@ def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> Non
     except OvertoneError as error:
         app.log.error("%s", error)
         raise SystemExit(CANNOT_START if name == "api" else 1) from error
-    except ApiError as error:  # a database that is away: that passes
+    except ApiError as error:  # the database cannot be reached, which passes
         app.log.error("%s", error)
         raise SystemExit(1) from error
 
 
 def run_service(settings: Settings, verbose: bool) -> int:
-    """Hold the data folder, listen, pull the base if it is missing, supervise until told to stop."""
+    """Lock the data folder, listen, pull the base if it is missing, supervise until told to stop."""
     for sentence in unknown_variables(os.environ):
         click.echo(f"overtone: {sentence}", err=True)
     _check_certificate(settings)
@@ -120,14 +120,14 @@ def run_service(settings: Settings, verbose: bool) -> int:
         pull_if_missing(settings)
         environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
         service = Supervisor(_children(listener, verbose), environ)
-        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # some senders repeat it
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # harmless when it is sent twice
         signal.signal(signal.SIGINT, lambda *_: service.interrupt())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
         return service.run()
 
 
 def pull_if_missing(settings: Settings) -> None:
-    """Pull the default base when it is not here. Raises OvertoneError when another base is not."""
+    """Pull the default base if it is missing. Raises OvertoneError if another base is missing."""
     from overtone.bases.registry import Registry
     from overtone.config import DEFAULT_BASE
 
@@ -140,8 +140,8 @@ def pull_if_missing(settings: Settings) -> None:
             ", ".join(sorted({card.base_id for card in registry.list_cards() if not card.is_alias})) or "none"
         )
         raise OvertoneError(
-            f"The base model {settings.base!r} is not in {settings.bases} (there: {here}); "
-            f"get it with `{program()} models pull SOURCE --id {settings.base}{data_flag(settings.data)}`."
+            f"The base model {settings.base!r} is not in {settings.bases}, which holds {here}. "
+            f"Get it with `{program()} models pull SOURCE --id {settings.base}{data_flag(settings.data)}`."
         )
     from overtone.cli.models import pull_base
 
@@ -150,7 +150,7 @@ def pull_if_missing(settings: Settings) -> None:
 
 def _check_certificate(settings: Settings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise OvertoneError("--tls-cert and --tls-key go together; `overtone tls` makes a pair.")
+        raise OvertoneError("--tls-cert and --tls-key must be given together; `overtone tls` makes a pair.")
     if settings.tls_cert:
         try:
             ssl.create_default_context().load_cert_chain(settings.tls_cert, settings.tls_key)
@@ -161,9 +161,9 @@ def _check_certificate(settings: Settings) -> None:
 
 
 def _check_exposure(settings: Settings) -> None:
-    """Refuse an address that others reach while there is no key, before anything is downloaded or converted.
+    """Refuse an address that other machines can reach while there is no key. Runs before any download.
 
-    With the database away nobody knows of keys; the API asks again when it is back, before it answers.
+    If the database cannot be reached, the API checks again when it can, before it answers anything.
     """
     from overtone.service.access import check_exposure, is_loopback
     from overtone.store.store import Store
@@ -195,9 +195,9 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
 
 
 def _announce_when_ready(settings: Settings) -> None:
-    """Wait until the API answers, note where it is, say so. The socket listens already: one call waits."""
+    """Wait until the API answers, then write its address to the note and print it. The socket listens already."""
     while not _answers(settings):
-        time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
+        time.sleep(RETRY_S)  # it died during its start; the supervisor starts it again
     note = make_note(settings)
     note.save(settings.run)
     trust = TRUST.format(cert=note.certificate) if note.certificate else ""
@@ -220,7 +220,7 @@ def _announce_when_ready(settings: Settings) -> None:
 def _answers(settings: Settings) -> bool:
     address = reachable(settings.host), settings.port
     if settings.tls_cert:
-        trusting = ssl._create_unverified_context()  # it is ourselves
+        trusting = ssl._create_unverified_context()  # the server is ours
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             *address, timeout=PATIENT_CALL_S, context=trusting
         )
@@ -237,7 +237,7 @@ def _answers(settings: Settings) -> bool:
 
 
 def make_note(settings: Settings) -> Note:
-    """Return where a service with these settings is reached from this machine."""
+    """Return the addresses at which this machine reaches a service with these settings."""
     scheme = "https" if settings.tls_cert else "http"
     host = reachable(settings.host)
     host = f"[{host}]" if ":" in host else host
@@ -246,7 +246,7 @@ def make_note(settings: Settings) -> Note:
 
 
 def reachable(host: str) -> str:
-    """Return an address at which this machine reaches a service that listens on `host`."""
+    """Return the address at which this machine reaches a service that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
@@ -255,7 +255,7 @@ def _describe_grpc(note: Note, flag: str) -> str:
         return "off"
     if not note.certificate:
         return (
-            f"{note.grpc}, without TLS; google-generativeai wants it:\n"
+            f"{note.grpc}, without TLS, which google-generativeai needs:\n"
             f"                       {program()} tls{flag}"
         )
     return f"{note.grpc}, with\n                       GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"
