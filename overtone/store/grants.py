@@ -1,4 +1,4 @@
-"""Who may do what with a tuned model: conditions for lists, and the permissions themselves."""
+"""SQL conditions that say who may see a tuned model, for lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from overtone.store.tables import permissions, tuned_models
 
 @dataclass(frozen=True)
 class Grantee:
-    """Whose permissions count for a question: an email address, and the groups it is in."""
+    """The user whose permissions count: an email address and the groups it is in."""
 
     email: str
     groups: tuple[str, ...] = ()
@@ -20,10 +20,10 @@ class Grantee:
 
 @dataclass(frozen=True)
 class Question:
-    """Which tuned models a list shows: those that meet all of it.
+    """Selects the tuned models that a list shows: those that meet every condition.
 
-    Each of `words` is in the name or description, in any case. Of each of `roles` the grantee has one; an
-    empty one asks for models that everyone may read.
+    Each of `words` is in the name or description, in any case. The grantee has one of the roles in each item of
+    `roles`; an empty item selects models that everyone may read.
     """
 
     grantee: Grantee
@@ -31,18 +31,18 @@ class Question:
     roles: tuple[tuple[str, ...], ...] = ()
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Return the question in SQL."""
+        """Return the question as SQL conditions."""
         given = (has_role(roles, self.grantee) if roles else shared_with_everyone() for roles in self.roles)
         return [*given, *map(has_text, self.words)]
 
 
 def has_text(text: str) -> ColumnElement[bool]:
-    """The condition that display name or description holds this text, whatever its case."""
+    """The condition that the display name or the description contains this text, ignoring case."""
     return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
 
 
 def is_for(grantee: Grantee) -> ColumnElement[bool]:
-    """The condition that a permission was given to a grantee, by itself or by a group."""
+    """The condition that a permission was given to the grantee or to one of its groups."""
     kind, email = permissions.c.grantee_type, permissions.c.email_address
     kinds = [and_(kind == "USER", email == grantee.email)]
     if grantee.groups:
@@ -51,7 +51,7 @@ def is_for(grantee: Grantee) -> ColumnElement[bool]:
 
 
 def has_role(roles: Sequence[str], grantee: Grantee) -> ColumnElement[bool]:
-    """The condition that a tuned model gives a grantee one of these roles, other than through everyone."""
+    """The condition that the grantee has one of these roles on a tuned model, other than through EVERYONE."""
     return _given(is_for(grantee), permissions.c.role.in_(roles))
 
 
@@ -61,5 +61,5 @@ def shared_with_everyone() -> ColumnElement[bool]:
 
 
 def _given(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition that a tuned model has such a permission, asked row by row: so a page ends early."""
+    """The condition that a tuned model has such a permission, evaluated row by row so that a page can end early."""
     return exists().where(permissions.c.tuned_model_uid == tuned_models.c.uid, *conditions)

@@ -1,8 +1,8 @@
-"""The tables, and what one row of each looks like in the program.
+"""The tables, and the dataclasses for their rows.
 
-A tuned model and the job that makes it are two rows, because they live differently: the model's row is read
-by every request, the job's is written by a worker every few seconds. What Google calls an operation is the
-job. Deleting a model takes its job, its snapshots and its permissions along.
+A tuned model and the job that makes it are two rows because they are used differently: every request reads the
+model's row, and a worker writes the job's row every few seconds. The job is what Google calls an operation.
+Deleting a model also deletes its job, its snapshots and its permissions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Time(TypeDecorator[datetime]):
-    """A moment, kept as microseconds since 1970: exact, sortable and the same in every database."""
+    """A time, stored as microseconds since 1970: exact, sortable and the same in every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -48,7 +48,7 @@ class Time(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
-Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in INTEGER columns
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER columns only
 
 meta = Table(
     "meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
@@ -57,22 +57,20 @@ meta = Table(
 tuned_models = Table(
     "tuned_models",
     metadata,
-    Column(
-        "uid", Serial, primary_key=True
-    ),  # grows with creation; never reused, so it pages and outlives the id
+    Column("uid", Serial, primary_key=True),  # increases with creation and is never reused, so pages go by it
     Column("id", String(63), nullable=False, unique=True),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("search_text", Text, nullable=False),  # display name and description, case-folded
     Column("base_model", Text, nullable=False),  # as the client named it
-    Column("base_id", Text, nullable=False),  # what runs
+    Column("base_id", Text, nullable=False),  # the open base model
     Column("base_revision", Text, nullable=False),
-    Column("source_tuned_model", Text),  # the name it was tuned from; the parent may be gone
+    Column("source_tuned_model", Text),  # the parent's name; the parent may have been deleted
     Column("temperature", Float),
     Column("top_p", Float),
     Column("top_k", Integer),
     Column("reader_project_numbers", JSON, nullable=False),
-    Column("state", String(10), nullable=False),  # CREATING, ACTIVE, FAILED: all that clients can bear
+    Column("state", String(10), nullable=False),  # CREATING, ACTIVE or FAILED; clients fail on any other
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
     Column("adapter_digest", Text),

@@ -1,9 +1,9 @@
-"""Which job ended the trainer's process, told from what dead processes leave in the jobs' folders.
+"""Finds out which job crashed the trainer, from the marks that a dead process leaves in the jobs' folders.
 
-Before it computes for a job, the trainer marks the job's folder; a mark that is still there when the job is
-claimed again says that the process died at that very place. Only those crashes count against a job, only as
-long as they happen at the same place or without a step that was kept between them, and it is given up only
-when the last ones happened while no other job ran. Who merely waited is never blamed.
+The trainer marks a job's folder before it computes for that job. If the mark is still there when the job is
+claimed again, the process died at that point. Only such crashes count against a job, and only while they repeat
+at the same point or without any saved step between them. A job is given up only if the last crashes happened
+while no other job ran. Jobs that were merely waiting are never blamed.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ READING = -1  # the step of a job whose examples are being read
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a job is while its trainer computes for it."""
+    """The point that a job has reached while its trainer computes for it."""
 
-    first_step: int  # with which this attempt began
-    step: int  # how many are complete
-    num_taken: int  # documents of the next step's batch
-    alone: bool  # no other job in this pass
-    company: int  # other jobs that the trainer holds
+    first_step: int  # the step at which this attempt began
+    step: int  # completed steps
+    num_taken: int  # documents of the next step's batch that are done
+    alone: bool  # whether no other job is in this pass
+    company: int  # number of other jobs that the trainer holds
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """The crashes of which a job is suspected."""
+    """The crashes that a job is suspected of."""
 
-    crashes_seen: int = 0  # by the queue's count, whoever was to blame
+    crashes_seen: int = 0  # by the queue's count, whatever the cause
     in_a_row: int = 0
     alone_in_a_row: int = 0
     last: Mark | None = None
-    alone_until: int = 0  # the step after which it has got past every place where it is suspected
+    alone_until: int = 0  # after this step it is past every point at which it is suspected
 
     @property
     def hopeless(self) -> bool:
@@ -51,14 +51,14 @@ class Attempts:
 
     @property
     def max_company(self) -> int | None:
-        """How many other jobs the trainer may hold beside it; None for any number.
+        """How many other jobs the trainer may hold beside it; None means any number.
 
-        Half of the last time from the second crash on: it may be all of them together that take too much memory.
+        From the second crash on it is half of the last number: all the jobs together may need too much memory.
         """
         return self.last.company // 2 if self.last and self.in_a_row > 1 else None
 
     def __str__(self) -> str:
-        """Return why a hopeless job is given up."""
+        """Return the reason for giving up a hopeless job."""
         assert self.last is not None
         reading = self.last.step == READING
         place = (
@@ -70,21 +70,21 @@ class Attempts:
 
 
 class JobMark:
-    """The mark in one job's folder: a few bytes in one write, for it must outlive a process and no machine."""
+    """The mark in one job's folder: a few bytes in one write. It must survive the process, not the machine."""
 
     def __init__(self, folder: Path):
         self._path = folder / MARK_FILE
         self._file: int | None = None
 
     def set(self, mark: Mark) -> None:
-        """Say where the job is. Without a folder or room on the disk nothing is said, and nobody blamed."""
+        """Write the point that the job has reached. If this fails (no folder, full disk), nobody is blamed later."""
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.pwrite(self._file, json.dumps(asdict(mark)).ljust(MARK_BYTES).encode(), 0)
 
     def clear(self) -> None:
-        """Say that nothing is being computed for the job. It can be set again."""
+        """Remove the mark: nothing is being computed for the job. It can be set again."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
         if self._file is not None:
@@ -93,12 +93,12 @@ class JobMark:
 
 
 def note_attempt(job: Job) -> Attempts:
-    """Update the record at the beginning of an attempt, and return it."""
+    """Update the record at the start of an attempt, and return it."""
     before = _load_record(job.folder)
     if job.crashes <= before.crashes_seen:
         return before
     now = _judge(before, job.crashes, _load_mark(job.folder))
-    with suppress(OSError):  # a full disk: then this crash counts for nothing
+    with suppress(OSError):  # on a full disk this crash is not counted
         (job.folder / RECORD_FILE).write_text(json.dumps(asdict(now)))
     JobMark(job.folder).clear()
     return now
