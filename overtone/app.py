@@ -1,6 +1,6 @@
-"""The one file that knows concrete classes: what the API, the engine and the trainer are made of.
+"""Builds the API, the engine and the trainer from concrete classes; no other file knows them all.
 
-Each `run_` is the whole life of one process. Imports stand inside the functions: the API loads no torch.
+Each `run_` function is the whole life of one process. Imports are inside the functions so that the API loads no torch.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("overtone")
 
-TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
+TRAINER_NICENESS = 5  # answers come before training on a busy core, because somebody waits for them
 DATABASE_AGAIN_S = 1.0
-FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
+FINISH_STREAMS_S = 10  # time for answers in progress after the API has stopped accepting calls
 
 
 @dataclass(frozen=True)
 class Api:
-    """What both doors stand on, and what must be closed behind them."""
+    """What both doors need, and what must be closed at the end."""
 
     servicers: Mapping[str, object]
     access: Access
@@ -46,9 +46,9 @@ class Api:
 
 
 def build_api(settings: Settings) -> Api:
-    """Put the services together. Opens the database now, the connection to the engine at the first call.
+    """Build the services. Opens the database now, and the connection to the engine at the first call.
 
-    Waits for a database that is away: callers wait in the socket's queue.
+    Waits if the database cannot be reached; callers meanwhile wait in the socket's queue.
     """
     from overtone.doors.gemini.servicers import build_servicers
     from overtone.engine.client import EngineClient
@@ -59,16 +59,16 @@ def build_api(settings: Settings) -> Api:
 
     registry = Registry(settings.bases, settings.base)
     store = _open_store(settings, threading.Event())
-    assert store is not None  # nobody stops this wait but a signal, which ends the process
+    assert store is not None  # only a signal stops this wait, and it ends the process
     engines = {settings.base: EngineClient(engine_address(settings))}
     servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
 
 
 def run_api(settings: Settings, listener: socket.socket) -> None:
-    """Answer on both doors until SIGTERM; then finish what is under way. The REST door is bound already.
+    """Serve both doors until SIGTERM, then finish calls in progress. The REST door's socket is already bound.
 
-    Raises OvertoneError when the service would be open to other machines, or the gRPC port is taken.
+    Raises OvertoneError if the service would be open to other machines without a key, or the gRPC port is taken.
     """
     from overtone.service.access import check_exposure
 
@@ -114,13 +114,13 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # not made for every platform
+    except ImportError:  # it does not exist for every platform
         return None
     return uvloop.new_event_loop
 
 
 def run_engine(settings: Settings) -> None:
-    """Serve the base model and every tuned model on it, until SIGTERM."""
+    """Serve the base model and its tuned models until SIGTERM."""
     from overtone.engine.protocol import engine_address
     from overtone.engine.server import serve
 
@@ -129,7 +129,7 @@ def run_engine(settings: Settings) -> None:
 
 
 def run_trainer(settings: Settings) -> None:
-    """Claim jobs and tune them, until SIGTERM; then checkpoint, and leave the jobs to the next trainer."""
+    """Claim jobs and tune them until SIGTERM; then save checkpoints and leave the jobs to the next trainer."""
     from overtone.jobs.queue import Queue
     from overtone.trainer import trainer
 
@@ -145,7 +145,7 @@ def run_trainer(settings: Settings) -> None:
 
 
 def _open_store(settings: Settings, stop: threading.Event) -> Store | None:
-    """Open the store, however long its database is away; None when told to stop meanwhile."""
+    """Open the store, waiting for its database if necessary; None if told to stop meanwhile."""
     from overtone.errors import Unavailable
     from overtone.store.store import Store
 

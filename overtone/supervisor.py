@@ -1,9 +1,9 @@
-"""One service's processes: started, watched, restarted, stopped in order. Knows nothing of what they do.
+"""Starts, watches, restarts and stops the processes of one service. It does not know what they do.
 
-Its process holds what must outlive a child: the lock of the data folder (lock.py) and the listening socket
-(sockets.py). While the API is restarted, callers wait in the socket's queue instead of being refused. Each
-child holds the reading end of a pipe whose writing end is here only: when the supervisor dies, however it
-dies, the pipe ends and so do they.
+The supervisor's process holds what must outlive a child: the data folder's lock (lock.py) and the listening socket
+(sockets.py). While the API restarts, callers wait in the socket's queue instead of being refused. Each child holds
+the reading end of a pipe, and only the supervisor holds the writing end. When the supervisor dies in any way, the
+pipe closes and the children end.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger("overtone.serve")
 
-CANNOT_START = 78  # sysexits.h EX_CONFIG: the child has said why, and starting it again would not help
+CANNOT_START = 78  # EX_CONFIG in sysexits.h: the child has logged the reason, and a restart would not help
 WATCH_S = 0.1
-STEADY_S = 60.0  # a child that has run this long starts again with the shortest pause
+STEADY_S = 60.0  # after this long, a child restarts with the shortest pause
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 
 @dataclass
 class Child:
-    """A process to keep alive. Children are stopped in the order of their list, each given `patience_s`."""
+    """A process to keep alive. Children are stopped in the order of their list, each within `patience_s`."""
 
     name: str
     arguments: Sequence[str]
     patience_s: float
     pass_fds: tuple[int, ...] = ()
-    delay_s: float = 0.0  # before its first start, so that others find the processors free
+    delay_s: float = 0.0  # before its first start, so that the others get the processor first
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
@@ -43,7 +43,7 @@ class Child:
 
 @dataclass
 class Supervisor:
-    """Keeps children alive until `stop` is called or one of them cannot start."""
+    """Keeps the children alive until `stop` is called or one of them cannot start."""
 
     children: Sequence[Child]
     environ: Mapping[str, str]
@@ -54,7 +54,7 @@ class Supervisor:
         self._lifeline, self._held_end = os.pipe()
 
     def run(self) -> int:
-        """Start the children and keep them alive. Returns the exit status of the whole service."""
+        """Start the children and keep them alive. Returns the service's exit status."""
         for child in self.children:
             child.due_at = time.monotonic() + child.delay_s
         try:
@@ -68,17 +68,17 @@ class Supervisor:
             self._stop_all()
 
     def stop(self) -> None:
-        """Stop everything in order; twice is as good as once. Safe in a signal handler."""
+        """Stop everything in order. Idempotent, and safe in a signal handler."""
         self._stop.set()
 
     def interrupt(self) -> None:
-        """Stop everything in order, and at once when it is stopping already. Safe in a signal handler."""
+        """Stop everything in order; if it is already stopping, at once. Safe in a signal handler."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
 
     def _watch(self, child: Child) -> bool:
-        """Start the child when it is due. Returns False when it has said that it cannot start."""
+        """Start the child when it is due. Returns False if it has reported that it cannot start."""
         status = child.process.poll() if child.process else None
         if status == CANNOT_START:
             return False
@@ -93,7 +93,7 @@ class Supervisor:
             [*child.arguments, "--lifeline", str(self._lifeline)],
             env=dict(self.environ),
             pass_fds=(*child.pass_fds, self._lifeline),
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # only the supervisor handles Ctrl-C
         )
         child.started_at = time.monotonic()
         log.debug("%s is process %d", child.name, child.process.pid)
@@ -114,7 +114,7 @@ class Supervisor:
                 self._wait(child.process, child.patience_s)
         for child in self.children:
             if child.process and child.process.poll() is None:
-                log.warning("%s did not stop in time and is killed", child.name)
+                log.warning("%s did not stop in time; killing it", child.name)
                 child.process.kill()
                 child.process.wait()
         os.close(self._held_end)
@@ -127,17 +127,17 @@ class Supervisor:
 
 
 def describe(status: int) -> str:
-    """Return an exit status in words: `was killed by SIGKILL`, `ended with status 1`."""
+    """Return an exit status in words: `was killed by SIGKILL` or `ended with status 1`."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"ended with status {status}"
 
 
 def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
-    """In a child: end this process when the supervisor is gone, politely first, then at once."""
+    """In a child: end this process when the supervisor is gone, by SIGTERM first, after `grace_s` by force."""
 
     def wait() -> None:
-        os.read(fd, 1)  # returns when the last writing end is closed
+        os.read(fd, 1)  # returns when the writing end is closed
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_s)
         os._exit(1)
@@ -146,5 +146,5 @@ def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
 
 
 def command_of(*verb: str) -> list[str]:
-    """Return the command line of one of our own verbs, in this very interpreter."""
+    """Return the command line that runs one of our verbs with this Python interpreter."""
     return [sys.executable, "-m", "overtone", *verb]

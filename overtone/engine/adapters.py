@@ -1,6 +1,6 @@
-"""The tensors of the adapter slots, and the sum of base projection and LoRA for rows of several adapters.
+"""The tensors in the adapter slots, and LoRA for a batch whose rows use different adapters.
 
-Slot 0 has no tensors: the base itself. Ranks may differ. LoRA: arXiv:2106.09685; many at once:
+Slot 0 has no tensors: it is the base itself. Ranks may differ. LoRA: arXiv:2106.09685; batched over adapters:
 arXiv:2310.18547.
 """
 
@@ -21,7 +21,7 @@ from overtone.model.lora import FUSED_TARGETS, target_sizes
 
 @dataclass(frozen=True)
 class Pair:
-    """One fused projection's LoRA: the targets' A stacked, their B scaled and in a block diagonal."""
+    """LoRA of one joined projection: the targets' A stacked, their scaled B in a block-diagonal matrix."""
 
     a_IR: Tensor
     b_RO: Tensor
@@ -31,7 +31,7 @@ Pairs = dict[tuple[int, str], Pair]
 
 
 def fuse(adapter: Adapter, config: DecoderConfig, dtype: torch.dtype, device: torch.device) -> Pairs:
-    """Stack an adapter's matrices for the fused projections. Targets that it leaves out take no place."""
+    """Stack an adapter's matrices for the joined projections. Targets without an adapter take no space."""
     sizes = target_sizes(config)
     pairs: Pairs = {}
     for layer in range(config.num_layers):
@@ -54,7 +54,7 @@ def fuse(adapter: Adapter, config: DecoderConfig, dtype: torch.dtype, device: to
 
 
 class AdapterBank:
-    """What the slots hold, and which rows of this step belong to which slot."""
+    """The adapters in the slots, and which rows of this step use which slot."""
 
     def __init__(self) -> None:
         self._pairs: dict[int, Pairs] = {}
@@ -62,17 +62,17 @@ class AdapterBank:
         self._last_rows: list[tuple[slice, Pairs]] = []
 
     def install(self, slot: int, pairs: Pairs) -> None:
-        """Fill a slot, in place of what was there."""
+        """Fill a slot and replace its old content."""
         self._pairs[slot] = pairs
 
     def plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> None:
-        """Note which rows go through which slot: of all rows, and of those that the last layer keeps."""
+        """Record which slot each row uses: of all rows, and of those that the last layer keeps."""
         self._rows = self._assign([chunk.count for chunk in chunks], slots)
         self._last_rows = self._assign([int(chunk.is_last) for chunk in chunks], slots)
         self._num_rows = sum(chunk.count for chunk in chunks)
 
     def add(self, layer: int, name: str, x_TI: Tensor, y_TO: Tensor) -> None:
-        """y[rows] += (x[rows] A) B, every row through its own slot. Changes y in place."""
+        """y[rows] += (x[rows] A) B, each row with the adapter in its slot. Changes y in place."""
         for rows, pairs in self._rows if len(x_TI) == self._num_rows else self._last_rows:
             pair = pairs.get((layer, name))
             if pair is not None:
