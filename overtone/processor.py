@@ -14,6 +14,8 @@ NAMED = (
 )  # fmt: skip
 """LLVM's names of the features that speed depends on."""
 
+ARM = ("arm64", "aarch64")  # the names that macOS and Linux give it
+
 
 @cache
 def features() -> frozenset[str]:
@@ -22,8 +24,11 @@ def features() -> frozenset[str]:
 
 
 def has_fused_multiply_add() -> bool:
-    """Tell whether the processor multiplies and adds in one instruction with one rounding."""
-    return not features().isdisjoint(("fma", "neon"))
+    """Tell whether the processor multiplies and adds in one instruction with one rounding.
+
+    Every 64-bit ARM processor does; LLVM lists no features at all for Apple's.
+    """
+    return platform.machine() in ARM or not features().isdisjoint(("fma", "neon"))
 
 
 def has_avx2() -> bool:
@@ -36,10 +41,10 @@ def has_avx512_vnni() -> bool:
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process may use. macOS cannot restrict a process, so there it is all of them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS
+    return os.cpu_count() or 1
 
 
 def describe(num_threads: int) -> str:
