@@ -70,7 +70,7 @@ def serve_engine(address: str) -> None:
     from overtone.engine.protocol import GenerateEvent, GenerateRequest
 
     async def generate(request: GenerateRequest, context: Any) -> Any:
-        yield GenerateEvent(text="LXIV", finish_reason="STOP", prompt_tokens=40, candidate_tokens=1)
+        yield GenerateEvent(text="LXIV", finish_reason="STOP", candidate_tokens=1)
 
     async def run() -> None:
         server = grpc.aio.server()
@@ -196,7 +196,7 @@ def _model(uid: int, now: datetime) -> dict[str, Any]:
         "display_name": f"number generator {uid}",
         "description": "Counts.",
         "search_text": f"number generator {uid}\ncounts.",
-        "base_model": "models/gemini-1.5-flash-001-tuning",
+        "base_model": "gemini-1.5-flash-001-tuning",
         "base_id": "smollm2-135m-instruct",
         "base_revision": "",
         "temperature": 1.0,

@@ -127,7 +127,7 @@ class Ours:
         """Generate exactly max_tokens tokens; return the seconds to the first."""
         request = GenerateRequest(prompt_ids=prompt_ids, options=options)
         if adapter != BASE:
-            request.tuned_model = f"tunedModels/m{adapter}"
+            request.tuned_model = f"m{adapter}"
             request.adapter_folder, request.adapter_digest = str(self._place(adapter)), self._digests[adapter]
         began, first_s, num_tokens = time.perf_counter(), 0.0, 0
         async for event in self._client.generate(request, timeout_s=600):

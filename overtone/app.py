@@ -55,13 +55,12 @@ def build_api(settings: Settings) -> Api:
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
-    from overtone.service.chats import Chats
 
     registry = Registry(settings.bases, settings.base)
     store = _open_store(settings, threading.Event())
     assert store is not None  # only a signal stops this wait, and it ends the process
     engines = {settings.base: EngineClient(engine_address(settings))}
-    servicers = build_servicers(store, Queue(store), registry, Chats(registry), engines, settings)
+    servicers = build_servicers(store, Queue(store), registry, engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
 
 

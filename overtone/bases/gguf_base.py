@@ -24,6 +24,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
 from overtone.errors import OvertoneError
+from overtone.float32 import shortest
 from overtone.model.safetensors_file import Entry, array_entry
 
 BLOCK = 32  # elements that share one scale, in every quantised type that we keep
@@ -218,11 +219,6 @@ def hf_name(name: str) -> str:
             f"The GGUF file holds {name}, which is not supported; use the model's safetensors."
         )
     return f"{layer}{NAMES[path[-1]]}.{kind}"
-
-
-def shortest(value: float) -> float:
-    """Return the shortest decimal that is the same float32: GGUF stores 1e-05 as 9.999999747378752e-06."""
-    return float(str(np.float32(value)))
 
 
 def _shape(tensor: ReaderTensor) -> tuple[int, ...]:

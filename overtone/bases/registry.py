@@ -11,20 +11,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from overtone.domain.tuning import Hyperparameters
 from overtone.errors import OvertoneError
 
+if TYPE_CHECKING:
+    from overtone.bases.chat import Chat
+
 CARD_FILE = "card.json"
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """The defaults for tuning, where the client gives no values."""
-
-    epoch_count: int
-    batch_size: int
-    learning_rate: float
 
 
 # The first row whose number of examples is not exceeded applies. The values are the hosted service's. Their
@@ -69,6 +64,10 @@ class Card:
     @property
     def is_alias(self) -> bool:
         return self.id != self.base_id
+
+    @property
+    def is_tunable(self) -> bool:
+        return "createTunedModel" in self.supported_generation_methods
 
     def hyperparameters(self, num_examples: int) -> Hyperparameters:
         """Return the default hyperparameters for this many examples."""
@@ -175,6 +174,12 @@ class Registry:
     def has_base(self, base_id: str) -> bool:
         """Whether the base is complete: its card is written last."""
         return (self.base_folder(base_id) / CARD_FILE).is_file()
+
+    def load_chat(self, base_id: str) -> Chat:
+        """Return a pulled base's chat format, read from its folder. Raises OvertoneError when that is damaged."""
+        from overtone.bases.chat import Chat  # with its tokenizer library: most verbs need neither
+
+        return Chat(self.base_folder(base_id))
 
     def _find_base(self, base_id: str) -> Card | None:
         known = is_base_id(base_id) and self.has_base(base_id)

@@ -83,7 +83,9 @@ def tune(
         **_source(client, base or f"models/{load_settings().base}"),
     )
     if learning_rate is not None and learning_rate > HIGH_LEARNING_RATE:
-        click.echo(f"A learning rate of {learning_rate:g} is high; 0.001 is usual. Watch the loss.", err=True)
+        click.echo(
+            f"A learning rate of {learning_rate:g} is high; 0.001 is common. Watch the loss.", err=True
+        )
     operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
     if not wait:

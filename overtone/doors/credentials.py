@@ -1,26 +1,10 @@
-"""What a request says about who sends it, before anyone believes it."""
+"""The credentials of a request, wherever clients of the Gemini API put them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True)
-class Credentials:
-    """Keys as they came; empty text where there is none.
-
-    `project` is the x-goog-user-project header; `host` and `origin` are those of HTTP.
-    """
-
-    key: str = ""
-    bearer: str = ""
-    project: str = ""
-    host: str = ""
-    origin: str = ""
-    client: str = field(
-        default="", compare=False
-    )  # what sent it, as it says: x-goog-api-client and the user agent
+from overtone.service.access import Credentials
 
 
 def from_headers(headers: Mapping[str, str], key: str = "") -> Credentials:

@@ -11,10 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from overtone.doors.credentials import Credentials
-from overtone.doors.gemini.messages import Message
-from overtone.doors.gemini.rpcs import Rpc
+from overtone.doors.method import Method
 from overtone.errors import ApiError, Code, FailedPrecondition, OvertoneError, Unimplemented
+from overtone.service.access import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ Authenticate = Callable[[Credentials], Any]
 Later = Callable[[], Awaitable[T]]
 
 
-def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
+def method_of(rpc: Method, servicers: Mapping[str, object]) -> Any:
     """Return the servicer's method for this row.
 
     Raises KeyError or AttributeError when the table promises what no servicer has: at start, not at a call.
@@ -31,8 +30,8 @@ def method_of(rpc: Rpc, servicers: Mapping[str, object]) -> Any:
     return _refusal(rpc) if rpc.instead else getattr(servicers[rpc.service], rpc.attribute)
 
 
-def _refusal(rpc: Rpc) -> Any:
-    def refuse(request: Message, caller: Any) -> Any:
+def _refusal(rpc: Method) -> Any:
+    def refuse(request: Any, caller: Any) -> Any:
         raise Unimplemented(rpc.instead)
 
     return refuse

@@ -15,6 +15,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from overtone.doors.http_errors import HTTP_STATUS, error_value
 from overtone.errors import Code
 
 MAX_HEAD_BYTES = 64 << 10
@@ -137,10 +138,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = None if seconds is None else self.loop.call_later(seconds, self._look)
 
     def _answer(self, code: Code, message: str) -> None:
-        error = {"code": code.http_status, "message": message, "status": code.name}
-        body = json.dumps({"error": error}).encode()
+        body = json.dumps(error_value(code, message)).encode()
         head = (
-            f"HTTP/1.1 {code.http_status} {code.name}\r\ncontent-type: application/json; charset=UTF-8\r\n"
+            f"HTTP/1.1 {HTTP_STATUS[code]} {code.name}\r\ncontent-type: application/json; charset=UTF-8\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)

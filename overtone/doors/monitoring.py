@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from overtone.doors import credentials
 from overtone.doors.dispatch import Authenticate
-from overtone.doors.gemini.rest_door import error_response
+from overtone.doors.http_errors import HTTP_STATUS, error_value
 from overtone.engine.metrics import format_metrics
 from overtone.engine.protocol import Metric, Sample, StatusReply
 from overtone.errors import ApiError
@@ -43,7 +43,7 @@ def routes(engines: Mapping[str, Engine], authenticate: Authenticate) -> list[Ro
         try:
             await asyncio.to_thread(authenticate, credentials.from_headers(request.headers))
         except ApiError as error:
-            return error_response(error, pretty=True)
+            return JSONResponse(error_value(error.code, error.message), HTTP_STATUS[error.code])
         replies = await _ask(engines)
         found = [_up(replies), *(metric for reply in replies.values() if reply for metric in reply.metrics)]
         return PlainTextResponse(format_metrics(found), media_type=TEXT_FORMAT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
@@ -10,13 +11,19 @@ from itertools import count
 from pathlib import Path
 
 from overtone.engine.grammar import ANY_JSON, Grammar, Grammars
-from overtone.engine.protocol import GenerateEvent, GenerateRequest, SamplingOptions, TokenLogprobs, TopToken
+from overtone.engine.protocol import (
+    MAX_CANDIDATES,
+    MAX_LOGPROBS,
+    GenerateEvent,
+    GenerateRequest,
+    SamplingOptions,
+    TokenLogprobs,
+    TopToken,
+)
 from overtone.engine.sampling import Choice, Sampler
 from overtone.engine.scheduler import Sequence
 from overtone.engine.text import TextStream
 from overtone.errors import InvalidArgument
-
-MAX_CANDIDATES, MAX_LOGPROBS, MAX_STOPS = 8, 20, 64
 
 _keys = count(1)
 
@@ -73,10 +80,8 @@ class Candidate:
         return GenerateEvent(
             index=self.index,
             text=piece,
-            token_ids=[choice.token_id],
             logprobs=[_logprobs(choice, words)] if show_logprobs else [],
             finish_reason=self.finish_reason,
-            prompt_tokens=self.sequence.num_prompt,
             candidate_tokens=self.num_tokens,
             avg_logprob=self.sum_logprobs / self.num_tokens if self.finish_reason else 0.0,
         )
@@ -120,21 +125,20 @@ class Call:
 
 
 def _check_options(options: SamplingOptions) -> None:
+    """Raise for what would end the engine; what a caller may ask for is checked before the socket."""
     ranges = {
-        "temperature": (options.temperature, 0, 100),
+        "temperature": (options.temperature, 0, math.inf),
         "top_p": (options.top_p, 0, 1),
-        "top_k": (options.top_k, 0, 2**31),
-        "max_tokens": (options.max_tokens, 0, 2**31),
-        "min_tokens": (options.min_tokens, 0, 2**31),
+        "top_k": (options.top_k, 0, math.inf),
+        "max_tokens": (options.max_tokens, 0, math.inf),
         "num_candidates": (options.num_candidates, 0, MAX_CANDIDATES),
-        "presence_penalty": (options.presence_penalty, -100, 100),
-        "frequency_penalty": (options.frequency_penalty, -100, 100),
+        "presence_penalty": (abs(options.presence_penalty), 0, math.inf),
+        "frequency_penalty": (abs(options.frequency_penalty), 0, math.inf),
         "logprobs": (options.logprobs, -1, MAX_LOGPROBS),
-        "the number of stop sequences": (len(options.stop), 0, MAX_STOPS),
     }
     for name, (value, lowest, highest) in ranges.items():
         if not lowest <= value <= highest:  # also true of NaN
-            raise InvalidArgument(f"{name} is {value:g}; it must be between {lowest} and {highest}.")
+            raise InvalidArgument(f"{name} is {value:g}; it must lie between {lowest:g} and {highest:g}.")
 
 
 def _room(num_prompt: int, context_length: int) -> int:

@@ -18,6 +18,10 @@ from overtone.config import Settings
 SERVICE = "overtone.engine.v1.Engine"
 GENERATE = f"/{SERVICE}/Generate"
 STATUS = f"/{SERVICE}/Status"
+MAX_CANDIDATES = 8  # of one call
+MAX_LOGPROBS = 20  # most likely tokens at a position
+MAX_STOPS = 5  # stop sequences of one call
+MAX_PENALTY = 2.0
 MAX_SOCKET_PATH_BYTES = 100  # macOS allows 103, Linux 107
 
 __protobuf__ = proto.module(
@@ -81,10 +85,8 @@ class GenerateEvent(proto.Message):
 
     index = proto.Field(proto.INT32, number=1)
     text = proto.Field(proto.STRING, number=2)
-    token_ids = proto.RepeatedField(proto.INT32, number=3)
     logprobs = proto.RepeatedField(TokenLogprobs, number=4)
     finish_reason = proto.Field(proto.STRING, number=5)  # "" while it continues, then STOP or MAX_TOKENS
-    prompt_tokens = proto.Field(proto.INT32, number=6)
     candidate_tokens = proto.Field(proto.INT32, number=7)  # so far
     avg_logprob = proto.Field(proto.FLOAT, number=8)  # at the finish
 

@@ -76,6 +76,7 @@ class EngineServicer:
             async for event in self._events(request):
                 yield event
         except ApiError as error:
+            log.info("Call %s ended with %s: %s", request.request_id or "-", error.code.name, error.message)
             await context.abort(STATUS_CODES[error.code.number], error.message)
 
     async def status(self, request: StatusRequest, context: Any) -> StatusReply:

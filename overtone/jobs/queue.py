@@ -20,10 +20,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Update, insert, select, update
 
-from overtone.doors.gemini.names import format_tuned_model
+from overtone.domain.tuning import Snapshot
 from overtone.errors import Code
 from overtone.store.store import Store
-from overtone.store.tables import Snapshot, jobs, snapshots, tuned_models
+from overtone.store.tables import jobs, snapshots, tuned_models
 
 QUEUED, RUNNING = "QUEUED", "RUNNING"
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
@@ -68,10 +68,6 @@ class Job:
     source_folder: Path | None  # the adapter to continue from
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
-
-    @property
-    def name(self) -> str:
-        return format_tuned_model(self.tuned_model_id)
 
 
 @dataclass(frozen=True)
@@ -269,9 +265,7 @@ def _require_ours(connection: Connection, change: Update, job: Job) -> Row[Any]:
     )
     row = connection.execute(change.where(*ours).returning(*jobs.c)).first()
     if row is None:
-        raise JobLost(
-            f"{format_tuned_model(job.tuned_model_id)}, attempt {job.attempt}: the job was taken away."
-        )
+        raise JobLost(f"{job.tuned_model_id}, attempt {job.attempt}: the job was taken away.")
     return row
 
 

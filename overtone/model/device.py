@@ -16,7 +16,9 @@ def choose_device(name: str) -> torch.device:
 
     Raises NoSuchDevice if there is no such GPU.
     """
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # a driver may count in vain
+    num_gpus = (
+        torch.cuda.device_count() if torch.cuda.is_available() else 0
+    )  # device_count may count unusable GPUs
     if name == "auto":
         name = "cuda" if num_gpus else "cpu"
     device = torch.device(name)

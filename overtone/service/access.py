@@ -10,57 +10,48 @@ have the browser of whoever visits it call this service (DNS rebinding).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from time import monotonic
 from urllib.parse import urlsplit
 
 from overtone.config import LOCAL_OWNER, Settings
-from overtone.doors.credentials import Credentials
-from overtone.doors.gemini.names import format_tuned_model, shown
-from overtone.errors import InvalidArgument, OvertoneError, PermissionDenied
-from overtone.store.grants import Grantee
+from overtone.domain.sharing import Caller, Role
+from overtone.domain.tuning import TunedModel
+from overtone.errors import InvalidArgument, OvertoneError, PermissionDenied, shown, tuned_model
 from overtone.store.store import Store
-from overtone.store.tables import TunedModelRow
 
 ASK_AGAIN_S = 0.5
-NO_KEY = (
-    "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or "
-    "other form of API consumer identity to call this API."
-)
-BAD_KEY = "API key not valid. Please pass a valid API key."
-BAD_KEY_DETAILS = (
-    {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": "API_KEY_INVALID",
-        "domain": "googleapis.com",
-        "metadata": {"service": "generativelanguage.googleapis.com"},
-    },
-    {"@type": "type.googleapis.com/google.rpc.LocalizedMessage", "locale": "en-US", "message": BAD_KEY},
-)
 
 
-class Role(IntEnum):
-    """What one may do with a tuned model; a higher role may all that a lower one may."""
+class MissingKey(PermissionDenied):
+    """The service has keys, and the request came without one."""
 
-    READER = 1
-    WRITER = 2
-    OWNER = 3
+    def __init__(self) -> None:
+        super().__init__("This service wants a key. Make one with: overtone keys create --user EMAIL")
+
+
+class UnknownKey(InvalidArgument):
+    """The request's key is not one of the service's: mistyped, or revoked."""
+
+    def __init__(self) -> None:
+        super().__init__("The key is not known here. See those that there are: overtone keys list")
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who sent a request, as far as we believe it. `project` is the number that the key was made with."""
+class Credentials:
+    """What a request says about who sends it, before anyone believes it: keys as they came, "" for none.
 
-    email: str
-    groups: tuple[str, ...] = ()
+    `project` is the number of the project it names; `host` the name that this service was called by, and `origin` that
+    of the page whose script sent it.
+    """
+
+    key: str = ""
+    bearer: str = ""
     project: str = ""
-    client: str = ""  # what it calls with, as that says
-
-    @property
-    def grantee(self) -> Grantee:
-        return Grantee(self.email, self.groups)
+    host: str = ""
+    origin: str = ""
+    client: str = field(default="", compare=False)  # what sent it, as that says
 
 
 class Access:
@@ -75,33 +66,33 @@ class Access:
     def authenticate(self, presented: Credentials) -> Caller:
         """Return the caller behind the credentials.
 
-        Raises InvalidArgument for a wrong key and PermissionDenied for none, as the old service did.
+        Raises UnknownKey for a wrong key and MissingKey for none.
         """
         if self.may_be_open and not self._keys_are_needed():
             self._require_home(presented)
             return Caller(LOCAL_OWNER, client=presented.client)
         key = presented.key or presented.bearer
         if not key:
-            raise PermissionDenied(NO_KEY)
+            raise MissingKey
         row = self.store.keys.find(key)
         if row is None:
-            raise InvalidArgument(BAD_KEY, BAD_KEY_DETAILS)
+            raise UnknownKey
         groups = self.store.groups.of(row.email_address)
         return Caller(row.email_address, groups, row.project, presented.client)
 
-    def require(self, caller: Caller, role: Role, row: TunedModelRow) -> None:
+    def require(self, caller: Caller, role: Role, model: TunedModel) -> None:
         """Let the caller pass. Raises PermissionDenied when its role on the tuned model is below `role`."""
-        if self.role_of(caller, row) < role:
+        if self.role_of(caller, model) < role:
             raise PermissionDenied(
-                f"You do not have permission to access tuned model {format_tuned_model(row.id)}."
+                "You do not have permission to access tuned model {model}.", model=tuned_model(model.id)
             )
 
-    def role_of(self, caller: Caller, row: TunedModelRow) -> int:
+    def role_of(self, caller: Caller, model: TunedModel) -> int:
         """Return the caller's highest role on the tuned model, 0 for none."""
-        if caller.email == row.owner_email:
+        if caller.email == model.owner_email:
             return Role.OWNER
-        by_project = caller.project in map(str, row.reader_project_numbers)
-        given = [Role[name] for name in self.store.permissions.roles_of(row.uid, caller.grantee)]
+        by_project = caller.project in map(str, model.reader_project_numbers)
+        given = [Role[name] for name in self.store.permissions.roles_of(model.uid, caller.grantee)]
         return max([*given, Role.READER] if by_project else given, default=0)
 
     def _keys_are_needed(self) -> bool:

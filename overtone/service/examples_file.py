@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from overtone.dataset.examples import Example
 from overtone.disk import sync_file, sync_folder
-from overtone.service.rules import Example
 
 EXAMPLES_FILE = "examples.jsonl"
 

@@ -18,7 +18,7 @@ POSITION_BYTES = 8
 
 @dataclass(frozen=True)
 class Pager:
-    """Makes and reads the tokens of one list, identified by parts: ("tunedModels", "owner:me", "a@example.com")."""
+    """Makes and reads the tokens of one list, identified by parts: ("permissions", "7")."""
 
     secret: bytes
     question: tuple[str, ...]

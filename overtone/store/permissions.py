@@ -5,26 +5,20 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from overtone.domain.sharing import Grantee, Permission
 from overtone.errors import AlreadyExists, NotFound
+from overtone.store.conditions import is_for, is_for_everyone
 from overtone.store.database import Database
-from overtone.store.grants import Grantee
-from overtone.store.tables import PermissionRow, permissions
+from overtone.store.tables import permissions
 
 EVERYONE_ID = "everyone"
 ID_BYTES = 6
 ROLES = select(permissions.c.role).where(
     permissions.c.tuned_model_uid == bindparam("uid"),
-    or_(
-        and_(permissions.c.grantee_type == "USER", permissions.c.email_address == bindparam("email")),
-        and_(
-            permissions.c.grantee_type == "GROUP",
-            permissions.c.email_address.in_(bindparam("groups", expanding=True)),
-        ),
-        permissions.c.grantee_type == "EVERYONE",
-    ),
+    or_(is_for(bindparam("email"), bindparam("groups", expanding=True)), is_for_everyone()),
 )
 
 
@@ -40,23 +34,23 @@ class Permissions:
         with self._database.reading() as connection:
             return set(connection.execute(ROLES, values).scalars())
 
-    def list(self, tuned_model_uid: int, after: int, limit: int) -> list[PermissionRow]:
+    def list(self, tuned_model_uid: int, after: int, limit: int) -> list[Permission]:
         """Return at most `limit` permissions after a serial number, in the order in which they were created."""
         query = select(permissions).where(
             permissions.c.tuned_model_uid == tuned_model_uid, permissions.c.serial > after
         )
         with self._database.reading() as connection:
             found = connection.execute(query.order_by(permissions.c.serial).limit(limit)).all()
-        return [PermissionRow(*row) for row in found]
+        return [Permission(*row) for row in found]
 
-    def find(self, tuned_model_uid: int, permission_id: str) -> PermissionRow | None:
+    def find(self, tuned_model_uid: int, permission_id: str) -> Permission | None:
         """Return the permission with this id, or None."""
         query = select(permissions).where(*_key(tuned_model_uid, permission_id))
         with self._database.reading() as connection:
             row = connection.execute(query).first()
-        return PermissionRow(*row) if row else None
+        return Permission(*row) if row else None
 
-    def create(self, tuned_model_uid: int, grantee_type: str, email: str, role: str) -> PermissionRow:
+    def create(self, tuned_model_uid: int, grantee_type: str, email: str, role: str) -> Permission:
         """Create a permission. Raises AlreadyExists if the grantee already has one, which can be updated."""
         try:
             with self._database.writing() as connection:
@@ -65,16 +59,16 @@ class Permissions:
             who = email or "everyone"
             raise AlreadyExists(f"{who} already has a permission on this tuned model; update it.") from None
 
-    def update_role(self, row: PermissionRow, role: str) -> PermissionRow:
+    def update_role(self, row: Permission, role: str) -> Permission:
         """Change the role of a permission. Raises NotFound if it was deleted."""
         change = update(permissions).where(*_still_given(row)).values(role=role)
         with self._database.writing() as connection:
             changed = connection.execute(change.returning(*permissions.c)).first()
         if changed is None:
             raise NotFound("The permission was deleted in the meantime.")
-        return PermissionRow(*changed)
+        return Permission(*changed)
 
-    def delete(self, row: PermissionRow) -> None:
+    def delete(self, row: Permission) -> None:
         """Delete a permission."""
         with self._database.writing() as connection:
             connection.execute(delete(permissions).where(*_still_given(row)))
@@ -129,7 +123,7 @@ def _user(email: str) -> tuple[Any, ...]:
 
 def insert_permission(
     connection: Connection, tuned_model_uid: int, grantee_type: str, email: str, role: str
-) -> PermissionRow:
+) -> Permission:
     """Insert a permission within a transaction and return it."""
     values = {
         "tuned_model_uid": tuned_model_uid,
@@ -138,12 +132,10 @@ def insert_permission(
         "email_address": email,
         "role": role,
     }
-    return PermissionRow(
-        *connection.execute(insert(permissions).values(values).returning(*permissions.c)).one()
-    )
+    return Permission(*connection.execute(insert(permissions).values(values).returning(*permissions.c)).one())
 
 
-def _still_given(row: PermissionRow) -> tuple[Any, ...]:
+def _still_given(row: Permission) -> tuple[Any, ...]:
     """The condition that a transfer has not made this permission the owner's in the meantime."""
     return permissions.c.serial == row.serial, permissions.c.role != "OWNER"
 

@@ -28,19 +28,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from overtone.doors.gemini.names import format_tuned_model, no_tuned_model
-from overtone.errors import AlreadyExists, NotFound, OvertoneError
+from overtone.domain.sharing import Question
+from overtone.domain.tuning import Snapshot, TunedModel
+from overtone.errors import AlreadyExists, NotFound, OvertoneError, tuned_model
 from overtone.store import folders
+from overtone.store.conditions import conditions_of
 from overtone.store.database import Database, is_new
 from overtone.store.folders import Identity
-from overtone.store.grants import Question
 from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
 from overtone.store.tables import (
     TUNED_MODEL_COLUMNS,
-    Snapshot,
-    TunedModelRow,
     deleted_folders,
     jobs,
     meta,
@@ -133,7 +132,7 @@ class Store(Database):
         job: Mapping[str, Any],
         owner_email: str,
         fill_folder: Callable[[Path], None],
-    ) -> TunedModelRow:
+    ) -> TunedModel:
         """Insert a tuned model, its job and its owner, and fill its folder: all or nothing.
 
         Raises AlreadyExists if the id is taken, ResourceExhausted if the disk is full.
@@ -149,27 +148,27 @@ class Store(Database):
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def find_tuned_model(self, tuned_model_id: str) -> TunedModelRow | None:
+    def find_tuned_model(self, tuned_model_id: str) -> TunedModel | None:
         """Return the tuned model with this id, or None."""
         with self.reading() as connection:
             found = connection.execute(BY_ID, {"id": tuned_model_id}).first()
         return _to_row(found) if found else None
 
-    def get_tuned_model(self, tuned_model_id: str) -> TunedModelRow:
+    def get_tuned_model(self, tuned_model_id: str) -> TunedModel:
         """Return the tuned model with this id. Raises NotFound."""
         row = self.find_tuned_model(tuned_model_id)
         if row is None:
-            raise no_tuned_model(format_tuned_model(tuned_model_id))
+            raise NotFound("Tuned model {model} does not exist.", model=tuned_model(tuned_model_id))
         return row
 
-    def list_tuned_models(self, question: Question, after: int, limit: int) -> list[TunedModelRow]:
+    def list_tuned_models(self, question: Question, after: int, limit: int) -> list[TunedModel]:
         """Return at most `limit` tuned models that match the question, oldest first, after a uid."""
-        query = _select_tuned_models().where(tuned_models.c.uid > after, *question.conditions())
+        query = _select_tuned_models().where(tuned_models.c.uid > after, *conditions_of(question))
         with self.reading() as connection:
             found = connection.execute(query.order_by(tuned_models.c.uid).limit(limit)).all()
         return [_to_row(row) for row in found]
 
-    def update_tuned_model(self, uid: int, changes: Mapping[str, Any]) -> TunedModelRow:
+    def update_tuned_model(self, uid: int, changes: Mapping[str, Any]) -> TunedModel:
         """Change columns of a tuned model and return the new state. Raises NotFound if it was deleted."""
         with self.writing() as connection:
             if changes:
@@ -184,7 +183,7 @@ class Store(Database):
             )
         return row
 
-    def delete_tuned_model(self, row: TunedModelRow) -> None:
+    def delete_tuned_model(self, row: TunedModel) -> None:
         """Delete a tuned model, its job and its permissions, then its folder.
 
         The worker of its job gets JobLost.
@@ -200,7 +199,7 @@ class Store(Database):
         with self.reading() as connection:
             return [Snapshot(*found) for found in connection.execute(SNAPSHOTS, {"id": operation_id})]
 
-    def folder_of(self, row: TunedModelRow) -> Path:
+    def folder_of(self, row: TunedModel) -> Path:
         return self.tuned_folder / row.folder_name
 
     def sweep_folders(self) -> None:
@@ -301,21 +300,21 @@ def _owned_folders(connection: Connection) -> set[str]:
     return {f"{tuned_model_id}.{operation_id}" for tuned_model_id, operation_id in connection.execute(query)}
 
 
-def _to_row(found: Row[Any]) -> TunedModelRow:
+def _to_row(found: Row[Any]) -> TunedModel:
     values: Any = found
-    return TunedModelRow(*values)
+    return TunedModel(*values)
 
 
 def _insert_tuned_model(
     connection: Connection, model: Mapping[str, Any], job: Mapping[str, Any]
-) -> TunedModelRow:
+) -> TunedModel:
     search_text = search_text_of(model["display_name"], model["description"])
     try:
         uid = connection.execute(
             insert(tuned_models).values(**model, search_text=search_text).returning(tuned_models.c.uid)
         ).scalar_one()
     except IntegrityError:
-        raise AlreadyExists(f"Tuned model {format_tuned_model(model['id'])} already exists.") from None
+        raise AlreadyExists("Tuned model {model} already exists.", model=tuned_model(model["id"])) from None
     connection.execute(insert(jobs).values(**job, tuned_model_uid=uid))
     found = connection.execute(_select_tuned_models().where(tuned_models.c.uid == uid)).one()
     return _to_row(found)

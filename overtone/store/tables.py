@@ -1,4 +1,4 @@
-"""The tables, and the dataclasses for their rows.
+"""The tables. The program's form of a row is one of the domain's dataclasses (domain/).
 
 A tuned model and the job that makes it are two rows because they are used differently: every request reads the
 model's row, and a worker writes the job's row every few seconds. The job is what Google calls an operation.
@@ -7,7 +7,7 @@ Deleting a model also deletes its job, its snapshots and its permissions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,8 @@ from sqlalchemy import (
     UniqueConstraint,
     select,
 )
+
+from overtone.domain.tuning import TunedModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -62,10 +64,10 @@ tuned_models = Table(
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("search_text", Text, nullable=False),  # display name and description, case-folded
-    Column("base_model", Text, nullable=False),  # as the client named it
+    Column("base_model", Text, nullable=False),  # the id of the card that was asked for
     Column("base_id", Text, nullable=False),  # the open base model
     Column("base_revision", Text, nullable=False),
-    Column("source_tuned_model", Text),  # the parent's name; the parent may have been deleted
+    Column("source_tuned_model", Text),  # the id it was tuned from; the parent may be gone
     Column("temperature", Float),
     Column("top_p", Float),
     Column("top_k", Integer),
@@ -157,68 +159,6 @@ group_members = Table(
 )
 
 
-@dataclass(frozen=True)
-class TunedModelRow:
-    """A tuned model with what its job knows about it."""
-
-    uid: int
-    id: str
-    display_name: str
-    description: str
-    base_model: str
-    base_id: str
-    base_revision: str
-    source_tuned_model: str | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    reader_project_numbers: list[int]
-    state: str
-    create_time: datetime
-    update_time: datetime
-    adapter_digest: str | None
-    operation_id: str
-    epoch_count: int
-    batch_size: int
-    learning_rate: float
-    num_examples: int
-    total_steps: int
-    completed_steps: int
-    job_state: str
-    started_at: datetime | None
-    completed_at: datetime | None
-    error_code: int | None
-    error_message: str | None
-    owner_email: str | None
-
-    @property
-    def folder_name(self) -> str:
-        """The name of its folder; with the operation in it, a model made again never meets its old one."""
-        return f"{self.id}.{self.operation_id}"
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One finished optimiser step."""
-
-    step: int
-    epoch: int
-    mean_loss: float
-    computed_at: datetime
-
-
-@dataclass(frozen=True)
-class PermissionRow:
-    """One grant of a role on a tuned model."""
-
-    serial: int
-    tuned_model_uid: int
-    id: str
-    grantee_type: str
-    email_address: str
-    role: str
-
-
 _JOB_FIELDS = {
     "operation_id", "epoch_count", "batch_size", "learning_rate", "num_examples", "total_steps",
     "completed_steps", "started_at", "completed_at", "error_code", "error_message",
@@ -240,4 +180,4 @@ def _column_of(field: str) -> Any:
     return (jobs if field in _JOB_FIELDS else tuned_models).c[field]
 
 
-TUNED_MODEL_COLUMNS: list[Any] = [_column_of(spec.name) for spec in fields(TunedModelRow)]
+TUNED_MODEL_COLUMNS: list[Any] = [_column_of(spec.name) for spec in fields(TunedModel)]

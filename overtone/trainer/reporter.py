@@ -11,9 +11,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from overtone.domain.tuning import Snapshot
 from overtone.errors import ApiError
 from overtone.jobs.queue import Job, JobLost, Queue, Verdict
-from overtone.store.tables import Snapshot
 
 INTERVAL_S = 0.4
 PATIENCE = 4.0  # wait this many times as long as the database took to refuse

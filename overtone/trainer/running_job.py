@@ -17,11 +17,11 @@ from datetime import datetime
 from pathlib import Path
 
 from overtone.bases.chat import Chat
+from overtone.domain.tuning import Snapshot
 from overtone.errors import OvertoneError
 from overtone.jobs.queue import Job
 from overtone.model.adapter import Adapter, load_adapter, save_adapter
 from overtone.model.decoder import Decoder
-from overtone.store.tables import Snapshot
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import largest_key_or_value, mean_loss

@@ -37,7 +37,7 @@ class Settler:
 
     def settle(self, report: Report, outcome: Outcome, clear_up: Callable[[], None] = lambda: None) -> None:
         """Write the last steps and the outcome. If the database does not take them now, try again later."""
-        log.info("%s %s", report.job.name, describe(outcome, report))
+        log.info("%s %s", report.job.tuned_model_id, describe(outcome, report))
         self._waiting.append(Settlement(report, outcome, clear_up))
         self._try_all()
 

@@ -239,9 +239,13 @@ class Trainer:
         join(running.turn, [other.turn for other in self._jobs])
         self._jobs.append(running)
         if running.tuning.step:
-            log.info("%s goes on at step %d of %d", job.name, running.tuning.step + 1, job.total_steps)
+            log.info(
+                "%s goes on at step %d of %d", job.tuned_model_id, running.tuning.step + 1, job.total_steps
+            )
         else:
-            log.info("%s started: %d examples, %d steps", job.name, job.num_examples, job.total_steps)
+            log.info(
+                "%s started: %d examples, %d steps", job.tuned_model_id, job.num_examples, job.total_steps
+            )
 
     def _load_base(self) -> Base:
         if self._base is None:
@@ -303,14 +307,14 @@ class Trainer:
         return step.mean_loss > WORSE * running.loss_at_beginning(decoder, step)
 
     def _go_back(self, running: RunningJob, step: Step) -> None:
-        log.warning("%s: loss %g at step %d", running.job.name, step.mean_loss, step.number)
+        log.warning("%s: loss %g at step %d", running.job.tuned_model_id, step.mean_loss, step.number)
         try:
             running.go_back(step)
         except TuningFailed as error:
             self._end(running, _failure(error))
             return
         at = running.tuning.step + 1
-        log.warning("%s goes on at step %d with half the learning rate", running.job.name, at)
+        log.warning("%s goes on at step %d with half the learning rate", running.job.tuned_model_id, at)
 
     def _isolate(self, chosen: Sequence[RunningJob], error: Exception) -> None:
         """After an error in a pass, repeat it for each job alone, and fail those that fail alone."""

@@ -47,7 +47,7 @@ async def emptied(client: EngineClient) -> None:
 async def generate(
     client: EngineClient, adapter: tuple[str, str] = ("", ""), **options: object
 ) -> list[GenerateEvent]:
-    options = {"max_tokens": 8, "min_tokens": 8, **options}
+    options = {"max_tokens": 8, "min_tokens": 8, "logprobs": 0, **options}
     request = GenerateRequest(
         prompt_ids=PROMPT,
         adapter_folder=adapter[0],
@@ -58,7 +58,7 @@ async def generate(
 
 
 def ids_of(events: list[GenerateEvent], index: int = 0) -> list[int]:
-    return [token for event in events if event.index == index for token in event.token_ids]
+    return [place.token_id for event in events if event.index == index for place in event.logprobs]
 
 
 def test_the_stream_ends_with_a_reason_and_counts(base: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_stream_ends_with_a_reason_and_counts(base: Path, tmp_path: Path) ->
         async with connected(base, tmp_path) as client:
             events = await generate(client)
             assert [event.finish_reason for event in events] == [""] * 7 + ["MAX_TOKENS"]
-            assert (events[-1].prompt_tokens, events[-1].candidate_tokens) == (5, 8)
+            assert events[-1].candidate_tokens == 8
 
     run(test)
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from overtone.domain.tuning import TunedModel
 from overtone.errors import Code
 from overtone.jobs.queue import (
     MOVES,
@@ -19,7 +20,6 @@ from overtone.jobs.queue import (
     Verdict,
 )
 from overtone.store.store import Store
-from overtone.store.tables import TunedModelRow
 from tests.store.rows import add_model, snapshot
 
 
@@ -34,7 +34,7 @@ def claim(queue: Queue, worker: str = "w1") -> Job:
     return job
 
 
-def row_of(store: Store, tuned_model_id: str = "a") -> TunedModelRow:
+def row_of(store: Store, tuned_model_id: str = "a") -> TunedModel:
     return store.get_tuned_model(tuned_model_id)
 
 

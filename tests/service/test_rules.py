@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from overtone.doors.gemini import messages as m
+from overtone.dataset.examples import Dataset, Example
+from overtone.domain.tuning import Hyperparameters, WantedHyperparameters
 from overtone.errors import InvalidArgument
 from overtone.service import rules
 from tests.doors.gemini.fakes import tiny_card
@@ -14,12 +15,8 @@ from tests.doors.gemini.fakes import tiny_card
 CARD = tiny_card(max_input_chars=40_000, max_output_chars=5_000)
 
 
-def task(*pairs: tuple[str, str], **hyperparameters: Any) -> Any:
-    message = m.TuningTask.pb(m.TuningTask(hyperparameters=hyperparameters))
-    message.training_data.SetInParent()
-    for text_input, output in pairs:
-        message.training_data.examples.examples.add(text_input=text_input, output=output)
-    return message
+def dataset(*pairs: tuple[str, str]) -> Dataset:
+    return Dataset(tuple(Example.pair(*pair) for pair in pairs))
 
 
 @pytest.mark.parametrize("tuned_model_id", ["a", "a1", "number-generator", "a" * 40])
@@ -31,7 +28,7 @@ def test_a_sound_id_may_be_chosen(tuned_model_id: str) -> None:
     "tuned_model_id", ["A", "1a", "a-", "-a", "a_b", "a/b", "a.b", "a b", "é", "a" * 41, "a\n"]
 )
 def test_an_unsound_id_is_refused(tuned_model_id: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"tuned_model_id is .* at most 40 characters"):
+    with pytest.raises(InvalidArgument, match=r"id is .* at most 40 characters"):
         rules.check_tuned_model_id(tuned_model_id)
 
 
@@ -66,20 +63,20 @@ def test_a_display_name_is_counted_in_characters() -> None:
 def test_steps_are_counted_as_the_old_service_did(
     num_examples: int, epochs: int, batch: int, steps: int
 ) -> None:
-    assert rules.count_steps(num_examples, rules.Hyperparameters(epochs, batch, 0.001)) == steps
+    assert rules.count_steps(num_examples, Hyperparameters(epochs, batch, 0.001)) == steps
 
 
 def test_more_steps_than_the_protocol_counts_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="the protocol counts to 2147483647"):
-        rules.count_steps(2, rules.Hyperparameters(2**31 - 1, 1, 0.001))
+        rules.count_steps(2, Hyperparameters(2**31 - 1, 1, 0.001))
 
 
 def test_a_step_of_more_examples_than_anybody_waits_for_is_refused() -> None:
     with pytest.raises(
         InvalidArgument, match=r"batch_size is 10000000; .*10000000 examples. The limit is 100000"
     ):
-        rules.count_steps(1, rules.Hyperparameters(10**7, 10**7, 0.001))
-    assert rules.count_steps(3, rules.Hyperparameters(5, 2**31 - 1, 0.001)) == 1
+        rules.count_steps(1, Hyperparameters(10**7, 10**7, 0.001))
+    assert rules.count_steps(3, Hyperparameters(5, 2**31 - 1, 0.001)) == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +91,7 @@ def test_a_step_of_more_examples_than_anybody_waits_for_is_refused() -> None:
 def test_hyperparameters_are_obeyed_or_chosen(
     given: dict[str, Any], expected: tuple[int, int, float]
 ) -> None:
-    chosen = rules.resolve_hyperparameters(task(**given).hyperparameters, CARD, num_examples=15)
+    chosen = rules.resolve_hyperparameters(WantedHyperparameters(**given), CARD, num_examples=15)
     assert (chosen.epoch_count, chosen.batch_size, chosen.learning_rate) == expected
 
 
@@ -110,7 +107,7 @@ def test_hyperparameters_are_obeyed_or_chosen(
 )
 def test_hyperparameters_that_cannot_be_are_refused(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(InvalidArgument, match=problem):
-        rules.resolve_hyperparameters(task(**given).hyperparameters, CARD, num_examples=15)
+        rules.resolve_hyperparameters(WantedHyperparameters(**given), CARD, num_examples=15)
 
 
 @pytest.mark.parametrize(
@@ -123,43 +120,16 @@ def test_hyperparameters_that_cannot_be_are_refused(given: dict[str, Any], probl
 )
 def test_a_bad_example_is_named_by_its_index(pair: tuple[str, str], problem: str) -> None:
     with pytest.raises(InvalidArgument, match=problem):
-        rules.read_examples(task(("1", "2"), pair), CARD)
+        rules.check_examples(dataset(("1", "2"), pair), CARD)
 
 
 def test_examples_at_the_limits_are_taken() -> None:
-    assert len(rules.read_examples(task(("é" * 40_000, "é" * 5_000), ("", "y")), CARD)) == 2
+    assert len(rules.check_examples(dataset(("é" * 40_000, "é" * 5_000), ("", "y")), CARD)) == 2
 
 
 def test_no_examples_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="is empty; at least 1 example is needed"):
-        rules.read_examples(task(), CARD)
-
-
-@pytest.mark.parametrize(
-    ("client", "way"),
-    [
-        ("google-genai-sdk/1.50.0 gl-python/3.13.1", r"google-genai==1\.46\.0(.|\n)*extra_body"),
-        ("google-genai-sdk/1.30.0 gl-node/v22.1.0", r"ai\.tunings\.tune\((.|\n)*extraBody"),
-        ("google-genai-sdk/1.30.0 gl-node/web", r"ai\.tunings\.tune\((.|\n)*extraBody"),
-        ("google-genai-sdk/1.20.0 gl-go/go1.24", r"HTTPOptions\.ExtraBody"),
-        ("python-requests/2.32.3", r'The body is to hold \{"tuningTask"'),
-        ("curl/8.5.0", r'The body is to hold \{"tuningTask"'),
-        ("", r'The body is to hold \{"tuningTask"'),
-    ],
-)
-def test_missing_training_data_shows_the_way_for_newer_clients(client: str, way: str) -> None:
-    with pytest.raises(InvalidArgument, match=way):
-        rules.read_examples(m.TuningTask.pb(m.TuningTask()), CARD, client)
-
-
-def test_examples_of_several_turns_are_refused_by_name_over_grpc_too() -> None:
-    from google.ai.generativelanguage_v1alpha import types as v1alpha
-
-    turns = v1alpha.TuningMultiturnExample()
-    data = v1alpha.Dataset(examples=v1alpha.TuningExamples(multiturn_examples=[turns]))
-    sent = v1alpha.TuningTask.serialize(v1alpha.TuningTask(training_data=data))
-    with pytest.raises(InvalidArgument, match="multiturnExamples are not supported yet"):
-        rules.read_examples(m.TuningTask.pb(m.TuningTask.deserialize(sent)), CARD)
+        rules.check_examples(dataset(), CARD)
 
 
 def test_an_example_longer_than_the_context_is_named() -> None:
@@ -167,49 +137,11 @@ def test_an_example_longer_than_the_context_is_named() -> None:
         rules.check_example_tokens([1, 64, 65], CARD)
 
 
-@pytest.mark.parametrize(
-    ("paths", "fields", "expected"),
-    [
-        (["description"], {"display_name": "d"}, ["description"]),
-        ([], {"display_name": "d", "state": "ACTIVE"}, ["display_name"]),
-        (["*"], {}, list(rules.WRITABLE)),
-    ],
-)
-def test_a_mask_chooses_writable_fields(
-    paths: list[str], fields: dict[str, Any], expected: list[str]
-) -> None:
-    assert rules.masked(paths, m.TunedModel(fields)) == expected
-
-
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [
-        ("base_model", "cannot be changed"),
-        ("tuning_task.snapshots", "cannot be changed"),
-        ("state", "cannot be changed"),
-        ("nonsense", "is not a field"),
-        ("", "is not a field"),
-    ],
-)
-def test_a_mask_of_other_fields_is_refused(path: str, problem: str) -> None:
-    with pytest.raises(InvalidArgument, match=problem):
-        rules.masked([path], m.TunedModel())
-
-
 def test_the_same_request_has_the_same_seed_and_another_another() -> None:
-    examples, chosen = [rules.Example("1", "2")], rules.Hyperparameters(5, 4, 0.001)
+    examples = dataset(("1", "2"))
+    chosen = Hyperparameters(5, 4, 0.001)
     seed = rules.derive_seed(examples, chosen)
-    assert seed == rules.derive_seed(list(examples), rules.Hyperparameters(5, 4, 0.001))
-    assert seed != rules.derive_seed([rules.Example("1", "3")], chosen)
-    assert seed != rules.derive_seed(examples, rules.Hyperparameters(6, 4, 0.001))
+    assert seed == rules.derive_seed(dataset(("1", "2")), Hyperparameters(5, 4, 0.001))
+    assert seed != rules.derive_seed(dataset(("1", "3")), chosen)
+    assert seed != rules.derive_seed(examples, Hyperparameters(6, 4, 0.001))
     assert 0 <= seed < 2**31
-
-
-@pytest.mark.parametrize(("asked", "given"), [(0, 10), (5, 5), (1000, 1000), (5000, 1000)])
-def test_a_page_is_as_large_as_asked_within_reason(asked: int, given: int) -> None:
-    assert rules.page_size(asked) == given
-
-
-def test_a_negative_page_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="page_size is -1"):
-        rules.page_size(-1)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.jobs.queue import new_job
 from overtone.store.store import Store
-from overtone.store.tables import Snapshot, TunedModelRow
 
 OWNER = "owner@example.com"
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -19,7 +19,7 @@ def model_values(tuned_model_id: str, **values: Any) -> dict[str, Any]:
         "id": tuned_model_id,
         "display_name": "",
         "description": "",
-        "base_model": "models/tiny",
+        "base_model": "tiny",
         "base_id": "tiny",
         "base_revision": "r1",
         "source_tuned_model": None,
@@ -50,7 +50,7 @@ def job_values(**values: Any) -> dict[str, Any]:
     return new_job(sizes.pop("base_id"), MOMENT, **sizes)
 
 
-def add_model(store: Store, tuned_model_id: str, owner: str = OWNER, **values: Any) -> TunedModelRow:
+def add_model(store: Store, tuned_model_id: str, owner: str = OWNER, **values: Any) -> TunedModel:
     """Create a tuned model whose job waits."""
     job = {name: values.pop(name) for name in list(values) if name in ("base_id", "total_steps")}
     return store.create_tuned_model(model_values(tuned_model_id, **values), job_values(**job), owner, make)

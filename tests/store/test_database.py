@@ -58,6 +58,27 @@ def test_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) ->
         assert connection.execute(text("SELECT count(*) FROM deleted_folders")).scalar() == 0
 
 
+@pytest.mark.sqlite
+def test_names_of_the_hosted_service_become_ids(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    values = "display_name, description, search_text, base_id, base_revision, reader_project_numbers, state"
+    with create_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for id_, base, source in (("a", "models/tiny", "NULL"), ("b", "models/x", "'tunedModels/a'")):
+            connection.execute(
+                text(
+                    f"INSERT INTO tuned_models (id, base_model, source_tuned_model, {values}, create_time, update_time)"
+                    f" VALUES ('{id_}', '{base}', {source}, '', '', '', 'tiny', '', '[]', 'FAILED', 0, 0)"
+                )
+            )
+    with closing(Database(url)) as opened, opened.reading() as connection:
+        rows = connection.execute(text("SELECT base_model, source_tuned_model FROM tuned_models ORDER BY id"))
+        assert [tuple(row) for row in rows] == [("tiny", None), ("x", "a")]
+
+
 def test_opening_again_does_not_import_alembic(store: Store) -> None:
     program = f"""
 import sys

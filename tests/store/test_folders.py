@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from overtone.domain.sharing import Grantee, Question
 from overtone.errors import OvertoneError
 from overtone.store import folders
 from overtone.store.database import Database
-from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store, bind
 from tests.store.databases import new_store
 from tests.store.rows import add_model, make

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from overtone.domain.sharing import Grantee, Question
 from overtone.errors import AlreadyExists, NotFound
 from overtone.store.folders import list_model_folders
-from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store
 from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
 
@@ -31,7 +31,7 @@ def test_its_owner_has_a_permission(store: Store) -> None:
 
 def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:
     kept = add_model(store, "a")
-    with pytest.raises(AlreadyExists, match="Tuned model tunedModels/a already exists"):
+    with pytest.raises(AlreadyExists, match="Tuned model a already exists"):
         add_model(store, "a")
     assert list_model_folders(store.tuned_folder) == [kept.folder_name]
 
@@ -51,7 +51,7 @@ def test_a_deleted_model_is_gone_with_its_folder(store: Store) -> None:
     row = add_model(store, "a")
     store.delete_tuned_model(row)
     assert not store.folder_of(row).exists()
-    with pytest.raises(NotFound, match="Tuned model tunedModels/a does not exist"):
+    with pytest.raises(NotFound, match="Tuned model a does not exist"):
         store.get_tuned_model("a")
 
 

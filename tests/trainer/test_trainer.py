@@ -18,10 +18,11 @@ import torch
 from sqlalchemy import select, update
 
 from overtone.config import Settings
+from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.model.adapter import load_adapter, save_adapter
-from overtone.store.tables import Snapshot, TunedModelRow, jobs
+from overtone.store.tables import jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
@@ -50,7 +51,7 @@ class Bench:
         self.queue = Queue(self.store)
         self.trainers: list[Trainer] = []
 
-    def add(self, name: str, seed: int = 1, continues: bool = False, **values: Any) -> TunedModelRow:
+    def add(self, name: str, seed: int = 1, continues: bool = False, **values: Any) -> TunedModel:
         """Create a tuned model from the five pairs: two epochs in batches of two unless told otherwise."""
         sizes = {"epoch_count": 2, "batch_size": 2, "total_steps": 5, "num_examples": len(PAIRS)} | values
         job = job_values(base_id=BASE_ID, continues=continues, **sizes) | {"seed": seed}
@@ -63,17 +64,17 @@ class Bench:
         self.trainers.append(Trainer(self.settings, self.queue, self.base_folder))
         return self.trainers[-1]
 
-    def finish(self, *names: str) -> list[TunedModelRow]:
+    def finish(self, *names: str) -> list[TunedModel]:
         """Let a new trainer work until these models are made, or have failed."""
         return self.work_off(self.trainer(), *names)
 
-    def work_off(self, worker: Trainer, *names: str) -> list[TunedModelRow]:
+    def work_off(self, worker: Trainer, *names: str) -> list[TunedModel]:
         """Let this trainer work until these models are made, or have failed."""
         while any(self.row(name).state == "CREATING" for name in names):
             worker.work()
         return [self.row(name) for name in names]
 
-    def row(self, name: str) -> TunedModelRow:
+    def row(self, name: str) -> TunedModel:
         return self.store.get_tuned_model(name)
 
     def beat_at(self, name: str) -> datetime:
@@ -286,13 +287,12 @@ def test_the_log_tells_in_words_when_a_job_starts_stumbles_and_ends(
     bench.add("wild", learning_rate=1e30)
     bench.finish("a", "wild")
     lines = [record.getMessage() for record in caplog.records]
-    assert "tunedModels/a started: 5 examples, 5 steps" in lines
-    assert "tunedModels/a goes on at step 1 with half the learning rate" in lines
+    assert "a started: 5 examples, 5 steps" in lines
+    assert "a goes on at step 1 with half the learning rate" in lines
     assert any(
-        re.fullmatch(r"tunedModels/a is ready after [\d.]+ (s|min|h), loss [\d.]+ → [\d.]+", line)
-        for line in lines
+        re.fullmatch(r"a is ready after [\d.]+ (s|min|h), loss [\d.]+ → [\d.]+", line) for line in lines
     )
-    assert any(line.startswith("tunedModels/wild failed: The loss ran away at step") for line in lines)
+    assert any(line.startswith("wild failed: The loss ran away at step") for line in lines)
 
 
 def test_the_log_tells_that_a_job_goes_on_after_a_restart(
@@ -304,7 +304,7 @@ def test_the_log_tells_that_a_job_goes_on_after_a_restart(
     work_until(stopped, lambda: bench.losses("a"))
     stopped.close()
     bench.finish("a")
-    steps = [int(step) for step in re.findall(r"tunedModels/a goes on at step (\d+) of 250", caplog.text)]
+    steps = [int(step) for step in re.findall(r"a goes on at step (\d+) of 250", caplog.text)]
     assert len(steps) == 1 and steps[0] > 1
 
 

@@ -1,4 +1,4 @@
-"""The engine's events as the responses that clients see: piece by piece, or put together."""
+"""The pieces of an answer as the responses that clients see: piece by piece, or put together."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from overtone.domain.generation import Piece, TokenLogprobs
 from overtone.doors.gemini import messages as m
-from overtone.engine.protocol import GenerateEvent
 
 
 @dataclass
-class Candidate:
-    """One answer as far as it has come."""
+class CandidateSoFar:
+    """One candidate as far as it has come."""
 
     text: list[str] = field(default_factory=list)
-    logprobs: list[Any] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     num_tokens: int = 0
     finish_reason: str = ""
     avg_logprob: float = 0.0
 
-    def add(self, event: Any) -> None:
-        self.text.append(event.text)
-        self.logprobs.extend(event.logprobs)
-        self.num_tokens = event.candidate_tokens
-        self.finish_reason = event.finish_reason
-        self.avg_logprob = event.avg_logprob
+    def add(self, piece: Piece) -> None:
+        self.text.append(piece.text)
+        self.logprobs.extend(piece.logprobs)
+        self.num_tokens = piece.num_tokens
+        self.finish_reason = piece.finish_reason
+        self.avg_logprob = piece.avg_logprob
 
 
 @dataclass
@@ -35,14 +35,17 @@ class Answer:
     model_version: str
     response_id: str
     prompt_tokens: int
-    candidates: dict[int, Candidate] = field(default_factory=dict)
+    candidates: dict[int, CandidateSoFar] = field(default_factory=dict)
 
-    def add(self, event: GenerateEvent) -> Candidate:
-        """Take in an event and return the candidate that it belongs to."""
-        bare = GenerateEvent.pb(event)  # the plain message: this runs for every token of every stream
-        candidate = self.candidates.setdefault(bare.index, Candidate())
-        candidate.add(bare)
+    def add(self, piece: Piece) -> CandidateSoFar:
+        """Take in a piece and return the candidate that it belongs to."""
+        candidate = self.candidates.setdefault(piece.index, CandidateSoFar())
+        candidate.add(piece)
         return candidate
+
+    def texts(self) -> list[str]:
+        """Return the candidates' texts so far, in order."""
+        return ["".join(candidate.text) for _, candidate in sorted(self.candidates.items())]
 
     def whole(self) -> m.GenerateContentResponse:
         """Return everything so far as one response."""
@@ -51,11 +54,11 @@ class Answer:
             _fill(bare.candidates.add(), index, candidate, "".join(candidate.text), candidate.logprobs)
         return response
 
-    def piece(self, event: GenerateEvent) -> m.GenerateContentResponse:
-        """Take in an event and return it as one response of a stream."""
-        candidate, bare_event = self.add(event), GenerateEvent.pb(event)
+    def next(self, piece: Piece) -> m.GenerateContentResponse:
+        """Take in a piece and return it as one response of a stream."""
+        candidate = self.add(piece)
         response, bare = self._response()
-        _fill(bare.candidates.add(), bare_event.index, candidate, bare_event.text, bare_event.logprobs)
+        _fill(bare.candidates.add(), piece.index, candidate, piece.text, piece.logprobs)
         return response
 
     def _response(self) -> tuple[m.GenerateContentResponse, Any]:
@@ -69,7 +72,9 @@ class Answer:
         return response, bare
 
 
-def _fill(message: Any, index: int, candidate: Candidate, text: str, logprobs: Iterable[Any]) -> None:
+def _fill(
+    message: Any, index: int, candidate: CandidateSoFar, text: str, logprobs: Iterable[TokenLogprobs]
+) -> None:
     message.index = index
     message.content.role = "model"
     message.content.parts.add(text=text)  # even when empty: clients fail on a candidate without parts
@@ -81,7 +86,7 @@ def _fill(message: Any, index: int, candidate: Candidate, text: str, logprobs: I
         _add_logprobs(message.logprobs_result, place)
 
 
-def _add_logprobs(result: Any, place: Any) -> None:
+def _add_logprobs(result: Any, place: TokenLogprobs) -> None:
     result.chosen_candidates.add(token=place.token, token_id=place.token_id, log_probability=place.logprob)
     if place.top:
         top = result.top_candidates.add()

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from overtone.doors.gemini.messages import descriptor_of
 from overtone.doors.gemini.path_templates import VARIABLE
-from overtone.doors.gemini.rpcs import Rpc
+from overtone.doors.method import Method
 
 STANDARD_METHODS = {"Get": "get", "List": "list", "Create": "create", "Update": "patch", "Delete": "delete"}
 
@@ -20,13 +20,18 @@ STANDARD_METHODS = {"Get": "get", "List": "list", "Create": "create", "Update": 
 class Binding:
     """One path of one method."""
 
-    rpc: Rpc
+    rpc: Method
     template: str
     description: str
 
     @property
     def variable(self) -> re.Match[str] | None:
         return VARIABLE.search(self.template)
+
+    @property
+    def path(self) -> str:
+        """The path under the first version of its family, with a parameter for each star."""
+        return f"/{self.rpc.family.paths[0]}/{self.flat_path}"
 
     @property
     def pattern(self) -> str:
@@ -42,9 +47,9 @@ class Binding:
     def short_name(self) -> str:
         """The method's name within its collection: get, list, generateContent."""
         custom = self.pattern.partition(":")[2]
-        return custom or next(
-            name for verb, name in STANDARD_METHODS.items() if self.rpc.method.startswith(verb)
-        )
+        method = self.rpc.method
+        standard = (name for verb, name in STANDARD_METHODS.items() if method.startswith(verb))
+        return custom or next(standard, method[0].lower() + method[1:])
 
     @property
     def flat_path(self) -> str:
@@ -67,7 +72,7 @@ class Binding:
         return request.fields_by_name[self.rpc.body].message_type
 
 
-def list_bindings(rpcs: Sequence[Rpc], servicers: Mapping[str, object]) -> list[Binding]:
+def list_bindings(rpcs: Sequence[Method], servicers: Mapping[str, object]) -> list[Binding]:
     """Return every path of every supported method, described as its servicer's docstring does."""
     return [
         Binding(rpc, template, _description(rpc, servicers))
@@ -77,6 +82,6 @@ def list_bindings(rpcs: Sequence[Rpc], servicers: Mapping[str, object]) -> list[
     ]
 
 
-def _description(rpc: Rpc, servicers: Mapping[str, object]) -> str:
+def _description(rpc: Method, servicers: Mapping[str, object]) -> str:
     text = inspect.getdoc(getattr(servicers[rpc.service], rpc.attribute)) or ""
     return " ".join(text.partition("\n\n")[0].split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from overtone.doors.gemini.rpcs import FAMILY, NO_EMBEDDINGS
+from overtone.doors.gemini.rpcs import NO_EMBEDDINGS
 
 MODEL = r"/v1\w*/(tunedModels|models)/[^/:]+"
 GENERATE = "POST /v1beta/tunedModels/X:generateContent"
@@ -61,6 +61,6 @@ def find(path: str) -> str:
 
 def find_called(method: str) -> str:
     """Return what to use instead of a gRPC method (/package.Service/Method) that is not here, or ""."""
-    name = re.fullmatch(rf"/{re.escape(FAMILY)}\.v1\w*\.(\w+/\w+)", method)
+    name = re.fullmatch(r"/google\.ai\.generativelanguage\.v1\w*\.(\w+/\w+)", method)
     matching = (sentence for pattern, sentence in SERVICES if name and re.match(pattern, name[1]))
     return next(matching, "")

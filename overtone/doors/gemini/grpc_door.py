@@ -21,9 +21,12 @@ from google.rpc import error_details_pb2, status_pb2
 from overtone.config import Settings
 from overtone.doors import credentials, dispatch
 from overtone.doors.gemini import elsewhere
+from overtone.doors.gemini.errors import tell
 from overtone.doors.gemini.messages import Message, decoder_of, encode
-from overtone.doors.gemini.rpcs import RPCS, Rpc
-from overtone.errors import ApiError, InvalidArgument, OvertoneError, Unimplemented
+from overtone.doors.gemini.rpcs import RPCS
+from overtone.doors.method import Method
+from overtone.errors import InvalidArgument, OvertoneError, Unimplemented
+from overtone.service.access import Credentials
 
 log = logging.getLogger(__name__)
 HANDSHAKE_MS = 20_000  # who has not said that it speaks gRPC by then is hung up on
@@ -35,7 +38,7 @@ async def start(
     authenticate: dispatch.Authenticate,
     settings: Settings,
     port: int | None = None,
-    rpcs: Sequence[Rpc] = RPCS,
+    rpcs: Sequence[Method] = RPCS,
 ) -> tuple[grpc.aio.Server, int]:
     """Listen on the gRPC port and answer; return the server and the port. With a certificate, only over TLS.
 
@@ -76,7 +79,7 @@ def _in_brackets(host: str) -> str:
 
 
 def _handlers(
-    servicers: Mapping[str, object], authenticate: dispatch.Authenticate, rpcs: Sequence[Rpc]
+    servicers: Mapping[str, object], authenticate: dispatch.Authenticate, rpcs: Sequence[Method]
 ) -> list[grpc.GenericRpcHandler]:
     services: dict[str, dict[str, grpc.RpcMethodHandler]] = defaultdict(dict)
     for rpc in rpcs:
@@ -110,7 +113,7 @@ class _Elsewhere(grpc.GenericRpcHandler):
 class _Endpoint:
     """One row of the table as gRPC behaviour. Requests are decoded here: a bad one is told like any other."""
 
-    def __init__(self, rpc: Rpc, servicers: Mapping[str, object], authenticate: dispatch.Authenticate):
+    def __init__(self, rpc: Method, servicers: Mapping[str, object], authenticate: dispatch.Authenticate):
         self.rpc = rpc
         self.method = dispatch.method_of(rpc, servicers)
         self.authenticate = authenticate
@@ -121,7 +124,7 @@ class _Endpoint:
             reply = await self.begin(request, context)
             return await reply() if callable(reply) else reply
         except Exception as error:
-            await _abort(context, dispatch.to_api_error(error))
+            await _abort(context, error)
             raise
 
     async def stream(self, request: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
@@ -130,14 +133,14 @@ class _Endpoint:
                 async for reply in replies:
                     yield reply
         except Exception as error:
-            await _abort(context, dispatch.to_api_error(error))
+            await _abort(context, error)
 
     async def begin(self, request: bytes, context: grpc.aio.ServicerContext) -> Any:
         """Return the method's answer, or what the event loop is to go on with (doors.dispatch)."""
         metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
         return await asyncio.to_thread(self.call, request, credentials.from_headers(metadata))
 
-    def call(self, request: bytes, presented: credentials.Credentials) -> Any:
+    def call(self, request: bytes, presented: Credentials) -> Any:
         caller = self.authenticate(presented)
         return self.method(self.parse(request), caller)
 
@@ -150,15 +153,16 @@ class _Endpoint:
             raise InvalidArgument(f"The request is not a {self.rpc.method} message: {error}.") from None
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: ApiError) -> None:
+async def _abort(context: grpc.aio.ServicerContext, error: BaseException) -> None:
     """End the call with the error's code, sentence and details, where clients of Google's look for them."""
-    code = next(code for code in grpc.StatusCode if code.value[0] == error.code.number)
+    told = tell(error)
+    code = next(code for code in grpc.StatusCode if code.value[0] == told.code.number)
     trailing = []
-    if error.details:
-        status = status_pb2.Status(code=error.code.number, message=error.message)
-        status.details.extend(_to_any(dict(detail)) for detail in error.details)
+    if told.details:
+        status = status_pb2.Status(code=told.code.number, message=told.message)
+        status.details.extend(_to_any(dict(detail)) for detail in told.details)
         trailing.append((STATUS_DETAILS, status.SerializeToString()))
-    await context.abort(code, error.message, tuple(trailing))
+    await context.abort(code, told.message, tuple(trailing))
 
 
 def _to_any(detail: dict[str, Any]) -> any_pb2.Any:

@@ -22,13 +22,12 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from overtone.doors.gemini.errors import BadRequest
 from overtone.doors.gemini.json_text import MAX_DEPTH
 from overtone.doors.gemini.messages import MessageType, descriptor_of, to_pb
-from overtone.doors.gemini.names import shown
 from overtone.doors.gemini.newer_fields import ENUM_VALUES, Newer, find_newer
-from overtone.errors import InvalidArgument
+from overtone.errors import InvalidArgument, shown
 
-BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 INVALID = "Invalid JSON payload received."
 FIELD_MASK = "google.protobuf.FieldMask"
 FREE_FORM = ("google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.ListValue")
@@ -212,11 +211,7 @@ def _bad_request(violations: list[tuple[str, str]]) -> InvalidArgument:
     if len(violations) > MAX_VIOLATIONS:
         more = f"… and {len(violations) - MAX_VIOLATIONS} more like these."
         violations = [*violations[:MAX_VIOLATIONS], ("", more)]
-    shapes = [
-        {"field": path, "description": text} if path else {"description": text} for path, text in violations
-    ]
-    details = {"@type": BAD_REQUEST, "fieldViolations": shapes}
-    return InvalidArgument("\n".join(text for _, text in violations), [details])
+    return BadRequest(violations)
 
 
 def _with_order(clean: dict[str, Any], kind: Descriptor) -> dict[str, Any]:

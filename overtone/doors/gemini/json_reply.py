@@ -6,7 +6,6 @@ how each field of a message is written is worked out once.
 
 from __future__ import annotations
 
-import struct
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message as PbMessage
 
 from overtone.doors.gemini.messages import Message, to_pb
+from overtone.float32 import shortest
 
 Write = Callable[[Any], Any]
 WHOLE_FLOATS_BELOW = 1e15
@@ -26,15 +26,6 @@ WHOLE_FLOATS_BELOW = 1e15
 def from_message(message: Message) -> dict[str, Any]:
     """Return the JSON value of a message."""
     return _from_pb(to_pb(message))
-
-
-def shortest(value: float) -> float:
-    """Return the float64 with the fewest digits that is this float32: 0.001 and not 0.0010000000474974513."""
-    for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == value:
-            return short
-    return float(f"{value:.9g}")
 
 
 def _from_pb(message: PbMessage) -> Any:

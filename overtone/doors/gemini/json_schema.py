@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from overtone.doors.gemini.json_reply import from_message
-from overtone.service.rules import refuse
+from overtone.errors import refuse
 
 CONFIG = "generation_config"
 NUMBERS_AS_TEXT = (

@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import re
 
-from overtone.errors import InvalidArgument, NotFound
+from overtone.errors import InvalidArgument, NotFound, Ref, shown
 
 TUNED_MODEL_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 OPERATION_ID = re.compile(r"[a-z0-9]{1,40}")
 PERMISSION_ID = re.compile(r"[a-z0-9]{1,40}")
-SHOWN_CHARACTERS = 100
+FORMATS = {
+    "base_model": "models/{}",
+    "tuned_model": "tunedModels/{}",
+    "operation": "tunedModels/{}/operations/{}",
+    "permission": "tunedModels/{}/permissions/{}",
+}
+
+
+def format_ref(ref: Ref) -> str:
+    """Return the resource name of what a sentence names."""
+    return FORMATS[ref.kind].format(*ref.ids)
 
 
 def format_tuned_model(tuned_model_id: str) -> str:
-    return f"tunedModels/{tuned_model_id}"
+    return FORMATS["tuned_model"].format(tuned_model_id)
 
 
 def format_operation(tuned_model_id: str, operation_id: str) -> str:
-    return f"tunedModels/{tuned_model_id}/operations/{operation_id}"
+    return FORMATS["operation"].format(tuned_model_id, operation_id)
 
 
 def format_permission(tuned_model_id: str, permission_id: str) -> str:
-    return f"tunedModels/{tuned_model_id}/permissions/{permission_id}"
+    return FORMATS["permission"].format(tuned_model_id, permission_id)
 
 
 def format_model(model_id: str) -> str:
-    return f"models/{model_id}"
+    return FORMATS["base_model"].format(model_id)
 
 
 def parse_tuned_model(name: str) -> str:
@@ -85,14 +95,6 @@ def no_operation(name: str) -> NotFound:
 
 def no_permission(name: str) -> NotFound:
     return NotFound(f"Permission {shown(name)} does not exist.")
-
-
-def shown(text: str) -> str:
-    """Return a caller's text as an error may repeat it: printable, and short."""
-    clean = "".join(
-        character if character.isprintable() else "�" for character in text[: SHOWN_CHARACTERS + 1]
-    )
-    return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[:SHOWN_CHARACTERS]}…"
 
 
 def _parse(name: str, *collections: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def openapi_document(bindings: Sequence[Binding], title: str, version: str = "v1
     schemas = Schemas(OPENAPI)
     paths: dict[str, Any] = {}
     for binding in bindings:
-        path = paths.setdefault(f"/{version}/{binding.flat_path}", {})
+        path = paths.setdefault(binding.path, {})
         path[binding.rpc.verb.lower()] = _openapi_operation(binding, schemas)
     key = {"type": "apiKey", "in": "header", "name": "x-goog-api-key"}
     return {

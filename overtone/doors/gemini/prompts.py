@@ -1,17 +1,16 @@
-"""Contents as clients send them, turned into the messages of a chat; what a model cannot take is refused."""
+"""Contents as clients send them, turned into a conversation; what is not text is refused by the feature's name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from overtone.dataset.examples import Role, Turn
+from overtone.domain.generation import Conversation
 from overtone.doors.gemini import messages as m
-from overtone.errors import InvalidArgument
-from overtone.service.rules import refuse
-from overtone.service.targets import Target
+from overtone.errors import InvalidArgument, refuse
+from overtone.service.models import Target
 
-ROLES = {"": "user", "user": "user", "model": "assistant"}
+ROLES: dict[str, Role] = {"": "user", "user": "user", "model": "assistant"}
 NOT_TEXT = {
     "inline_data": "Image input modality",
     "file_data": "File input",
@@ -31,48 +30,36 @@ MODALITIES = {
 }
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A conversation, and the instruction before it if there is one."""
-
-    messages: list[dict[str, str]]
-    system: str | None = None
-
-
-def read_prompt(request: m.GenerateContentRequest, target: Target) -> Prompt:
-    """Return the conversation of a request, held against what the model's card allows."""
+def read_prompt(request: m.GenerateContentRequest, target: Target) -> Conversation:
+    """Return the conversation of a request. Raises InvalidArgument for what is missing and what is not text."""
     bare = m.GenerateContentRequest.pb(request)
     _check_features(bare, target)
     if not bare.contents:
         raise refuse("contents", "is empty; say something to the model.")
-    messages = [_read_content(f"contents[{i}]", content, target) for i, content in enumerate(bare.contents)]
-    if messages[-1]["role"] != "user":
-        raise InvalidArgument("Please ensure that multiturn requests end with a user role.")
-    system = _read_system(bare, target)
-    _check_length(messages, system, target)
-    return Prompt(messages, system)
+    turns = [_read_content(f"contents[{i}]", content, target) for i, content in enumerate(bare.contents)]
+    return Conversation(tuple(turns), _read_system(bare, target))
 
 
-def read_countable(request: m.GenerateContentRequest) -> Prompt:
+def read_countable(request: m.GenerateContentRequest) -> Conversation:
     """Return the text of a request, to be counted: whatever generation would refuse, and no more than its text."""
     bare = m.GenerateContentRequest.pb(request)
     if not bare.contents:
         raise refuse("contents", "is empty; there is nothing to count.")
-    messages = [
-        {"role": ROLES.get(content.role, "user"), "content": "".join(part.text for part in content.parts)}
+    turns = [
+        Turn(ROLES.get(content.role, "user"), "".join(part.text for part in content.parts))
         for content in bare.contents
     ]
     system = "".join(part.text for part in bare.system_instruction.parts)
-    return Prompt(messages, system or None)
+    return Conversation(tuple(turns), system or None)
 
 
-def _read_content(field: str, content: Any, target: Target) -> dict[str, str]:
+def _read_content(field: str, content: Any, target: Target) -> Turn:
     if content.role not in ROLES:
         raise InvalidArgument(f"Please use a valid role: user, model. {field}.role is {content.role!r}.")
     if not content.parts:
         raise refuse(f"{field}.parts", "must not be empty.")
     text = "".join(_read_part(f"{field}.parts[{i}]", part, target) for i, part in enumerate(content.parts))
-    return {"role": ROLES[content.role], "content": text}
+    return Turn(ROLES[content.role], text)
 
 
 def _read_part(field: str, part: Any, target: Target) -> str:
@@ -87,14 +74,12 @@ def _read_part(field: str, part: Any, target: Target) -> str:
     if kind in ("inline_data", "file_data"):
         family = getattr(part, kind).mime_type.partition("/")[0]
         feature = f"{MODALITIES[family]} input modality" if family in MODALITIES else feature
-    raise InvalidArgument(f"{feature} is not enabled for {target.name}")
+    raise InvalidArgument(f"{feature} is not enabled for {{model}}", model=target.ref)
 
 
 def _read_system(bare: Any, target: Target) -> str | None:
     if not any(part.text or part.WhichOneof("data") != "text" for part in bare.system_instruction.parts):
         return None  # none, or one that says nothing
-    if not target.card.system_instruction:
-        raise InvalidArgument(f"Developer instruction is not enabled for {target.name}")
     parts = enumerate(bare.system_instruction.parts)
     return "".join(_read_part(f"system_instruction.parts[{i}]", part, target) for i, part in parts)
 
@@ -103,15 +88,8 @@ def _check_features(bare: Any, target: Target) -> None:
     if bare.tools:
         calls = any(tool.function_declarations for tool in bare.tools)
         feature = "Function calling" if calls else "Tool use"
-        raise InvalidArgument(f"{feature} is not enabled for {target.name}")
+        raise InvalidArgument(f"{feature} is not enabled for {{model}}", model=target.ref)
     if bare.cached_content:
         raise InvalidArgument(
-            f"Cached content is not enabled for {target.name}; send the contents themselves."
+            "Cached content is not enabled for {model}; send the contents themselves.", model=target.ref
         )
-
-
-def _check_length(messages: Sequence[dict[str, str]], system: str | None, target: Target) -> None:
-    limit = target.card.max_input_chars
-    length = sum(len(message["content"]) for message in messages) + len(system or "")
-    if limit is not None and length > limit:
-        raise refuse("contents", f"has {length} characters; the limit of {target.name} is {limit}.")

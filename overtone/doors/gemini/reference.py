@@ -15,10 +15,10 @@ from starlette.routing import Route
 from overtone.doors.gemini.bindings import Binding, list_bindings
 from overtone.doors.gemini.discovery import discovery_document
 from overtone.doors.gemini.messages import descriptor_of
-from overtone.doors.gemini.names import shown
 from overtone.doors.gemini.openapi import openapi_document
-from overtone.doors.gemini.rpcs import RPCS, VERSIONS, Rpc
-from overtone.errors import NotFound
+from overtone.doors.gemini.rpcs import GEMINI, RPCS, VERSIONS
+from overtone.doors.method import Method
+from overtone.errors import NotFound, shown
 
 TITLE = "Overtone: tuning by the Gemini API"
 PAGE = """<!doctype html>
@@ -45,15 +45,16 @@ service</a> · <a href="/v1beta/models">base models</a> · <a href="/v1beta/tune
 """
 
 
-def routes(servicers: Mapping[str, object], rpcs: Sequence[Rpc] = RPCS) -> list[Route]:
+def routes(servicers: Mapping[str, object], rpcs: Sequence[Method] = RPCS) -> list[Route]:
     """Return the routes of the three documents, and of the page at the address itself."""
     bindings = list_bindings(rpcs, servicers)
+    of_gemini = [binding for binding in bindings if binding.rpc.family == GEMINI]
 
     async def discovery(request: Request) -> Response:
         version = request.query_params.get("version", "v1beta")
         if version not in VERSIONS:
             raise NotFound(f"There is no version {shown(version)}; there are {', '.join(VERSIONS)}.")
-        return JSONResponse(discovery_document(bindings, version, str(request.base_url), TITLE))
+        return JSONResponse(discovery_document(of_gemini, version, str(request.base_url), TITLE))
 
     async def openapi(request: Request) -> Response:
         return JSONResponse(openapi_document(bindings, TITLE))
@@ -87,5 +88,5 @@ def _article(binding: Binding) -> str:
     body = binding.body.name if binding.body is not None else "none"
     rows = {"Query": fields, "Body": body, "Answer": descriptor_of(rpc.reply).name, "gRPC": rpc.method}
     items = "".join(f"<dt>{name}</dt><dd><code>{escape(text)}</code></dd>" for name, text in rows.items())
-    head = f"<h3><code>{rpc.verb} /v1beta/{escape(binding.flat_path)}</code></h3>"
+    head = f"<h3><code>{rpc.verb} {escape(binding.path)}</code></h3>"
     return f"<article>{head}<p>{escape(binding.description)}</p><dl>{items}</dl></article>\n"

@@ -23,13 +23,15 @@ from starlette.types import Send
 from overtone.config import Settings
 from overtone.doors import credentials, dispatch, http_body
 from overtone.doors.gemini import elsewhere, path_templates, reference
+from overtone.doors.gemini.errors import Told, tell
 from overtone.doors.gemini.json_body import fields_of, to_message, unknown_parameter
 from overtone.doors.gemini.json_reply import from_message
 from overtone.doors.gemini.json_text import dump, parse
 from overtone.doors.gemini.messages import Message, descriptor_of
-from overtone.doors.gemini.names import shown
-from overtone.doors.gemini.rpcs import RPCS, VERSIONS, Rpc
-from overtone.errors import ApiError, Code, NotFound
+from overtone.doors.gemini.rpcs import RPCS
+from overtone.doors.http_errors import HTTP_STATUS, error_value
+from overtone.doors.method import Method
+from overtone.errors import ApiError, Code, NotFound, shown
 
 T = TypeVar("T")
 JSON_TYPE = "application/json; charset=UTF-8"
@@ -47,19 +49,25 @@ def build(
     settings: Settings,
     lifespan: Any = None,
     routes: Sequence[BaseRoute] = (),
-    rpcs: Sequence[Rpc] = RPCS,
+    rpcs: Sequence[Method] = RPCS,
 ) -> Starlette:
     """Return the app.
 
     `servicers` holds one object for each service named in the table; `routes` come before it.
     """
-    api = [route for rpc in rpcs for route in _routes(_Endpoint(rpc, servicers, authenticate, settings))]
-    api_router = Router(routes=api, redirect_slashes=False)
+    mounted: dict[str, list[BaseRoute]] = {}
+    for rpc in rpcs:
+        endpoint = _Endpoint(rpc, servicers, authenticate, settings)
+        for path in rpc.family.paths:
+            mounted.setdefault(path, []).extend(_routes(endpoint))
     app = Starlette(
         routes=[
             *routes,
             *reference.routes(servicers, rpcs),
-            *(Mount(f"/{version}", app=api_router) for version in VERSIONS),
+            *(
+                Mount(f"/{path}", app=Router(routes=routes, redirect_slashes=False))
+                for path, routes in mounted.items()
+            ),
         ],
         exception_handlers={HTTPException: _no_such_method, ApiError: _refused},
         middleware=_middleware(settings),
@@ -88,7 +96,7 @@ class _Endpoint:
 
     def __init__(
         self,
-        rpc: Rpc,
+        rpc: Method,
         servicers: Mapping[str, object],
         authenticate: dispatch.Authenticate,
         settings: Settings,
@@ -103,7 +111,7 @@ class _Endpoint:
         try:
             return await self.call(request, template, pretty)
         except Exception as error:
-            return error_response(dispatch.to_api_error(error), pretty, as_array=self._streams_array(request))
+            return error_response(error, pretty, as_array=self._streams_array(request))
 
     def _streams_array(self, request: Request) -> bool:
         """Tell whether the client reads an array: its errors are in one, too. google-generativeai, which says $alt,
@@ -133,7 +141,7 @@ class _Endpoint:
         return self.method(read_request(self.rpc, body, query, bound), caller)
 
 
-def read_request(rpc: Rpc, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Message:
+def read_request(rpc: Method, body: bytes, query: Mapping[str, str], bound: Mapping[str, str]) -> Message:
     """Return the request message that body, query and path say together; the path has the last word."""
     if rpc.instead:
         return rpc.request()
@@ -158,25 +166,22 @@ def json_response(value: Any, pretty: bool, status: int = 200) -> Response:
     return Response(text.encode(), status, {"content-type": JSON_TYPE})
 
 
-def error_response(error: ApiError, pretty: bool, as_array: bool = False) -> Response:
-    value = _error_value(error)
-    response = json_response([value] if as_array else value, pretty, error.code.http_status)
+def error_response(error: BaseException, pretty: bool, as_array: bool = False) -> Response:
+    told = tell(error)
+    value = _error_value(told)
+    response = json_response([value] if as_array else value, pretty, HTTP_STATUS[told.code])
     if isinstance(error, http_body.TooLarge):
         response.headers["connection"] = "close"  # what is left of the body is not read
-    if error.code in (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE):
+    if told.code in (Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE):
         response.headers["retry-after"] = RETRY_AFTER_S
     return response
 
 
-def _error_value(error: ApiError) -> dict[str, Any]:
-    shape: dict[str, Any] = {
-        "code": error.code.http_status,
-        "message": error.message,
-        "status": error.code.name,
-    }
-    if error.details:
-        shape["details"] = [dict(detail) for detail in error.details]
-    return {"error": shape}
+def _error_value(told: Told) -> dict[str, Any]:
+    value = error_value(told.code, told.message)
+    if told.details:
+        value["error"]["details"] = list(told.details)
+    return value
 
 
 def _routes(endpoint: _Endpoint) -> list[Route]:
@@ -267,7 +272,7 @@ async def _values(first: Message | None, replies: Any) -> AsyncGenerator[dict[st
             async for reply in replies:
                 yield from_message(reply)
         except Exception as error:
-            yield _error_value(dispatch.to_api_error(error))
+            yield _error_value(tell(error))
 
 
 async def _events(first: Message | None, replies: Any) -> AsyncGenerator[str]:
@@ -291,7 +296,7 @@ async def _array(first: Message | None, replies: Any, pretty: bool) -> AsyncGene
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    return error_response(dispatch.to_api_error(error), pretty=True)
+    return error_response(error, pretty=True)
 
 
 async def _no_such_method(request: Request, error: Exception) -> Response:

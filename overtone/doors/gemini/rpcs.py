@@ -1,18 +1,16 @@
 """The table of methods: one line each, from which both doors are built.
 
-Templates are Google's http rules (google/api/http.proto) after the version. `ours` are paths that Google's
-rules lack and its clients send all the same. Adding a method is adding a line here and a method of that
-name, in snake_case, to its servicer. A test holds the table against the rules that the installed package
-carries.
+Adding a method is adding a line here and a method of that name, in snake_case, to its servicer. A test holds the
+table against the http rules that the installed package carries.
 """
 
 # ruff: noqa: E501
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from overtone.doors.gemini import messages as m
+from overtone.doors.method import Family, Method
 
 VERSIONS = (
     "v1beta",
@@ -21,45 +19,14 @@ VERSIONS = (
     "v1beta2",
     "v1beta3",
 )  # every route under each; the newest clients say v1
-FAMILY = "google.ai.generativelanguage"
-PACKAGE = f"{FAMILY}.v1beta"  # the only one whose messages the clients know
+GEMINI = Family("google.ai.generativelanguage.{version}", VERSIONS)
 
 
 @dataclass(frozen=True)
-class Rpc:
-    """One method.
+class Rpc(Method):
+    """A method of the Gemini API."""
 
-    `body` is the request field that the JSON body fills, "*" for the whole request, "" for none. A method that
-    `measures` a prompt does not refuse what only an answer could not do.
-    """
-
-    service: str
-    method: str
-    request: m.MessageType
-    reply: m.MessageType
-    verb: str
-    templates: tuple[str, ...]
-    body: str = ""
-    ours: tuple[str, ...] = ()
-    streams: bool = False
-    measures: bool = False
-    instead: str = ""
-
-    @property
-    def attribute(self) -> str:
-        """The servicer's method: GetTunedModel is get_tuned_model."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.method).lower()
-
-    @property
-    def full_service(self) -> str:
-        return self.service if "." in self.service else f"{PACKAGE}.{self.service}"
-
-    @property
-    def full_services(self) -> list[str]:
-        """The service's names under every version: the messages are the same on the wire."""
-        if "." in self.service:
-            return [self.service]
-        return [f"{FAMILY}.{version}.{self.service}" for version in VERSIONS]
+    family: Family = GEMINI
 
 
 MODEL, TUNED, OPERATION = "{name=models/*}", "{name=tunedModels/*}", "{name=tunedModels/*/operations/*}"

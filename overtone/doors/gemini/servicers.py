@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from overtone.bases.registry import Registry
 from overtone.config import Settings
-from overtone.doors.gemini.generative_service import Engine, GenerativeService
+from overtone.doors.gemini.generative_service import GenerativeService
 from overtone.doors.gemini.model_service import ModelService
 from overtone.doors.gemini.operations_service import OperationsService
 from overtone.doors.gemini.permission_service import PermissionService
@@ -14,27 +14,25 @@ from overtone.doors.gemini.rpcs import OPERATIONS
 from overtone.doors.gemini.text_service import TextService
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
-from overtone.service.chats import Chats
-from overtone.service.targets import Targets
+from overtone.service.generation import Engine, Generation
+from overtone.service.models import Models
+from overtone.service.sharing import Sharing
+from overtone.service.tuning import TunedModels
 from overtone.store.store import Store
 
 
 def build_servicers(
-    store: Store,
-    queue: Queue,
-    registry: Registry,
-    chats: Chats,
-    engines: Mapping[str, Engine],
-    settings: Settings,
+    store: Store, queue: Queue, registry: Registry, engines: Mapping[str, Engine], settings: Settings
 ) -> dict[str, object]:
     """Return one object for each service of the table. `engines` are the clients by base id."""
     access = Access(store, settings)
-    targets = Targets(store, registry, access, engines.keys())
-    generative = GenerativeService(targets, chats, engines, settings)
+    models = Models(store, registry, access, engines.keys())
+    tuned_models = TunedModels(store, queue, models, access)
+    generation = Generation(store, models, engines, settings)
     return {
-        "ModelService": ModelService(targets, chats),
-        "GenerativeService": generative,
-        "TextService": TextService(generative),
-        "PermissionService": PermissionService(store, access),
-        OPERATIONS: OperationsService(store, queue, access),
+        "ModelService": ModelService(models, tuned_models),
+        "GenerativeService": GenerativeService(models, generation),
+        "TextService": TextService(models, generation),
+        "PermissionService": PermissionService(Sharing(store, access)),
+        OPERATIONS: OperationsService(tuned_models),
     }

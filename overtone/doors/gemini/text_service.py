@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from functools import partial
 
+from overtone.dataset.examples import Turn
+from overtone.domain.generation import Conversation
+from overtone.domain.sharing import Caller
 from overtone.doors.dispatch import Later
 from overtone.doors.gemini import messages as m
-from overtone.doors.gemini.generative_service import Call, GenerativeService
-from overtone.doors.gemini.prompts import Prompt
-from overtone.service.access import Caller
-from overtone.service.rules import refuse
+from overtone.doors.gemini.answers import Answer
+from overtone.doors.gemini.found_models import get_target
+from overtone.doors.gemini.generative_service import begin_answer, complete
+from overtone.doors.gemini.options import read_options
+from overtone.errors import refuse
+from overtone.service.generation import Call, Generation
+from overtone.service.models import Models
 
 SHARED_FIELDS = ("temperature", "top_p", "top_k", "candidate_count", "max_output_tokens")
 
@@ -20,23 +26,24 @@ SHARED_FIELDS = ("temperature", "top_p", "top_k", "candidate_count", "max_output
 class TextService:
     """The same answers in the older shape."""
 
-    def __init__(self, generative: GenerativeService):
-        self.generative = generative
+    def __init__(self, models: Models, generation: Generation):
+        self.models = models
+        self.generation = generation
 
     def generate_text(self, request: m.GenerateTextRequest, caller: Caller) -> Later[m.GenerateTextResponse]:
         """Answer one text with one or more."""
-        return partial(self._answer, self._prepare(request, caller))
+        return partial(self._answer, *self._prepare(request, caller))
 
-    async def _answer(self, call: Call) -> m.GenerateTextResponse:
-        answer = await self.generative.complete(call)
-        texts = ("".join(candidate.text) for _, candidate in sorted(answer.candidates.items()))
+    async def _answer(self, call: Call, answer: Answer) -> m.GenerateTextResponse:
+        texts = (await complete(self.generation, call, answer)).texts()
         return m.GenerateTextResponse(candidates=[m.TextCompletion(output=text) for text in texts])
 
-    def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> Call:
+    def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> tuple[Call, Answer]:
         if not request.prompt.text:
             raise refuse("prompt.text", "is empty; say something to the model.")
-        target = self.generative.targets.get_target(request.model, "generateText", caller)
+        target = get_target(self.models, request.model, "generateText", caller)
         given = {name: getattr(request, name) for name in SHARED_FIELDS if name in request}
         config = m.GenerationConfig(stop_sequences=request.stop_sequences, **given)
-        prompt = Prompt([{"role": "user", "content": request.prompt.text}])
-        return self.generative.plan(target, prompt, config)
+        conversation = Conversation((Turn("user", request.prompt.text),))
+        call = self.generation.plan(target, conversation, read_options(config, target))
+        return call, begin_answer(target, call)

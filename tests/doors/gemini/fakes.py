@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from overtone.bases.registry import ALIASES, Card
-from overtone.engine.protocol import GenerateEvent, GenerateRequest
+from overtone.domain.generation import Piece
+from overtone.engine.client import to_message
+from overtone.engine.protocol import GenerateRequest
+from overtone.engine.request import EngineRequest
 
 BASE = "tiny"
 CONTEXT_LENGTH = 64
@@ -31,6 +34,12 @@ class TinyRegistry:
     def find_card(self, model_id: str) -> Card | None:
         return next((card for card in self.list_cards() if card.id == model_id), None)
 
+    def has_base(self, base_id: str) -> bool:
+        return True
+
+    def load_chat(self, base_id: str) -> ByteChat:
+        return ByteChat()
+
     def _behind(self, alias: Card) -> Card:
         return replace(alias, base_id=BASE, context_length=100_000)
 
@@ -50,14 +59,9 @@ class ByteChat:
         return len(text.encode())
 
 
-class TinyChats:
-    def of(self, card: Card) -> ByteChat:
-        return ByteChat()
-
-
 @dataclass
 class EchoEngine:
-    """Answers with the words of the prompt, one event each, and remembers what it was asked.
+    """Answers with the words of the prompt, one piece each, and remembers what it was asked, as the socket carries it.
 
     `error` is raised instead of the last word; `hold_after` makes it wait for ever after so many words.
     """
@@ -68,27 +72,23 @@ class EchoEngine:
     hold_after: int | None = None
     holds: bool = False
 
-    async def generate(self, request: GenerateRequest, timeout_s: float) -> AsyncIterator[GenerateEvent]:
-        self.requests.append(request)
+    async def answer(self, request: EngineRequest, timeout_s: float) -> AsyncGenerator[Piece]:
+        self.requests.append(to_message(request))
         self.open_calls += 1
         try:
-            for index in range(request.options.num_candidates):
-                async for event in self._answer(index, request):
-                    yield event
+            for index in range(request.options.num_candidates or 0):
+                async for piece in self._answer(index, request):
+                    yield piece
         finally:
             self.open_calls -= 1
 
-    async def _answer(self, index: int, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
+    async def _answer(self, index: int, request: EngineRequest) -> AsyncIterator[Piece]:
         text = bytes(token for token in request.prompt_ids if token < 256).decode()
         words = [word + " " for word in text.split(" ")]
         for count, word in enumerate(words, start=1):
             await self._stumble(count, len(words))
-            yield GenerateEvent(
-                index=index, text=word, prompt_tokens=len(request.prompt_ids), candidate_tokens=count
-            )
-        yield GenerateEvent(
-            index=index, finish_reason="STOP", candidate_tokens=len(words) + 1, avg_logprob=-0.5
-        )
+            yield Piece(index, word, count)
+        yield Piece(index, "", len(words) + 1, "STOP", -0.5)
 
     async def _stumble(self, count: int, num_words: int) -> None:
         if self.error is not None and count == num_words:

@@ -21,10 +21,12 @@ from google.rpc import status_pb2
 
 from overtone.doors import dispatch
 from overtone.doors.gemini import grpc_door, path_templates, rest_door
+from overtone.doors.gemini.errors import tell
 from overtone.doors.gemini.json_reply import from_message
 from overtone.doors.gemini.json_text import dump
 from overtone.doors.gemini.messages import decoder_of, encode
 from overtone.doors.gemini.rpcs import RPCS, Rpc
+from overtone.doors.http_errors import HTTP_STATUS
 from overtone.errors import ApiError, Code
 from tests.patience import HANG_S
 
@@ -96,11 +98,12 @@ class GrpcClient:
             fields = {k: v for k, v in query.items() if k not in rest_door.STANDARD_PARAMETERS}
             message = rest_door.read_request(rpc, body, fields, bound)
         except ApiError as error:
-            return _refusal(error.code, error.message, list(error.details))
+            told = tell(error)
+            return _refusal(told.code, told.message, list(told.details))
         return self.call(rpc, message, tuple(metadata.items()))
 
     def call(self, rpc: Rpc, message: Any, metadata: Any) -> Reply:
-        path, codec = f"/{rpc.full_service}/{rpc.method}", (encode, decoder_of(rpc.reply))
+        path, codec = f"/{rpc.full_services[0]}/{rpc.method}", (encode, decoder_of(rpc.reply))
         try:
             if rpc.streams:
                 replies = self.channel.unary_stream(path, *codec)(message, metadata=metadata)
@@ -131,5 +134,5 @@ def _details(error: Any) -> list[Any]:
 
 
 def _refusal(code: Code, message: str, details: list[Any]) -> Reply:
-    shape: dict[str, Any] = {"code": code.http_status, "message": message, "status": code.name}
-    return Reply({"error": {**shape, "details": details} if details else shape}, code.http_status)
+    shape: dict[str, Any] = {"code": HTTP_STATUS[code], "message": message, "status": code.name}
+    return Reply({"error": {**shape, "details": details} if details else shape}, HTTP_STATUS[code])

@@ -8,9 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.doors.credentials import Credentials
 from overtone.errors import NotFound, OvertoneError, PermissionDenied
-from overtone.service.access import Access, check_exposure, is_loopback
+from overtone.service.access import Access, Credentials, check_exposure, is_loopback
 from overtone.store.store import Store
 from tests.doors.gemini.test_model_service import create
 from tests.doors.gemini.test_permission_service import SHARES

@@ -55,7 +55,7 @@ def test_a_tuned_model_answers_through_its_adapter(
     assert ask(client, model="tunedModels/a").json()["modelVersion"] == "tunedModels/a"
     request = engine.requests[0]
     assert request.adapter_folder == str(store.folder_of(store.get_tuned_model("a")) / "adapter")
-    assert (request.tuned_model, request.adapter_digest) == ("tunedModels/a", "digest")
+    assert (request.tuned_model, request.adapter_digest) == ("a", "digest")
 
 
 def test_the_requests_wish_wins_over_the_models_default_over_the_bases(
@@ -374,7 +374,7 @@ def test_models_may_stand_before_it_over_grpc(client: Any, queue: Queue, engine:
     )
     rpc = next(rpc for rpc in RPCS if rpc.method == "GenerateContent")
     assert client.call(rpc, request, ()).json()["modelVersion"] == "tunedModels/a"
-    assert engine.requests[0].tuned_model == "tunedModels/a"
+    assert engine.requests[0].tuned_model == "a"
 
 
 @pytest.mark.parametrize("path", ["models/a:generateContent", "models/a:countTokens", "models/a"])

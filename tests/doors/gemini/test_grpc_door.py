@@ -17,12 +17,13 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from overtone.cli.certificate import make_self_signed
 from overtone.config import Settings
-from overtone.doors.credentials import Credentials
 from overtone.doors.gemini import grpc_door, rpcs
 from overtone.doors.gemini import messages as m
+from overtone.doors.gemini.errors import UNKNOWN_KEY
 from overtone.doors.gemini.messages import encode
 from overtone.doors.gemini.rpcs import VERSIONS, Rpc
-from overtone.errors import InvalidArgument, OvertoneError
+from overtone.errors import OvertoneError
+from overtone.service.access import Credentials, UnknownKey
 from tests.patience import HANG_S
 
 RPCS = (
@@ -44,8 +45,7 @@ class Echo:
     def get_tuned_model(self, request: m.GetTunedModelRequest, caller: Credentials) -> m.TunedModel:
         self.callers.append(caller)
         if request.name == "bad":
-            detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "WHY"}
-            raise InvalidArgument("Bad.", [detail])
+            raise UnknownKey
         if request.name == "broken":
             raise RuntimeError("secret detail")
         return m.TunedModel(name=request.name[:10])
@@ -124,8 +124,8 @@ def test_an_error_carries_code_sentence_and_details() -> None:
     async def scenario() -> None:
         async with door(Echo(), Settings()) as channel:
             error = await refusal(lambda: get(channel, "bad"))
-        assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "Bad.")
-        assert b"WHY" in dict(error.trailing_metadata())[grpc_door.STATUS_DETAILS]
+        assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, UNKNOWN_KEY)
+        assert b"API_KEY_INVALID" in dict(error.trailing_metadata())[grpc_door.STATUS_DETAILS]
 
     asyncio.run(scenario())
 

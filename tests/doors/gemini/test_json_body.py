@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overtone.doors.gemini import messages as m
+from overtone.doors.gemini.errors import tell
 from overtone.doors.gemini.json_body import to_message
-from overtone.doors.gemini.json_reply import from_message, shortest
+from overtone.doors.gemini.json_reply import from_message
 from overtone.doors.gemini.json_text import parse
 from overtone.errors import InvalidArgument
+from overtone.float32 import shortest
 
 
 def refused(value: Any, kind: Any = m.TunedModel) -> InvalidArgument:
@@ -58,12 +60,12 @@ def test_an_unknown_field_is_told_in_googles_words() -> None:
     error = refused({"tunedModel": {"foo": 1}}, m.CreateTunedModelRequest)
     sentence = "Invalid JSON payload received. Unknown name \"foo\" at 'tuned_model': Cannot find field."
     assert error.message == sentence
-    assert error.details == (
+    assert tell(error).details == [
         {
             "@type": "type.googleapis.com/google.rpc.BadRequest",
             "fieldViolations": [{"field": "tuned_model", "description": sentence}],
         },
-    )
+    ]
 
 
 def test_everything_wrong_is_told_at_once() -> None:

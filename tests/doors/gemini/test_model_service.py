@@ -10,14 +10,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.doors.gemini import model_service, rest_door
+from overtone.domain.sharing import Grantee, Question
+from overtone.doors.gemini import rest_door
 from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue, Succeeded
+from overtone.service import tuning
 from overtone.service.access import Access
 from overtone.store.folders import list_model_folders
-from overtone.store.grants import Grantee, Question
 from overtone.store.store import Store
-from tests.doors.gemini.fakes import EchoEngine, TinyChats, TinyRegistry
+from tests.doors.gemini.fakes import EchoEngine, TinyRegistry
 
 HOME = "http://127.0.0.1:8080"
 ALIAS = "models/gemini-1.5-flash-001-tuning"
@@ -123,7 +124,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(model_service, "save_examples", fail)
+    monkeypatch.setattr(tuning, "save_examples", fail)
     reply = client.post("/v1beta/tunedModels?tunedModelId=a", json=body())
     assert (reply.status_code, reply.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert "disk" in error_of(reply)
@@ -308,7 +309,7 @@ def test_a_field_outside_the_mask_is_not_even_looked_at(client: Any) -> None:
 def test_a_base_that_this_service_does_not_run_with_is_refused_with_the_way_out(
     store: Store, queue: Queue, settings: Settings, access: Access
 ) -> None:
-    servicers = build_servicers(store, queue, TinyRegistry(), TinyChats(), {"other": EchoEngine()}, settings)  # type: ignore[arg-type]
+    servicers = build_servicers(store, queue, TinyRegistry(), {"other": EchoEngine()}, settings)  # type: ignore[arg-type]
     with TestClient(rest_door.build(servicers, access.authenticate, settings), base_url=HOME) as client:
         for path in ("/v1/tunedModels", "/v1/models/tiny:generateContent"):
             asked = body() if path == "/v1/tunedModels" else {"contents": [{"parts": [{"text": "hi"}]}]}

@@ -6,10 +6,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from overtone.doors.credentials import Credentials
 from overtone.doors.monitoring import Engine, routes
 from overtone.engine.protocol import Metric, Sample, StatusReply
 from overtone.errors import PermissionDenied, Unavailable
+from overtone.service.access import Credentials
 
 
 class Answering:

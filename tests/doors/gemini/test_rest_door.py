@@ -11,11 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from overtone.config import Settings
-from overtone.doors.credentials import Credentials
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini import rest_door
 from overtone.doors.gemini.rpcs import VERSIONS, Rpc
 from overtone.errors import ApiError, Code, NotFound
+from overtone.service.access import Credentials
 
 
 class Echo:

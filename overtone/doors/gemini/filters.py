@@ -5,8 +5,8 @@ Terms are joined by AND; how Google combines them is not documented.
 
 from __future__ import annotations
 
-from overtone.service.rules import refuse
-from overtone.store.grants import Grantee, Question
+from overtone.domain.sharing import Grantee, Question
+from overtone.errors import refuse
 
 MAX_TERMS = 20
 DEFAULT_OPERATOR = "readers:me"  # hence without the models that are only shared with everyone
