@@ -20,7 +20,9 @@ KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first one that is 
 VERBS = (
     "bind|cancel|delete|demo|generate|groups|keys|list|models|serve|set-aside|settings|show|tls|tune|watch"
 )
-COMMAND_LINE = re.compile(rf"(?<![\w/.-])overtone (?=(?:{VERBS})\b)")  # in a sentence
+COMMAND_LINE = re.compile(
+    rf"(?<![\w/.-])(?<!-m )overtone (?=(?:{VERBS})\b)"
+)  # in a sentence, unless `program` wrote it
 
 F = TypeVar("F", bound=Callable[..., Any])
 

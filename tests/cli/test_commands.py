@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,12 @@ def test_a_hint_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
         "See `.venv/bin/overtone list`, not /opt/overtone list. The overtone service is away: "
         ".venv/bin/overtone set-aside list"
     )
+
+
+def test_a_hint_that_names_the_program_already_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/overtone/__main__.py"])
+    hint = f"Start one with `{sys.executable} -m overtone serve`."
+    assert as_typed(hint) == hint
 
 
 def test_every_verb_is_known_to_hints() -> None:
