@@ -62,7 +62,7 @@ def demo(tutorial: bool, data: Path | None) -> None:
     console.print(f"[bold]Overtone[/bold]: {story.title}, on this machine.")
     console.print(f"{len(story.examples)} examples, about a minute on two cores, no GPU.")
     if not Registry(settings.bases, settings.base).has_base(settings.base):
-        console.print(f"First, once, it downloads the base model {settings.base}: {BASE_SIZE}.")
+        console.print(f"It first pulls the base model {settings.base}, once: {BASE_SIZE}.")
     pull_if_missing(settings)
     console.print("Starting a service of its own …")
     with tempfile.TemporaryDirectory(prefix="overtone-demo-") as folder:
