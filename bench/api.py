@@ -19,6 +19,7 @@ import os
 import socket
 import statistics
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +60,7 @@ def fill(settings: Settings, num_models: int) -> None:
 def serve_api(settings: Settings, listener: socket.socket) -> None:
     from overtone.app import run_api
 
-    run_api(settings, listener)
+    run_api(settings, listener, threading.Event())
 
 
 def serve_engine(address: str) -> None:
@@ -173,7 +174,7 @@ def run(folder: Path, num_models: int, calls: int) -> dict[str, Measured]:
     listener = socket.create_server(("127.0.0.1", 0))
     context = multiprocessing.get_context("spawn")
     servers = [
-        context.Process(target=serve_engine, args=(engine_address(settings),), daemon=True),
+        context.Process(target=serve_engine, args=(engine_address(settings, settings.base),), daemon=True),
         context.Process(target=serve_api, args=(settings, listener), daemon=True),
     ]
     for server in servers:

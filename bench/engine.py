@@ -100,7 +100,7 @@ class Ours:
         service = stack.enter_context(running_service(data, "--base", base.name, "--grpc-port", "-1"))
         self._base, self._folder, self._http_port = base, folder, service.port
         self._chat, self._config = Chat(base), DecoderConfig.load(base)
-        self._client = EngineClient(engine_address(Settings(data=data, base=base.name)))
+        self._client = EngineClient(engine_address(Settings(data=data), base.name))
         self._digests: dict[int, str] = {}
 
     def contestants(self) -> dict[str, Run]:

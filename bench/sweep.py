@@ -32,6 +32,8 @@ import torch
 from bench.data.kinds import KINDS
 from overtone.bases.chat import Chat
 from overtone.bases.registry import Card
+from overtone.dataset.examples import Dataset
+from overtone.dataset.steps import count_steps
 from overtone.model.lora import LoraWeights
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import mean_loss
@@ -90,7 +92,7 @@ class Trial:
 
     @property
     def num_steps(self) -> int:
-        return math.ceil(self.num_examples * self.choice.epoch_count / self.choice.batch_size)
+        return count_steps(self.num_examples, self.choice.epoch_count, self.choice.batch_size)
 
     def covers(self, other: Trial) -> bool:
         """Whether this run answers for the other one: the same, or with a constant rate for longer."""
@@ -109,8 +111,8 @@ class DataSet:
     @classmethod
     def make(cls, chat: Chat, kind: str, num_examples: int) -> DataSet:
         pairs, held_out = KINDS[kind]()
-        documents = encode_examples(chat, pairs[:num_examples])
-        return cls(documents, encode_examples(chat, held_out))
+        documents = encode_examples(chat, Dataset.of_pairs(pairs[:num_examples]).examples)
+        return cls(documents, encode_examples(chat, Dataset.of_pairs(held_out).examples))
 
     def batch_tokens(self, batch_size: int) -> float:
         """Return about how many tokens a batch has when it is packed."""

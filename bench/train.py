@@ -33,6 +33,8 @@ from bench.workers import Worker
 from overtone import processor
 from overtone.bases.chat import Chat
 from overtone.config import Settings
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import save_examples
 from overtone.jobs.queue import Queue, new_job
 from overtone.model.adapter import load_adapter, save_adapter
 from overtone.model.decoder import Decoder
@@ -103,7 +105,7 @@ class Bench:
         return worker
 
     def documents(self, pairs: Sequence[tuple[str, str]]) -> list[Document]:
-        return encode_examples(self.chat, pairs)
+        return encode_examples(self.chat, Dataset.of_pairs(pairs).examples)
 
     def compare(self, case: str, names: Sequence[str], batches: Batches) -> None:
         """Run the batches by turns and note tokens a second, final losses and peaks of memory."""
@@ -340,14 +342,10 @@ class Service:
         job = new_job(
             self._settings.base, model["create_time"], num_tokens=0, continues=False, seed=1, **values
         )
-        self._store.create_tuned_model(model, job, "bench@localhost", write_examples)
+        self._store.create_tuned_model(
+            model, job, "bench@localhost", lambda folder: save_examples(folder, Dataset.of_pairs(PAIRS))
+        )
         return name
-
-
-def write_examples(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    lines = [json.dumps({"text_input": text_input, "output": output}) + "\n" for text_input, output in PAIRS]
-    (folder / "examples.jsonl").write_text("".join(lines))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Builds the API, the engine and the trainer from concrete classes; no other file knows them all.
 
-Each `run_` function is the whole life of one process. Imports are inside the functions so that the API loads no torch.
+Each `run_` is the whole life of one process, until `stop` is set by whoever runs it. Imports stand inside the
+functions: the API loads no torch.
 """
 
 from __future__ import annotations
@@ -8,26 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from overtone.bases.registry import Registry
 from overtone.config import Settings
 
 if TYPE_CHECKING:
-    from overtone.engine.client import EngineClient
+    from overtone.engine.engines import Engines
     from overtone.service.access import Access
+    from overtone.service.residency import Process, Residency
     from overtone.store.store import Store
 
 log = logging.getLogger("overtone")
 
 TRAINER_NICENESS = 5  # answers come before training on a busy core, because somebody waits for them
 DATABASE_AGAIN_S = 1.0
-FINISH_STREAMS_S = 10  # time for answers in progress after the API has stopped accepting calls
+LOOK_S = 0.5  # between two looks at which bases are wanted
+FIRST_LOOK_S = 1.0  # the API and the engine find the processors free at the start
+FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
 
 
 @dataclass(frozen=True)
@@ -37,51 +42,59 @@ class Api:
     servicers: Mapping[str, object]
     access: Access
     store: Store
-    engines: Mapping[str, EngineClient]
+    engines: Engines
 
     async def close(self) -> None:
-        for engine in self.engines.values():
-            await engine.close()
+        await self.engines.close()
         self.store.close()
 
 
-def build_api(settings: Settings) -> Api:
-    """Build the services. Opens the database now, and the connection to the engine at the first call.
+def build_api(settings: Settings, stop: threading.Event) -> Api | None:
+    """Put the services together. Opens the database now, the connection to the engine at the first call.
 
-    Waits if the database cannot be reached; callers meanwhile wait in the socket's queue.
+    Waits for a database that is away: callers wait in the socket's queue. None when told to stop meanwhile.
     """
     from overtone.doors.gemini.servicers import build_servicers
-    from overtone.engine.client import EngineClient
+    from overtone.engine.engines import Engines
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
+    from overtone.service.residency import ENGINE
 
     registry = Registry(settings.bases, settings.base)
-    store = _open_store(settings, threading.Event())
-    assert store is not None  # only a signal stops this wait, and it ends the process
-    engines = {settings.base: EngineClient(engine_address(settings))}
+    store = _open_store(settings, stop)
+    if store is None:
+        return None
+    engines = Engines(
+        settings.base,
+        address_of=partial(engine_address, settings),
+        want=lambda base_id: store.processes.want(base_id, ENGINE),
+        list_running=lambda: store.processes.list_bases(ENGINE),
+    )
     servicers = build_servicers(store, Queue(store), registry, engines, settings)
     return Api(servicers, Access(store, settings), store, engines)
 
 
-def run_api(settings: Settings, listener: socket.socket) -> None:
-    """Serve both doors until SIGTERM, then finish calls in progress. The REST door's socket is already bound.
+def run_api(settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
+    """Answer on both doors until told to stop; then finish what is under way. The REST door is bound already.
 
     Raises OvertoneError if the service would be open to other machines without a key, or the gRPC port is taken.
     """
     from overtone.service.access import check_exposure
 
-    api = build_api(settings)
+    api = build_api(settings, stop)
+    if api is None:
+        return
     check_exposure(settings, api.store)
     api.store.sweep_folders()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_answer(api, settings, listener))
+        runner.run(_answer(api, settings, listener, stop))
 
 
-async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None:
+async def _answer(api: Api, settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
     import uvicorn
 
-    from overtone.doors import http_protocol, monitoring
+    from overtone.doors import http_protocol, http_server, monitoring
     from overtone.doors.gemini import grpc_door, rest_door
 
     http_protocol.LimitedProtocol.max_connections = http_protocol.allow_many_connections()
@@ -89,7 +102,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
     door = None
     if settings.grpc_port >= 0:
         door, _ = await grpc_door.start(api.servicers, authenticate, settings)
-    routes = monitoring.routes(api.engines, authenticate)
+    routes = monitoring.routes(api.engines.running, authenticate)
     config = uvicorn.Config(
         rest_door.build(api.servicers, authenticate, settings, routes=routes),
         http=http_protocol.LimitedProtocol,
@@ -103,7 +116,7 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket) -> None
         ssl_keyfile=settings.tls_key or None,
     )
     try:
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await http_server.Server(config, stop).serve(sockets=[listener])
     finally:
         if door:
             await door.stop(grace=FINISH_STREAMS_S)
@@ -118,29 +131,69 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def run_engine(settings: Settings) -> None:
-    """Serve the base model and its tuned models until SIGTERM."""
+def run_engine(settings: Settings, stop: threading.Event) -> None:
+    """Serve the base model and every tuned model on it, until told to stop."""
     from overtone.engine.protocol import engine_address
     from overtone.engine.server import serve
 
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
-    asyncio.run(serve(settings, base_folder, engine_address(settings)))
+    asyncio.run(serve(settings, base_folder, engine_address(settings, settings.base), stop))
 
 
-def run_trainer(settings: Settings) -> None:
-    """Claim jobs and tune them until SIGTERM; then save checkpoints and leave the jobs to the next trainer."""
+def run_trainer(settings: Settings, stop: threading.Event) -> None:
+    """Claim jobs and tune them, until told to stop; then checkpoint, and leave the jobs to the next trainer."""
     from overtone.jobs.queue import Queue
     from overtone.trainer import trainer
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     os.nice(TRAINER_NICENESS)
     base_folder = Registry(settings.bases, settings.base).base_folder(settings.base)
     store = _open_store(settings, stop)
     if store is not None:
         trainer.run(settings, Queue(store), base_folder, stop)
         store.close()
+
+
+def follow_demand(
+    settings: Settings,
+    list_pids: Callable[[], Mapping[Process, int]],
+    publish: Callable[[Collection[Process]], None],
+    stop: threading.Event,
+) -> None:
+    """Publish again and again which processes of other bases should run, until told to stop.
+
+    While the database is away, what was published last stays: nothing is stopped for its sake.
+    """
+    from overtone.errors import ApiError, OvertoneError
+
+    residency: Residency | None = None
+    trouble = ""
+    stop.wait(FIRST_LOOK_S)
+    with ExitStack() as opened:
+        while not stop.wait(LOOK_S):
+            try:
+                residency = residency or _open_residency(settings, stop, opened)
+                if residency is not None:
+                    publish(residency.look(list_pids()))
+                trouble = ""
+            except (ApiError, OvertoneError) as error:
+                if trouble != str(error):
+                    log.warning("No other base is started or stopped for the moment: %s", error)
+                trouble = str(error)
+            except Exception:
+                log.exception("It cannot be told which bases are wanted")
+
+
+def _open_residency(settings: Settings, stop: threading.Event, opened: ExitStack) -> Residency | None:
+    from overtone.jobs.queue import Queue
+    from overtone.service.residency import Residency
+
+    store = _open_store(settings, stop)
+    if store is None:
+        return None
+    opened.callback(store.close)
+    has_base = Registry(settings.bases, settings.base).has_base
+    limits = settings.extra_bases, settings.base_idle_s
+    return Residency(store.processes, Queue(store), has_base, settings.base, *limits)
 
 
 def _open_store(settings: Settings, stop: threading.Event) -> Store | None:

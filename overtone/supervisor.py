@@ -1,9 +1,11 @@
 """Starts, watches, restarts and stops the processes of one service. It does not know what they do.
 
-The supervisor's process holds what must outlive a child: the data folder's lock (lock.py) and the listening socket
-(sockets.py). While the API restarts, callers wait in the socket's queue instead of being refused. Each child holds
-the reading end of a pipe, and only the supervisor holds the writing end. When the supervisor dies in any way, the
-pipe closes and the children end.
+Which ones are wanted is asked again and again; one that is not wanted any more is stopped like at the end.
+
+Its process holds what must outlive a child: the lock of the data folder (lock.py) and the listening socket
+(sockets.py). While the API is restarted, callers wait in the socket's queue instead of being refused. Each
+child holds the reading end of a pipe whose writing end is here only: when the supervisor dies, however it
+dies, the pipe ends and so do they.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 log = logging.getLogger("overtone.serve")
@@ -39,14 +41,20 @@ class Child:
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
     due_at: float = 0.0
+    kill_at: float | None = None  # when it is killed, if it was told to stop and did not
 
 
 @dataclass
 class Supervisor:
-    """Keeps the children alive until `stop` is called or one of them cannot start."""
+    """Keeps children alive until `stop` is called or one of them cannot start.
 
-    children: Sequence[Child]
+    `wanted` returns those to be kept alive, told apart by name. It is called ten times a second, and must neither
+    wait nor raise.
+    """
+
+    wanted: Callable[[], Sequence[Child]]
     environ: Mapping[str, str]
+    _children: dict[str, Child] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _hurry: threading.Event = field(default_factory=threading.Event)
 
@@ -54,18 +62,22 @@ class Supervisor:
         self._lifeline, self._held_end = os.pipe()
 
     def run(self) -> int:
-        """Start the children and keep them alive. Returns the service's exit status."""
-        for child in self.children:
-            child.due_at = time.monotonic() + child.delay_s
+        """Start the children and keep them alive. Returns the exit status of the whole service."""
         try:
             while not self._stop.is_set():
-                for child in self.children:
+                self._follow(self.wanted())
+                for child in list(self._children.values()):
                     if not self._watch(child):
                         return 1
                 self._stop.wait(WATCH_S)
             return 0
         finally:
             self._stop_all()
+
+    def pids(self) -> dict[str, int]:
+        """Return the ids of the processes that run, by name. From any thread."""
+        running = [(name, child.process) for name, child in list(self._children.items())]
+        return {name: process.pid for name, process in running if process is not None}
 
     def stop(self) -> None:
         """Stop everything in order. Idempotent, and safe in a signal handler."""
@@ -77,9 +89,25 @@ class Supervisor:
             self._hurry.set()
         self._stop.set()
 
+    def _follow(self, wanted: Sequence[Child]) -> None:
+        """Take on the children that are new, and let go of those that are not wanted any more."""
+        names = {child.name for child in wanted}
+        for child in wanted:
+            if child.name not in self._children:
+                child.due_at = time.monotonic() + child.delay_s
+                self._children[child.name] = child
+        for child in self._children.values():
+            if child.name not in names and child.kill_at is None:
+                child.kill_at = time.monotonic() + child.patience_s
+                if child.process:
+                    child.process.terminate()
+
     def _watch(self, child: Child) -> bool:
         """Start the child when it is due. Returns False if it has reported that it cannot start."""
         status = child.process.poll() if child.process else None
+        if child.kill_at is not None:
+            self._see_off(child, status)
+            return True
         if status == CANNOT_START:
             return False
         if status is not None:
@@ -87,6 +115,17 @@ class Supervisor:
         if child.process is None and time.monotonic() >= child.due_at:
             self._start(child)
         return True
+
+    def _see_off(self, child: Child, status: int | None) -> None:
+        """Forget a child that was let go once it has ended; one that is wanted again is begun anew after that."""
+        assert child.kill_at is not None
+        if child.process is None or status is not None:
+            log.debug("%s has stopped", child.name)
+            del self._children[child.name]
+        elif time.monotonic() >= child.kill_at:
+            log.warning("%s did not stop in time and is killed", child.name)
+            child.process.kill()
+            child.kill_at = float("inf")
 
     def _start(self, child: Child) -> None:
         child.process = subprocess.Popen(
@@ -107,12 +146,12 @@ class Supervisor:
         child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
 
     def _stop_all(self) -> None:
-        for child in self.children:
+        for child in self._children.values():
             if child.process and child.process.poll() is None:
                 log.debug("stopping %s", child.name)
                 child.process.terminate()
                 self._wait(child.process, child.patience_s)
-        for child in self.children:
+        for child in self._children.values():
             if child.process and child.process.poll() is None:
                 log.warning("%s did not stop in time; killing it", child.name)
                 child.process.kill()

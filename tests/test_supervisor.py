@@ -36,7 +36,8 @@ PARENT = """
 import os, pathlib, sys
 from tests.test_supervisor import child
 from overtone.supervisor import Supervisor
-Supervisor([child(pathlib.Path(sys.argv[1]))], dict(os.environ)).run()
+only = [child(pathlib.Path(sys.argv[1]))]
+Supervisor(lambda: only, dict(os.environ)).run()
 """
 
 
@@ -52,7 +53,8 @@ def pid_in(place: Path) -> int:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[tuple[Supervisor, Path]]:
     """A supervisor with the children `first` and `second`."""
-    watched = Supervisor([child(tmp_path / "first"), child(tmp_path / "second")], dict(os.environ))
+    both = [child(tmp_path / "first"), child(tmp_path / "second")]
+    watched = Supervisor(lambda: both, dict(os.environ))
     thread = threading.Thread(target=watched.run)
     thread.start()
     yield watched, tmp_path
@@ -80,7 +82,7 @@ def test_a_killed_child_is_started_again(running: tuple[Supervisor, Path]) -> No
 
 def test_the_pause_grows_with_each_death_and_has_an_end() -> None:
     dying = child(Path("x"))
-    watched = Supervisor([dying], {})
+    watched = Supervisor(lambda: [dying], {})
     pauses = []
     for _ in range(9):
         dying.started_at = time.monotonic()
@@ -92,20 +94,21 @@ def test_the_pause_grows_with_each_death_and_has_an_end() -> None:
 def test_after_a_steady_life_the_pause_is_short_again() -> None:
     steady = child(Path("x"))
     steady.pause_s, steady.started_at = 30.0, time.monotonic() - 2 * supervisor.STEADY_S
-    Supervisor([steady], {})._mourn(steady, -signal.SIGKILL)
+    Supervisor(lambda: [steady], {})._mourn(steady, -signal.SIGKILL)
     assert steady.due_at - time.monotonic() < 1.0
 
 
 def test_a_child_that_cannot_start_ends_the_service(tmp_path: Path) -> None:
     hopeless = child(tmp_path / "hopeless", f"raise SystemExit({CANNOT_START})")
-    assert Supervisor([child(tmp_path / "fine"), hopeless], dict(os.environ)).run() == 1
+    both = [child(tmp_path / "fine"), hopeless]
+    assert Supervisor(lambda: both, dict(os.environ)).run() == 1
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     program = CHILD.replace("sys.exit(0)", "time.sleep(3600)")
     stubborn = child(tmp_path / "stubborn", program)
     stubborn.patience_s = 0.2
-    watched = Supervisor([stubborn], dict(os.environ))
+    watched = Supervisor(lambda: [stubborn], dict(os.environ))
     thread = threading.Thread(target=watched.run)
     thread.start()
     pid = pid_in(tmp_path / "stubborn")
@@ -116,7 +119,8 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     program = CHILD.replace("sys.exit(0)", "time.sleep(3600)")
-    watched = Supervisor([child(tmp_path / "slow", program)], dict(os.environ))
+    slow = child(tmp_path / "slow", program)
+    watched = Supervisor(lambda: [slow], dict(os.environ))
     thread = threading.Thread(target=watched.run)
     thread.start()
     pid_in(tmp_path / "slow")
@@ -124,6 +128,42 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     watched.interrupt()
     thread.join(HANG_S / 2)
     assert not thread.is_alive(), "it had the patience that a child is given otherwise"
+
+
+def test_a_child_that_is_not_wanted_any_more_is_stopped_and_comes_again_when_it_is(tmp_path: Path) -> None:
+    wanted = [child(tmp_path / "own"), child(tmp_path / "other")]
+    watched = Supervisor(lambda: list(wanted), dict(os.environ))
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    own, first = pid_in(tmp_path / "own"), pid_in(tmp_path / "other")
+    assert watched.pids() == {"own": own, "other": first}
+
+    wanted.pop()
+    wait_until(lambda: watched.pids() == {"own": own})
+    assert not is_alive(first)
+    (tmp_path / "other").unlink()
+    wanted.append(child(tmp_path / "other"))
+    second = pid_in(tmp_path / "other")
+    assert (second != first, pid_in(tmp_path / "own")) == (True, own)
+
+    watched.stop()
+    thread.join(HANG_S)
+    assert (tmp_path / "stopped").read_text().split() == ["other", "own", "other"]
+
+
+def test_a_child_that_is_let_go_and_does_not_stop_is_killed(tmp_path: Path) -> None:
+    stubborn = child(tmp_path / "stubborn", CHILD.replace("sys.exit(0)", "time.sleep(3600)"))
+    stubborn.patience_s = 0.2
+    wanted = [stubborn]
+    watched = Supervisor(lambda: list(wanted), dict(os.environ))
+    thread = threading.Thread(target=watched.run)
+    thread.start()
+    pid = pid_in(tmp_path / "stubborn")
+    wanted.clear()
+    wait_until(lambda: not is_alive(pid))
+    wait_until(lambda: watched.pids() == {})
+    watched.stop()
+    thread.join(HANG_S)
 
 
 def test_a_repeated_stop_still_waits(running: tuple[Supervisor, Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from overtone import json_file
 from overtone.bases.chat import Chat
+from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
@@ -34,7 +35,7 @@ def check_base(folder: Path) -> None:
     config = check_weights(folder)
     chat = Chat(folder)
     try:
-        ids, _ = chat.example_ids("a question", "an answer")
+        ids, _ = chat.encode_example(Example.pair("a question", "an answer"))
     except (OvertoneError, InvalidArgument) as error:
         raise OvertoneError(f"The chat template cannot render one question and its answer: {error}") from None
     if max([*ids, *chat.eos_ids]) >= config.vocab_size:

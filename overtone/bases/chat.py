@@ -21,8 +21,10 @@ from tokenizers import Tokenizer
 
 from overtone import json_file
 from overtone.bases.chat_template import compile_template
+from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 
+Span = tuple[int, int]  # of ids: the first one, and the one behind the last
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the next character it encodes a user's control token
@@ -91,14 +93,19 @@ class Chat:
         first = [{"role": "system", "content": system}] if system else []
         return self._encode(self._render([*first, *messages], add_generation_prompt=True))
 
-    def example_ids(self, text_input: str, output: str) -> tuple[list[int], int]:
-        """Return the ids of a training example, and how many of them belong to the prompt.
+    def encode_example(self, example: Example) -> tuple[list[int], list[Span]]:
+        """Return the ids of a training example, and the span of ids of each answer in it.
 
-        The output is encoded separately from the prompt, as it will be generated, and ends with the end of the turn.
+        A span begins behind the prompt that asks for the answer and ends with the turn. The last answer is encoded
+        apart from its prompt, as it will be generated; earlier ones stand as the template renders history, which may
+        trim them. Raises InvalidArgument when the template refuses the turns, or changes earlier ones later on.
         """
-        prompt = self.prompt_ids([{"role": "user", "content": text_input}])
-        answer = self._escape(output, self._unsafe_in_answers)
-        return [*prompt, *self._encode(answer), self.end_of_turn_id], len(prompt)
+        messages = [{"role": turn.role, "content": turn.text} for turn in example.turns]
+        if not messages or messages[-1]["role"] != "assistant":
+            raise InvalidArgument("A training example must end with an answer.")
+        prompt, spans = self._encode_history(messages[:-1])
+        ids = [*prompt, *self._encode(self._escape_turn(messages[-1])), self.end_of_turn_id]
+        return ids, [*spans, (len(prompt), len(ids))]
 
     def count(self, text: str) -> int:
         """Return how many tokens a text has by itself."""
@@ -159,6 +166,47 @@ class Chat:
                 f"The base model's chat template refuses these contents: {error}"
             ) from error
 
+    def _encode_history(self, messages: Sequence[Message]) -> tuple[list[int], list[Span]]:
+        """Return the ids of a prompt, and the spans of the answers in it, the ends of their turns included.
+
+        They are those of `prompt_ids`, with one exception: where an answer begins with white space that the tokenizer
+        joins with the template's own, the two are encoded apart, because such an answer is generated so.
+        """
+        rendered = self._render(messages, add_generation_prompt=True)
+        ids: list[int] = []
+        spans = []
+        begin = 0  # of what is not encoded yet: at a control token, with which no text makes a token
+        for index, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            prompt = self._render(messages[:index], add_generation_prompt=True)
+            end_of_turn = self._find_end_of_turn(rendered, prompt, message, index)
+            head = self._encode(prompt[begin:])
+            whole = self._encode(rendered[begin : end_of_turn.end()])
+            if whole[: len(head)] != head:
+                whole = [*head, *self._encode(rendered[len(prompt) : end_of_turn.end()])]
+            spans.append((len(ids) + len(head), len(ids) + len(whole)))
+            ids += whole[:-1]
+            begin = end_of_turn.start()
+        return [*ids, *self._encode(rendered[begin:])], spans
+
+    def _find_end_of_turn(self, rendered: str, prompt: str, answer: Message, index: int) -> re.Match[str]:
+        """Return where the turn of an answer ends in a conversation that goes on behind its prompt.
+
+        White space around the answer may be trimmed, or the template's own. Raises InvalidArgument when something
+        else than the answer stands there, or no token ends the turn.
+        """
+        text = self._escape_turn(answer).strip()
+        start = _skip_white(rendered, len(prompt))
+        found = self._control.match(rendered, _skip_white(rendered, start + len(text)))
+        is_same = rendered.startswith(prompt) and rendered.startswith(text, start)
+        if not is_same or found is None or self._control_ids[found.group()] != self.end_of_turn_id:
+            raise InvalidArgument(
+                f"The base model's chat template does not keep turns[{index}] as it was once the conversation goes on, "
+                "so that answer cannot be trained where it stands. Split the conversation into pairs."
+            )
+        return found
+
     def _encode(self, rendered: str) -> list[int]:
         if ESCAPE not in rendered:
             ids: list[int] = self._tokenizer.encode(rendered, add_special_tokens=False).ids
@@ -216,6 +264,11 @@ class Chat:
 def _any_of(texts: Sequence[str] | Mapping[str, int]) -> re.Pattern[str]:
     longest_first = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def _skip_white(text: str, start: int) -> int:
+    """Return the place of the first character from `start` on that is not white space."""
+    return len(text) - len(text[start:].lstrip())
 
 
 def _read_without(path: Path, names: Container[str]) -> Tokenizer:

@@ -13,6 +13,7 @@ import httpx
 
 from overtone.cli.flags import in_flags
 from overtone.cli.options import KEY_VARIABLES, load_settings, program
+from overtone.dataset.examples import Dataset
 from overtone.errors import OvertoneError
 from overtone.lock import Note
 
@@ -30,6 +31,12 @@ def connect(url: str | None, key: str | None) -> Client:
         note = Note(0, DEFAULT_URL)
     same = url is None or url.rstrip("/") == note.url
     return Client(url or note.url, key, note.certificate if same else "")
+
+
+def to_training_data(dataset: Dataset) -> dict[str, Any]:
+    """Return pairs as the tuning API takes them."""
+    pairs = [{"text_input": each.text_input, "output": each.output} for each in dataset.examples]
+    return {"examples": {"examples": pairs}}
 
 
 class NotThere(OvertoneError):

@@ -60,7 +60,7 @@ def demo(tutorial: bool, data: Path | None) -> None:
     story = TUTORIAL if tutorial else load_support()
     console = Console(highlight=False)
     console.print(f"[bold]Overtone[/bold]: {story.title}, on this machine.")
-    console.print(f"{len(story.examples)} examples, about a minute on two cores, no GPU.")
+    console.print(f"{len(story.dataset)} examples, about a minute on two cores, no GPU.")
     if not Registry(settings.bases, settings.base).has_base(settings.base):
         console.print(f"It first pulls the base model {settings.base}, once: {BASE_SIZE}.")
     pull_if_missing(settings)
@@ -116,9 +116,11 @@ def _tell(client: Client, story: Story, console: Console) -> None:
     console.print(f"[bold]1[/bold]  List the tuned models: {_count_by_pages(client)} so far.")
     console.print(f"[bold]2[/bold]  Ask the base model {num_questions} questions, untuned:")
     before = _answers(client, story.base, story, console)
-    text_input, output = story.examples[len(story.examples) // 4]
+    num_examples = len(story.dataset)
+    shown = story.dataset.examples[num_examples // 4]
     console.print(
-        f"[bold]3[/bold]  Tune it on {len(story.examples)} other examples, such as\n   {text_input!r} → {output!r}:"
+        f"[bold]3[/bold]  Tune it on {num_examples} other examples, such as\n"
+        f"   {shown.text_input!r} → {shown.output!r}:"
     )
     started_at = time.monotonic()
     operation = client.create(story.tuned_model())

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from overtone.cli.example_file import Columns, read_examples
+from overtone.cli.client import to_training_data
 from overtone.config import DEFAULT_BASE
+from overtone.dataset.examples import Dataset
+from overtone.dataset.files import Columns, read_examples
 
 SUPPORT_FILE = Path(__file__).with_name("support.csv")  # examples/support.csv is the same
 
@@ -19,31 +21,29 @@ class Story:
     title: str
     display_name: str
     base: str
-    examples: Sequence[tuple[str, str]]
+    dataset: Dataset
     hyperparameters: dict[str, float]
     questions: Sequence[tuple[str, tuple[str, ...]]]  # with the right answers; none is an example
 
     def tuned_model(self) -> dict[str, object]:
         """Return the body of the request that creates the model."""
-        examples = [{"text_input": text_input, "output": output} for text_input, output in self.examples]
         return {
             "display_name": self.display_name,
             "base_model": self.base,
             "tuning_task": {
                 "hyperparameters": self.hyperparameters,
-                "training_data": {"examples": {"examples": examples}},
+                "training_data": to_training_data(self.dataset),
             },
         }
 
 
 def load_support() -> Story:
-    """Return the story in which customers' messages are sorted into four categories."""
-    rows = read_examples(SUPPORT_FILE, Columns("message", "category"))
+    """Return the story of customers' messages that are to be sorted into four categories."""
     return Story(
         title="sorting customers' messages",
         display_name="support",
         base=f"models/{DEFAULT_BASE}",
-        examples=[(row["text_input"], row["output"]) for row in rows],
+        dataset=read_examples(SUPPORT_FILE, Columns("message", "category")),
         hyperparameters={},
         questions=UNSEEN_MESSAGES,
     )
@@ -65,22 +65,24 @@ TUTORIAL = Story(
     title="the Gemini API's tuning tutorial",
     display_name="number generator model",
     base="models/gemini-1.5-flash-001-tuning",
-    examples=(
-        ("1", "2"),
-        ("3", "4"),
-        ("-3", "-2"),
-        ("twenty two", "twenty three"),
-        ("two hundred", "two hundred one"),
-        ("ninety nine", "one hundred"),
-        ("8", "9"),
-        ("-98", "-97"),
-        ("1,000", "1,001"),
-        ("10,100,000", "10,100,001"),
-        ("thirteen", "fourteen"),
-        ("eighty", "eighty one"),
-        ("one", "two"),
-        ("three", "four"),
-        ("seven", "eight"),
+    dataset=Dataset.of_pairs(
+        (
+            ("1", "2"),
+            ("3", "4"),
+            ("-3", "-2"),
+            ("twenty two", "twenty three"),
+            ("two hundred", "two hundred one"),
+            ("ninety nine", "one hundred"),
+            ("8", "9"),
+            ("-98", "-97"),
+            ("1,000", "1,001"),
+            ("10,100,000", "10,100,001"),
+            ("thirteen", "fourteen"),
+            ("eighty", "eighty one"),
+            ("one", "two"),
+            ("three", "four"),
+            ("seven", "eight"),
+        )
     ),
     hyperparameters={"batch_size": 2, "learning_rate": 0.001, "epoch_count": 5},
     questions=(

@@ -13,6 +13,7 @@ from overtone.cli.options import data_flag, data_option, load_settings, program
 from overtone.cli.table import format_table
 from overtone.config import LOCAL_OWNER
 from overtone.disk import make_private
+from overtone.domain.sharing import is_email
 from overtone.errors import ApiError, OvertoneError
 
 if TYPE_CHECKING:
@@ -175,7 +176,6 @@ def _store(data: Path | None) -> Iterator[Store]:
 
 
 def _require_email(text: str) -> str:
-    name, at, domain = text.partition("@")
-    if not (name and at and domain) or any(character.isspace() for character in text):
+    if not is_email(text):
         raise OvertoneError(f"{text!r} is not an email address.")
     return text

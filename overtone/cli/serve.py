@@ -10,7 +10,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +24,10 @@ from overtone.lock import Note, hold
 from overtone.sockets import bind, bind_pair
 from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, watch_lifeline
 
-PATIENT_CALL_S = 60.0  # how long one call waits for the API to start
+if TYPE_CHECKING:
+    from overtone.service.residency import Process
+
+PATIENT_CALL_S = 60.0  # a call that waits for the API to start
 RETRY_S = 0.2
 TRAINER_DELAY_S = 1.0  # the API and the engine are needed first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # time to stop in; processes stop in this order
@@ -58,8 +64,8 @@ ELSEWHERE = """
 @click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8080]")
 @click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the HTTP port + 1]")
 @data_option
-@click.option("--base", help="Id of the base model to tune and serve. [default: smollm2-135m-instruct]")
-@click.option("--tls-cert", help="PEM file of a certificate; both ports then speak TLS. See `overtone tls`.")
+@click.option("--base", help="Id of the base model that is always loaded. [default: smollm2-135m-instruct]")
+@click.option("--tls-cert", help="PEM file of a certificate: both ports speak TLS. See `overtone tls`.")
 @click.option("--tls-key", help="PEM file of the certificate's key.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 @click.option("--lifeline", type=int, hidden=True)
@@ -83,28 +89,38 @@ def serve(verbose: bool, lifeline: int | None, **flags: object) -> None:
 @click.argument("name", type=click.Choice(list(PATIENCE_S)))
 @click.option("--lifeline", type=int, required=True)
 @click.option("--listener", type=int)
+@click.option("--base", help="Another base than the service's own.")
 @click.option("--verbose", is_flag=True)
-def worker(name: str, lifeline: int, listener: int | None, verbose: bool) -> None:
+def worker(name: str, lifeline: int, listener: int | None, base: str | None, verbose: bool) -> None:
     """Run one process of the service; the settings come from the environment."""
     from overtone import app
     from overtone.cli import logs
 
     logs.configure(name, verbose)
+    stop = stop_on_signals()
     watch_lifeline(lifeline)
-    settings = load_settings()
+    settings = load_settings(base=base)
     try:
         if name == "api":
-            app.run_api(settings, socket.socket(fileno=listener))
+            app.run_api(settings, socket.socket(fileno=listener), stop)
         elif name == "engine":
-            app.run_engine(settings)
+            app.run_engine(settings, stop)
         else:
-            app.run_trainer(settings)
+            app.run_trainer(settings, stop)
     except OvertoneError as error:
         app.log.error("%s", error)
         raise SystemExit(CANNOT_START if name == "api" else 1) from error
     except ApiError as error:  # the database cannot be reached, which passes
         app.log.error("%s", error)
         raise SystemExit(1) from error
+
+
+def stop_on_signals() -> threading.Event:
+    """Return what SIGTERM and SIGINT set: the only place where a worker hears of signals."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def run_service(settings: Settings, verbose: bool) -> int:
@@ -119,11 +135,13 @@ def run_service(settings: Settings, verbose: bool) -> int:
         settings = replace(settings, port=listener.getsockname()[1])
         pull_if_missing(settings)
         environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
-        service = Supervisor(_children(listener, verbose), environ)
-        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # harmless when it is sent twice
+        children = Children(settings.base, _children(listener, verbose), verbose)
+        service = Supervisor(children.wanted, environ)
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # some senders repeat it
         signal.signal(signal.SIGINT, lambda *_: service.interrupt())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
-        return service.run()
+        with _following_demand(settings, service, children):
+            return service.run()
 
 
 def pull_if_missing(settings: Settings) -> None:
@@ -192,6 +210,55 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
     api.arguments, api.pass_fds = [*api.arguments, "--listener", str(fd)], (fd,)
     trainer.delay_s = TRAINER_DELAY_S
     return [api, engine, trainer]
+
+
+class Children:
+    """The processes that the service wants: its own, and those of other bases as they were published last."""
+
+    def __init__(self, own_base: str, own: Sequence[Child], verbose: bool):
+        self._own_base = own_base
+        self._own = own
+        self._verbose = verbose
+        self._others: Sequence[Child] = ()
+
+    def wanted(self) -> list[Child]:
+        """Return all of them, the service's own first. Never waits."""
+        return [*self._own, *self._others]
+
+    def publish(self, processes: Collection[Process]) -> None:
+        """Say which processes of other bases are wanted from now on."""
+        self._others = [self._child_of(process) for process in sorted(processes)]
+
+    def by_process(self, pids: Mapping[str, int]) -> dict[Process, int]:
+        """Return the ids of the engines and trainers that run, from the ids of the children by name."""
+        from overtone.service.residency import ENGINE, TRAINER, Process
+
+        found = {}
+        for name, pid in pids.items():
+            kind, _, base_id = name.partition(" of ")
+            if kind in (ENGINE, TRAINER):
+                found[Process(base_id or self._own_base, kind)] = pid
+        return found
+
+    def _child_of(self, process: Process) -> Child:
+        verb = command_of("worker", process.kind, "--base", process.base_id)
+        flags = ["--verbose"] if self._verbose else []
+        return Child(f"{process.kind} of {process.base_id}", [*verb, *flags], PATIENCE_S[process.kind])
+
+
+@contextmanager
+def _following_demand(settings: Settings, service: Supervisor, children: Children) -> Iterator[None]:
+    """Follow which other bases are wanted, beside the supervisor: it must not wait for a database."""
+    from overtone import app
+
+    stop = threading.Event()
+    arguments = settings, lambda: children.by_process(service.pids()), children.publish, stop
+    thread = threading.Thread(target=app.follow_demand, args=arguments, name="demand", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def _announce_when_ready(settings: Settings) -> None:

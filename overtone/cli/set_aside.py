@@ -25,8 +25,9 @@ def set_aside() -> None:
 def list_set_aside(data: Path | None) -> None:
     """List the folders that were set aside, with their size and date."""
     from overtone.store import folders
+    from overtone.store.artifacts import ArtifactStore
 
-    found = folders.list_set_aside(load_settings(data=data).tuned)
+    found = folders.list_set_aside(ArtifactStore(load_settings(data=data).tuned))
     rows = [
         (each.name, f"{each.num_bytes / 1e6:,.1f} MB", f"{each.since:%Y-%m-%d %H:%M} UTC") for each in found
     ]
@@ -39,15 +40,16 @@ def list_set_aside(data: Path | None) -> None:
 def empty(yes: bool, data: Path | None) -> None:
     """Delete the folders that were set aside, for good."""
     from overtone.store import folders
+    from overtone.store.artifacts import ArtifactStore
 
-    tuned = load_settings(data=data).tuned
-    found = folders.list_set_aside(tuned)
+    artifacts = ArtifactStore(load_settings(data=data).tuned)
+    found = folders.list_set_aside(artifacts)
     if not found:
         click.echo("Nothing was set aside.")
         return
     require_consent(yes, f"Delete {len(found)} folders for good?")
     try:
-        folders.empty_set_aside(tuned)
+        folders.empty_set_aside(artifacts)
     except OSError as error:
         raise OvertoneError(f"{error.filename} cannot be deleted: {error.strerror}.") from error
     click.echo(f"Deleted {len(found)} folders.")

@@ -62,16 +62,17 @@ def tune(
     overtone tune course.csv --input "Birth Date" --output "Zodiac Sign"
     overtone tune more.jsonl --base tunedModels/support-1x2y3z
     """
-    from overtone.cli.client import connect
-    from overtone.cli.example_file import Columns, describe_doubts, read_examples
+    from overtone.cli.client import connect, to_training_data
     from overtone.cli.progress import follow
+    from overtone.dataset.doubts import describe_doubts
+    from overtone.dataset.files import Columns, read_examples
 
     client = connect(url, key)
-    examples = read_examples(file, Columns(input_column, output_column))
-    for doubt in describe_doubts(examples):
+    dataset = read_examples(file, Columns(input_column, output_column))
+    for doubt in describe_doubts(dataset):
         click.echo(doubt, err=True)
     tuning_task = {
-        "training_data": {"examples": {"examples": examples}},
+        "training_data": to_training_data(dataset),
         "hyperparameters": _given(
             epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,16 @@ class Example:
         return cls((Turn("user", text_input), Turn("assistant", output)))
 
     @property
+    def is_pair(self) -> bool:
+        """Whether it is one question and its answer."""
+        return self.roles == ("user", "assistant")
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Who speaks, turn by turn."""
+        return tuple(turn.role for turn in self.turns)
+
+    @property
     def text_input(self) -> str:
         """The text before the last answer; of a pair, what is asked."""
         return self.turns[-2].text
@@ -44,6 +55,11 @@ class Dataset:
 
     examples: tuple[Example, ...]
 
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[str, str]]) -> Dataset:
+        """Return the dataset of (text_input, output) pairs."""
+        return cls(tuple(Example.pair(text_input, output) for text_input, output in pairs))
+
     def __len__(self) -> int:
         return len(self.examples)
 
@@ -52,7 +68,8 @@ class Dataset:
 class Problem:
     """What is wrong with a dataset: in which example (counted from 0; None for all of it), in which field, and what.
 
-    `field` is `text_input`, `output`, or "" for the example as a whole. `text` ends the sentence that a field begins.
+    `field` is `text_input` or `output` of a pair, `turns[2]` of a conversation, or "" for the example as a whole.
+    `text` ends the sentence that a field begins.
     """
 
     row: int | None

@@ -85,11 +85,6 @@ class TunedModel:
     error_message: str | None
     owner_email: str | None
 
-    @property
-    def folder_name(self) -> str:
-        """The name of its folder; with the operation in it, a model made again never meets its old one."""
-        return f"{self.id}.{self.operation_id}"
-
 
 @dataclass(frozen=True)
 class Snapshot:

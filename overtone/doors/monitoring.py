@@ -7,7 +7,7 @@ where there are keys. Not part of the Gemini API, hence outside its table of met
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 from starlette.requests import Request
@@ -31,11 +31,13 @@ class Engine(Protocol):
     async def status(self, timeout_s: float) -> StatusReply: ...
 
 
-def routes(engines: Mapping[str, Engine], authenticate: Authenticate) -> list[Route]:
-    """Return the routes. `engines` are the clients by base id."""
+def routes(
+    list_engines: Callable[[], Awaitable[Mapping[str, Engine]]], authenticate: Authenticate
+) -> list[Route]:
+    """Return the routes. `list_engines` returns the clients of the engines that run, by base id."""
 
     async def healthz(request: Request) -> Response:
-        replies = await _ask(engines)
+        replies = await _ask(await list_engines())
         parts = {base_id: _describe(reply) for base_id, reply in replies.items()}
         return JSONResponse({"api": "ready", "engines": parts})
 
@@ -44,9 +46,8 @@ def routes(engines: Mapping[str, Engine], authenticate: Authenticate) -> list[Ro
             await asyncio.to_thread(authenticate, credentials.from_headers(request.headers))
         except ApiError as error:
             return JSONResponse(error_value(error.code, error.message), HTTP_STATUS[error.code])
-        replies = await _ask(engines)
-        found = [_up(replies), *(metric for reply in replies.values() if reply for metric in reply.metrics)]
-        return PlainTextResponse(format_metrics(found), media_type=TEXT_FORMAT)
+        replies = await _ask(await list_engines())
+        return PlainTextResponse(format_metrics([_up(replies), *_join(replies)]), media_type=TEXT_FORMAT)
 
     return [Route("/healthz", healthz), Route("/metrics", metrics)]
 
@@ -68,6 +69,23 @@ def _describe(reply: StatusReply | None) -> str:
     if reply is None:
         return "away"
     return reply.problem or ("ready" if reply.ready else "loading")
+
+
+def _join(replies: Mapping[str, StatusReply | None]) -> list[Metric]:
+    """Return the engines' metrics, each family once, with the base as a label of every sample."""
+    families: dict[str, Metric] = {}
+    for base_id, reply in replies.items():
+        for metric in reply.metrics if reply else ():
+            family = families.setdefault(
+                metric.name, Metric(name=metric.name, help=metric.help, kind=metric.kind)
+            )
+            family.samples.extend(_labelled(metric, base_id))
+    return list(families.values())
+
+
+def _labelled(metric: Metric, base_id: str) -> Iterator[Sample]:
+    for sample in metric.samples:
+        yield Sample(suffix=sample.suffix, labels={**sample.labels, "base": base_id}, value=sample.value)
 
 
 def _up(replies: Mapping[str, StatusReply | None]) -> Metric:

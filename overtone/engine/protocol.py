@@ -124,12 +124,12 @@ class StatusReply(proto.Message):
     metrics = proto.RepeatedField(Metric, number=7)
 
 
-def engine_address(settings: Settings) -> str:
-    """Return the gRPC target of the engine of this service's base: a Unix socket in the data folder.
+def engine_address(settings: Settings, base_id: str) -> str:
+    """Return the gRPC target of a base's engine on this host: a Unix socket under the data folder.
 
     If its path is too long for a socket, the socket is in this user's own folder under the temporary folder.
     """
-    path = settings.run / f"engine-{settings.base}.sock"
+    path = settings.run / f"engine-{base_id}.sock"
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         name = hashlib.sha256(os.fsencode(path)).hexdigest()[:24]
         path = Path(tempfile.gettempdir()) / f"overtone-{os.getuid()}" / f"{name}.sock"

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import grpc
@@ -35,6 +34,7 @@ log = logging.getLogger(__name__)
 
 NUM_SLOTS = 16  # adapters in memory: about 20 MB each for the default base at rank 16
 STOP_GRACE_S = 2.0
+STOP_LOOK_S = 0.1
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -142,13 +142,11 @@ class EngineServicer:
                 self._queues[call].put_nowait(event)
 
 
-async def serve(settings: Settings, base_folder: Path, address: str) -> None:
-    """Serve one base at a gRPC target (`unix:/…` or `host:port`) until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
+async def serve(settings: Settings, base_folder: Path, address: str, stop: Event) -> None:
+    """Serve one base at a gRPC target (`unix:/…` or `host:port`) until told to stop."""
     async with running_server(settings, base_folder, address):
-        await stopping.wait()
+        while not stop.is_set():
+            await asyncio.sleep(STOP_LOOK_S)
 
 
 @asynccontextmanager

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Update, insert, select, update
 
 from overtone.domain.tuning import Snapshot
 from overtone.errors import Code
+from overtone.store.artifacts import Artifacts, artifacts_name
 from overtone.store.store import Store
 from overtone.store.tables import jobs, snapshots, tuned_models
 
@@ -34,7 +34,6 @@ MOVES = {
     FAILED: set[str](),
     CANCELLED: set[str](),
 }
-SOURCE_FOLDER = "source"
 
 
 class JobLost(Exception):
@@ -56,7 +55,7 @@ class Job:
     tuned_model_id: str
     base_id: str
     attempt: int
-    folder: Path
+    artifacts: Artifacts
     epoch_count: int
     batch_size: int
     learning_rate: float
@@ -65,9 +64,10 @@ class Job:
     num_examples: int
     num_tokens: int  # in all examples together
     seed: int
-    source_folder: Path | None  # the adapter to continue from
+    continues: bool  # from the adapter in its artifacts' source
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
+    crash_record: Mapping[str, Any] | None  # what an earlier attempt noted with note_crashes
 
 
 @dataclass(frozen=True)
@@ -159,16 +159,30 @@ class Queue:
             row = _require_ours(connection, _move(RUNNING, state, completed_at=now, **error), job)
             _set_model_state(connection, row.tuned_model_uid, now, digest)
 
+    def note_crashes(self, job: Job, record: Mapping[str, Any]) -> None:
+        """Keep what the worker makes of the crashes of earlier attempts, for the next one. Raises JobLost."""
+        with self._store.writing() as connection:
+            _require_ours(connection, update(jobs).values(crash_record=dict(record)), job)
+
     def release(self, job: Job) -> None:
         """Return the job to the queue for the next worker to resume, because this one must stop. Raises JobLost."""
         with self._store.writing() as connection:
             _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
 
-    def list_running(self) -> list[Running]:
-        """Return the heartbeat of every running job, to be compared with later ones."""
+    def list_running(self, base_id: str = "") -> list[Running]:
+        """Return the sign of life of every running job, or of those on one base, to be compared with the next one."""
         query = select(jobs.c.operation_id, jobs.c.worker_id, jobs.c.attempt, jobs.c.beat_at)
+        query = query.where(jobs.c.state == RUNNING)
+        if base_id:
+            query = query.where(jobs.c.base_id == base_id)
         with self._store.reading() as connection:
-            return [Running(*row) for row in connection.execute(query.where(jobs.c.state == RUNNING))]
+            return [Running(*row) for row in connection.execute(query)]
+
+    def list_bases(self) -> list[str]:
+        """Return the bases that have jobs to be done: waiting ones, or running ones."""
+        unended = jobs.c.state.in_((QUEUED, RUNNING))
+        with self._store.reading() as connection:
+            return list(connection.execute(select(jobs.c.base_id).where(unended).distinct()).scalars())
 
     def rescue(self, silent: Running) -> bool:
         """Return a silent worker's job to the queue; False if the worker has beaten in the meantime."""
@@ -208,13 +222,12 @@ class Queue:
             connection.execute(update(jobs).where(mine, unended).values(cancel_requested=True))
 
     def _to_job(self, row: Row[Any], tuned_model_id: str) -> Job:
-        folder = self._store.tuned_folder / f"{tuned_model_id}.{row.operation_id}"
         return Job(
             operation_id=row.operation_id,
             tuned_model_id=tuned_model_id,
             base_id=row.base_id,
             attempt=row.attempt,
-            folder=folder,
+            artifacts=self._store.artifacts.open(artifacts_name(tuned_model_id, row.operation_id)),
             epoch_count=row.epoch_count,
             batch_size=row.batch_size,
             learning_rate=row.learning_rate,
@@ -223,9 +236,10 @@ class Queue:
             num_examples=row.num_examples,
             num_tokens=row.num_tokens,
             seed=row.seed,
-            source_folder=folder / SOURCE_FOLDER if row.continues else None,
+            continues=row.continues,
             created_at=row.created_at,
             crashes=row.crashes,
+            crash_record=row.crash_record,
         )
 
 

@@ -6,7 +6,7 @@ The prompt is rendered and measured here; the engine gets token ids and options.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -30,6 +30,14 @@ class Engine(Protocol):
         ...
 
 
+class Engines(Protocol):
+    """What answers for each base model (engine.engines.Engines)."""
+
+    def of(self, base_id: str) -> Engine:
+        """Return what answers for this base, or will once it is loaded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Call:
     """A request that has passed every check, ready for the engine."""
@@ -45,7 +53,7 @@ class Call:
 class Generation:
     """Plans calls, and lets engines answer them."""
 
-    def __init__(self, store: Store, models: Models, engines: Mapping[str, Engine], settings: Settings):
+    def __init__(self, store: Store, models: Models, engines: Engines, settings: Settings):
         self._store = store
         self._models = models
         self._engines = engines
@@ -58,6 +66,7 @@ class Generation:
         conversation leaves no room for an answer; FailedPrecondition when no engine serves the base.
         """
         check_conversation(conversation, target)
+        self._models.require_served(target.card, target.ref)
         ids = self._prompt_ids(target, conversation)
         limit = target.card.context_length
         if len(ids) >= limit:
@@ -66,7 +75,7 @@ class Generation:
                 f"({limit - 1})."
             )
         resolved = resolve_options(options, target, len(ids))
-        return Call(self._engine(target), self._request(target, ids, resolved))
+        return Call(self._engines.of(target.card.base_id), self._request(target, ids, resolved))
 
     def count_tokens(self, target: Target, conversation: Conversation) -> int:
         """Return how many tokens a conversation has, its template included, as an answer's prompt has them."""
@@ -82,16 +91,12 @@ class Generation:
         messages = [{"role": turn.role, "content": turn.text} for turn in conversation.turns]
         return self._models.chat_of(target.card).prompt_ids(messages, conversation.system)
 
-    def _engine(self, target: Target) -> Engine:
-        self._models.require_served(target.card, target.ref)
-        return self._engines[target.card.base_id]
-
     def _request(self, target: Target, ids: list[int], options: GenerationOptions) -> EngineRequest:
         request = EngineRequest(secrets.token_urlsafe(12), ids, options)
         model = target.tuned_model
         if model is None:
             return request
-        adapter = AdapterRef(self._store.folder_of(model) / "adapter", model.adapter_digest or "")
+        adapter = AdapterRef(self._store.artifacts_of(model).adapter, model.adapter_digest or "")
         return replace(request, tuned_model=model.id, adapter=adapter)
 
 

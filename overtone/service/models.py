@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -45,12 +44,12 @@ class Target:
 class Models:
     """Finds cards, chat formats and tuned models by id."""
 
-    def __init__(self, store: Store, registry: Registry, access: Access, served: Collection[str]):
-        """`served` are the ids of the bases that this service runs with."""
+    def __init__(self, store: Store, registry: Registry, access: Access, only_base: str = ""):
+        """`only_base` is the only base that this service serves; "" when it serves every one that was pulled."""
         self._store = store
         self._registry = registry
         self._access = access
-        self._served = served
+        self._only_base = only_base
         self._chats: dict[str, Chat] = {}
         self._loading = Lock()
 
@@ -115,12 +114,21 @@ class Models:
             return self._chats[card.base_id]
 
     def require_served(self, card: Card, named: Ref) -> None:
-        """Raise FailedPrecondition, saying how to serve it, when this service does not run with a card's base."""
-        if card.base_id not in self._served:
+        """Raise FailedPrecondition, saying how to serve it, when this service does not serve a card's base."""
+        base = base_model(card.base_id)
+        if self._only_base and card.base_id != self._only_base:
             raise FailedPrecondition(
-                "No engine serves the base model {base} of {model}; this service runs with: "
-                f"{', '.join(sorted(self._served))}. Start one that does: overtone serve --base {card.base_id}",
-                base=base_model(card.base_id),
+                "No engine serves the base model {base} of {model}; this service serves only {only}, because "
+                "OVERTONE_EXTRA_BASES is 0.",
+                base=base,
+                model=named,
+                only=base_model(self._only_base),
+            )
+        if not self._registry.has_base(card.base_id):
+            raise FailedPrecondition(
+                "The base model {base} of {model} is not on this machine. "
+                f"Fetch it with: overtone models pull {card.base_id}",
+                base=base,
                 model=named,
             )
 

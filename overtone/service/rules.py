@@ -10,10 +10,12 @@ import math
 import re
 import secrets
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from overtone.bases.registry import Card
-from overtone.dataset.examples import Dataset, Example
+from overtone.dataset import steps
+from overtone.dataset.checks import Limits
+from overtone.dataset.examples import Dataset, Problem
 from overtone.domain.tuning import GenerationDefaults, Hyperparameters, WantedHyperparameters
 from overtone.errors import InvalidArgument, base_model, refuse, shown
 
@@ -102,7 +104,7 @@ def count_steps(num_examples: int, chosen: Hyperparameters) -> int:
             f"is {chosen.batch_size}; with {num_examples} examples and {chosen.epoch_count} epochs a step would take "
             f"{min(chosen.batch_size, in_all)} examples. The limit is {MAX_STEP_EXAMPLES}.",
         )
-    total_steps = math.ceil(in_all / chosen.batch_size)
+    total_steps = steps.count_steps(num_examples, chosen.epoch_count, chosen.batch_size)
     if total_steps > MAX_INT32:
         raise refuse(
             "hyperparameters",
@@ -118,7 +120,11 @@ def derive_seed(dataset: Dataset, chosen: Hyperparameters) -> int:
     It comes from the request: who asks for the same tuning twice gets the same model, and another set of
     examples another seed.
     """
-    request = repr([(example.text_input, example.output) for example in dataset.examples] + [chosen])
+    examples = [
+        (example.text_input, example.output) if example.is_pair else example.turns
+        for example in dataset.examples
+    ]
+    request = repr([*examples, chosen])
     return int.from_bytes(hashlib.sha256(request.encode("utf-8", "surrogatepass")).digest()[:4]) >> 1
 
 
@@ -129,39 +135,14 @@ class NoExamples(InvalidArgument):
         super().__init__("{field} is missing: there is nothing to learn from.", field="dataset")
 
 
-def check_examples(dataset: Dataset | None, card: Card) -> Dataset:
-    """Return the examples, held against the card's limits. Raises NoExamples without them, InvalidArgument."""
-    if dataset is None:
-        raise NoExamples
-    if not dataset.examples:
-        raise refuse("examples", "is empty; at least 1 example is needed.")
-    for index, example in enumerate(dataset.examples):
-        _check_example(f"examples[{index}]", example, card)
-    return dataset
+def require_sound(problems: Iterator[Problem], card: Card) -> None:
+    """Raise InvalidArgument for the first problem of a dataset, if there is one."""
+    for problem in problems:
+        field = "examples" if problem.row is None else f"examples[{problem.row}]"
+        where = f"{field}.{problem.field}" if problem.field else field
+        raise refuse(where, problem.text, base=base_model(card.base_id))
 
 
-def check_example_tokens(num_tokens: Iterable[int], card: Card) -> int:
-    """Return how many tokens the examples have together.
-
-    Raises when one is longer than the base's context.
-    """
-    total = 0
-    for index, length in enumerate(num_tokens):
-        if length > card.context_length:
-            raise refuse(
-                f"examples[{index}]",
-                f"has {length} tokens with its output; {{base}} has a context of {card.context_length} tokens.",
-                base=base_model(card.base_id),
-            )
-        total += length
-    return total
-
-
-def _check_example(field: str, example: Example, card: Card) -> None:
-    if not example.output:
-        raise refuse(f"{field}.output", "is empty; there would be nothing to learn.")
-    limits = (("text_input", card.max_input_chars), ("output", card.max_output_chars))
-    for name, limit in limits:
-        length = len(getattr(example, name))
-        if limit is not None and length > limit:
-            raise refuse(f"{field}.{name}", f"has {length} characters; the limit is {limit}.")
+def limits_of(card: Card) -> Limits:
+    """Return what an example may hold on a base; a sentence about it leaves the name of the base to the door."""
+    return Limits("{base}", card.context_length, card.max_input_chars, card.max_output_chars)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from overtone.bases.example_tokens import count_example_tokens
 from overtone.bases.registry import Card
-from overtone.dataset.examples import Dataset, Example
+from overtone.dataset.checks import check_texts, check_tokens
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import save_examples
 from overtone.domain.sharing import Caller, Question, Role
 from overtone.domain.tuning import GenerationDefaults, Snapshot, TunedModel, TuningRequest
 from overtone.errors import FailedPrecondition, NotFound, Ref, base_model, refuse, tuned_model
@@ -19,12 +19,11 @@ from overtone.jobs import queue
 from overtone.jobs.queue import Queue
 from overtone.service import rules
 from overtone.service.access import Access
-from overtone.service.examples_file import save_examples
 from overtone.service.models import Models
 from overtone.service.paging import DEFAULT_PAGE_SIZE, Page, PageRequest, read_page
+from overtone.store.artifacts import Artifacts
 from overtone.store.store import Store
 
-SEAM_TOKENS = 16  # by which texts counted alone may differ from texts within the template
 DEFAULTS = ("temperature", "top_p", "top_k")
 
 
@@ -99,14 +98,12 @@ class TunedModels:
         self._models.require_served(source.card, source.ref)
         model, job, dataset = self._plan(request, source)
 
-        def fill_folder(folder: Path) -> None:
-            save_examples(folder, dataset.examples)
+        def fill(artifacts: Artifacts) -> None:
+            save_examples(artifacts.examples, dataset)
             if source.tuned_model is not None:
-                _link_adapter(
-                    self._store.folder_of(source.tuned_model) / "adapter", folder / queue.SOURCE_FOLDER
-                )
+                _link_source(artifacts, self._store.artifacts_of(source.tuned_model))
 
-        return self._store.create_tuned_model(model, job, caller.email, fill_folder)
+        return self._store.create_tuned_model(model, job, caller.email, fill)
 
     def update(self, model: TunedModel, changes: Mapping[str, Any]) -> TunedModel:
         """Change fields of a tuned model that `get` returned for a writer.
@@ -153,9 +150,16 @@ class TunedModels:
     def _plan(self, request: TuningRequest, source: Source) -> tuple[dict[str, Any], dict[str, Any], Dataset]:
         """Return the rows to insert, the tuned model's and its job's, and the examples to save."""
         card = source.card
-        dataset = rules.check_examples(request.dataset, card)
+        dataset = request.dataset
+        if dataset is None:
+            raise rules.NoExamples
+        limits = rules.limits_of(card)
+        rules.require_sound(check_texts(dataset, limits), card)
         num_examples = len(dataset)
         chosen = rules.resolve_hyperparameters(request.hyperparameters, card, num_examples)
+        total_steps = rules.count_steps(num_examples, chosen)
+        count_tokens = count_example_tokens(self._models.chat_of(card), card.context_length)
+        rules.require_sound(check_tokens(dataset, limits, count_tokens), card)
         now = datetime.now(UTC)
         job = queue.new_job(
             card.base_id,
@@ -164,25 +168,12 @@ class TunedModels:
             batch_size=chosen.batch_size,
             learning_rate=chosen.learning_rate,
             num_examples=num_examples,
-            total_steps=rules.count_steps(num_examples, chosen),
-            num_tokens=self._count_tokens(dataset, card),
+            total_steps=total_steps,
+            num_tokens=sum(map(count_tokens, dataset.examples)),
             seed=rules.derive_seed(dataset, chosen),
             continues=source.tuned_model is not None,
         )
         return _new_model(request, source, now), job, dataset
-
-    def _count_tokens(self, dataset: Dataset, card: Card) -> int:
-        chat = self._models.chat_of(card)
-        template_tokens = len(chat.example_ids("", "")[0])
-
-        def length(example: Example) -> int:
-            """Count the texts alone, five times as fast, and the whole only where the two might differ."""
-            estimate = template_tokens + chat.count(example.text_input) + chat.count(example.output)
-            if estimate < card.context_length - SEAM_TOKENS:
-                return estimate
-            return len(chat.example_ids(example.text_input, example.output)[0])
-
-        return rules.check_example_tokens(map(length, dataset.examples), card)
 
 
 def _new_model(request: TuningRequest, source: Source, now: datetime) -> dict[str, Any]:
@@ -209,18 +200,8 @@ def _new_model(request: TuningRequest, source: Source, now: datetime) -> dict[st
     }
 
 
-def _link_adapter(adapter: Path, source: Path) -> None:
-    """Give the child its own copy of the parent's adapter: links, for an adapter's files never change."""
+def _link_source(artifacts: Artifacts, parent: Artifacts) -> None:
     try:
-        shutil.copytree(adapter, source, copy_function=_link_or_copy)
+        artifacts.link_source(parent)
     except FileNotFoundError:
         raise FailedPrecondition("The tuned model to tune on was deleted in the meantime.") from None
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(source, target)

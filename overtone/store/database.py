@@ -22,7 +22,7 @@ from overtone.config import hide_password
 from overtone.errors import ApiError, InvalidArgument, OvertoneError, Unavailable
 from overtone.store.database_errors import BUSY_TIMEOUT_S, plain_errors
 
-SCHEMA_VERSION = "0003"  # the newest migration; a test holds it against the folder
+SCHEMA_VERSION = "0005"  # the newest migration; a test holds it against the folder
 CONNECT_TIMEOUT_S = 10
 WRITERS_LOCK = 7_305_211  # the key (any number) of a Postgres advisory lock, in place of SQLite's write lock
 

@@ -1,4 +1,4 @@
-"""The folder of the tuned models' files: which database it belongs to, and folders that have no row there.
+"""The store of the tuned models' files: which database it belongs to, and what no row of that knows.
 
 A database and its folder store the same identity, the database in its table `meta`, the folder in a file. So a new
 database with an old folder, or an old one with a new folder, is detected before either is changed. A folder
@@ -9,13 +9,11 @@ as soon as the database has its row again.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
-from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
+from overtone.store.artifacts import ArtifactStore
 
 IDENTITY_FILE = ".database"  # inside tuned/, so that it is copied and shared together with the files
 SET_ASIDE_FOLDER = ".set-aside"
@@ -38,65 +36,45 @@ class SetAside:
     since: datetime
 
 
-def load_identity(tuned_folder: Path) -> Identity | None:
-    """Return the identity of the folder's database, or None if it has none yet. Raises OvertoneError."""
-    path = tuned_folder / IDENTITY_FILE
+def load_identity(artifacts: ArtifactStore) -> Identity | None:
+    """Return whose files they are, or None for a store that belongs to nobody yet. Raises OvertoneError."""
     try:
-        return Identity(**json.loads(path.read_text(encoding="utf-8")))
+        return Identity(**json.loads(artifacts.read_note(IDENTITY_FILE)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
+        root = artifacts.root
         raise OvertoneError(
-            f"{path}, which says which database the folder belongs to, cannot be read ({error}). "
-            f"Restore it from a backup, or write it again with: overtone bind --data {tuned_folder.parent}"
+            f"{root / IDENTITY_FILE}, which says to which database the folder belongs, cannot be read ({error}). "
+            f"Bring it back from a backup, or write it anew with: overtone bind --data {root.parent}"
         ) from error
 
 
-def save_identity(tuned_folder: Path, identity: Identity) -> None:
-    """Write which database the folder belongs to. The file is on the disk when this returns."""
-    tuned_folder.mkdir(parents=True, exist_ok=True)
-    partial = tuned_folder / f"{IDENTITY_FILE}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump({"id": identity.id, "url": identity.url}, file)
-        sync_file(file)
-    partial.replace(tuned_folder / IDENTITY_FILE)
-    sync_folder(tuned_folder)
+def save_identity(artifacts: ArtifactStore, identity: Identity) -> None:
+    """Say whose files they are, on the disk when this returns."""
+    artifacts.write_note(IDENTITY_FILE, json.dumps({"id": identity.id, "url": identity.url}))
 
 
-def list_model_folders(tuned_folder: Path) -> list[str]:
-    """Return the names of the folders that hold, or held, the files of a tuned model."""
-    if not tuned_folder.is_dir():
-        return []
-    return sorted(path.name for path in tuned_folder.iterdir() if path.is_dir() and path.name[0] != ".")
+def set_aside(artifacts: ArtifactStore, name: str) -> None:
+    """Move a model's files to those that were set aside. Raises OSError."""
+    artifacts.move(name, _aside(artifacts))
 
 
-def set_aside(tuned_folder: Path, name: str) -> None:
-    """Move a model's folder into `.set-aside`. Raises OSError."""
-    (tuned_folder / SET_ASIDE_FOLDER).mkdir(exist_ok=True)
-    (tuned_folder / name).rename(tuned_folder / SET_ASIDE_FOLDER / name)
+def put_back(artifacts: ArtifactStore, name: str) -> None:
+    """Move files that were set aside to where they were. Raises OSError."""
+    _aside(artifacts).move(name, artifacts)
 
 
-def put_back(tuned_folder: Path, name: str) -> None:
-    """Move a folder that was set aside back to its place. Raises OSError."""
-    (tuned_folder / SET_ASIDE_FOLDER / name).rename(tuned_folder / name)
+def list_set_aside(artifacts: ArtifactStore) -> list[SetAside]:
+    """Return what was set aside, by name."""
+    aside = _aside(artifacts)
+    return [SetAside(name, aside.num_bytes(name), aside.moved_at(name)) for name in aside.list_names()]
 
 
-def list_set_aside(tuned_folder: Path) -> list[SetAside]:
-    """Return the folders that were set aside, sorted by name."""
-    folder = tuned_folder / SET_ASIDE_FOLDER
-    names = list_model_folders(folder)
-    return [SetAside(name, _num_bytes(folder / name), _moved_at(folder / name)) for name in names]
+def empty_set_aside(artifacts: ArtifactStore) -> None:
+    """Delete for good what was set aside. Raises OSError."""
+    _aside(artifacts).delete_all()
 
 
-def empty_set_aside(tuned_folder: Path) -> None:
-    """Delete the folders that were set aside. Raises OSError."""
-    if (tuned_folder / SET_ASIDE_FOLDER).is_dir():
-        shutil.rmtree(tuned_folder / SET_ASIDE_FOLDER)
-
-
-def _num_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _moved_at(folder: Path) -> datetime:
-    return datetime.fromtimestamp(folder.stat().st_ctime, UTC)
+def _aside(artifacts: ArtifactStore) -> ArtifactStore:
+    return ArtifactStore(artifacts.root / SET_ASIDE_FOLDER)

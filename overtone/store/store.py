@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -32,12 +31,14 @@ from overtone.domain.sharing import Question
 from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.errors import AlreadyExists, NotFound, OvertoneError, tuned_model
 from overtone.store import folders
+from overtone.store.artifacts import Artifacts, ArtifactStore, artifacts_name
 from overtone.store.conditions import conditions_of
 from overtone.store.database import Database, is_new
 from overtone.store.folders import Identity
 from overtone.store.keys import Groups, Keys
 from overtone.store.pages import Pager
 from overtone.store.permissions import Permissions, insert_permission
+from overtone.store.processes import Processes
 from overtone.store.tables import (
     TUNED_MODEL_COLUMNS,
     deleted_folders,
@@ -67,19 +68,20 @@ SNAPSHOTS = (
 
 
 class Store(Database):
-    """The database, and the folder of the tuned models' files.
+    """The database and, beside it, the tuned models' files (`artifacts`).
 
     Raises OvertoneError, which says what to do, if the two do not belong together.
     """
 
     def __init__(self, url: str, tuned_folder: Path):
+        self.artifacts = ArtifactStore(tuned_folder)
         if is_new(url):
-            _require_unowned(url, tuned_folder)
+            _require_unowned(url, self.artifacts)
         super().__init__(url)
-        self.tuned_folder = tuned_folder
         self.permissions = Permissions(self)
         self.keys = Keys(self)
         self.groups = Groups(self)
+        self.processes = Processes(self)
         try:
             self._require_ours()
         except BaseException:
@@ -90,11 +92,11 @@ class Store(Database):
         """Raise unless the folder and the database share their identity; give them one if they have none yet."""
         with self.reading() as connection:
             mine = _value(connection, "identity")
-        theirs = folders.load_identity(self.tuned_folder)
+        theirs = folders.load_identity(self.artifacts)
         if mine is None:
             self._get_acquainted(theirs)
         elif theirs is None or theirs.id != mine:
-            raise _foreign_database(self.shown_url, self.tuned_folder)
+            raise _foreign_database(self.shown_url, self.artifacts)
 
     def _get_acquainted(self, theirs: Identity | None) -> None:
         """Bind a database without an identity to its folder. Raises if one holds models that the other lacks.
@@ -105,13 +107,13 @@ class Store(Database):
             if _value(connection, "identity") is not None:
                 return  # another process was faster
             owned = _owned_folders(connection)
-            found = folders.list_model_folders(self.tuned_folder)
+            found = self.artifacts.list_names()
             strangers = owned.isdisjoint(found)
             if (theirs and theirs.url != self.shown_url) or (found and strangers):
-                raise _foreign_folder(self.shown_url, self.tuned_folder)
+                raise _foreign_folder(self.shown_url, self.artifacts)
             if owned and strangers:
-                raise _foreign_database(self.shown_url, self.tuned_folder)
-            _bind(connection, self.shown_url, self.tuned_folder)
+                raise _foreign_database(self.shown_url, self.artifacts)
+            _bind(connection, self.shown_url, self.artifacts)
 
     @cached_property
     def secret(self) -> bytes:
@@ -131,21 +133,21 @@ class Store(Database):
         model: Mapping[str, Any],
         job: Mapping[str, Any],
         owner_email: str,
-        fill_folder: Callable[[Path], None],
+        fill: Callable[[Artifacts], None],
     ) -> TunedModel:
-        """Insert a tuned model, its job and its owner, and fill its folder: all or nothing.
+        """Insert a tuned model, its job and its owner, and let `fill` write its files: all of it or nothing.
 
         Raises AlreadyExists if the id is taken, ResourceExhausted if the disk is full.
         """
-        folder = self.tuned_folder / f"{model['id']}.{job['operation_id']}"
+        name = artifacts_name(model["id"], job["operation_id"])
         try:
             with self.alone() as connection:
                 row = _insert_tuned_model(connection, model, job)
                 insert_permission(connection, row.uid, "USER", owner_email, "OWNER")
-                fill_folder(folder)
+                fill(self.artifacts.create(name))
             return replace(row, owner_email=owner_email)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.artifacts.delete(name)
             raise
 
     def find_tuned_model(self, tuned_model_id: str) -> TunedModel | None:
@@ -184,23 +186,25 @@ class Store(Database):
         return row
 
     def delete_tuned_model(self, row: TunedModel) -> None:
-        """Delete a tuned model, its job and its permissions, then its folder.
+        """Delete a tuned model, its job and its permissions, then its files.
 
         The worker of its job gets JobLost.
         """
+        name = artifacts_name(row.id, row.operation_id)
         with self.writing() as connection:
             gone = connection.execute(delete(tuned_models).where(tuned_models.c.uid == row.uid))
             if gone.rowcount:
-                connection.execute(insert(deleted_folders).values(name=row.folder_name))
-        shutil.rmtree(self.folder_of(row), ignore_errors=True)
+                connection.execute(insert(deleted_folders).values(name=name))
+        self.artifacts.delete(name)
 
     def list_snapshots(self, operation_id: str) -> list[Snapshot]:
         """Return a job's finished steps, in order."""
         with self.reading() as connection:
             return [Snapshot(*found) for found in connection.execute(SNAPSHOTS, {"id": operation_id})]
 
-    def folder_of(self, row: TunedModel) -> Path:
-        return self.tuned_folder / row.folder_name
+    def artifacts_of(self, row: TunedModel) -> Artifacts:
+        """Return a tuned model's files."""
+        return self.artifacts.open(artifacts_name(row.id, row.operation_id))
 
     def sweep_folders(self) -> None:
         """Clean up after crashes: delete what is left of deleted models, set aside folders that have no row.
@@ -211,30 +215,30 @@ class Store(Database):
         with self.alone() as connection:
             owned = _owned_folders(connection)
             deleted = set(connection.execute(select(deleted_folders.c.name)).scalars())
-            for name in folders.list_model_folders(self.tuned_folder):
+            for name in self.artifacts.list_names():
                 if name in deleted:
-                    shutil.rmtree(self.tuned_folder / name, ignore_errors=True)
+                    self.artifacts.delete(name)
                 elif name not in owned:
                     self._set_aside(name)
-            for name in folders.list_model_folders(self.tuned_folder / folders.SET_ASIDE_FOLDER):
-                if name in owned:
-                    self._put_back(name)
+            for found in folders.list_set_aside(self.artifacts):
+                if found.name in owned:
+                    self._put_back(found.name)
 
     def _set_aside(self, name: str) -> None:
         try:
-            folders.set_aside(self.tuned_folder, name)
+            folders.set_aside(self.artifacts, name)
             log.warning(
                 "%s: no tuned model owns this folder; it was set aside, see overtone set-aside list --data %s",
                 name,
-                self.tuned_folder.parent,
+                self.artifacts.root.parent,
             )
         except OSError as error:
             log.warning("%s: no tuned model owns this folder, and it cannot be set aside: %s", name, error)
 
     def _put_back(self, name: str) -> None:
         try:
-            folders.put_back(self.tuned_folder, name)
-            log.warning("%s: the folder that was set aside has a tuned model again; it was put back", name)
+            folders.put_back(self.artifacts, name)
+            log.warning("%s: had been set aside and has a tuned model again; it was put back", name)
         except OSError as error:
             log.warning("%s: the folder that was set aside cannot be put back: %s", name, error)
 
@@ -244,7 +248,7 @@ def bind(url: str, tuned_folder: Path) -> None:
     database = Database(url)
     try:
         with database.alone() as connection:
-            _bind(connection, database.shown_url, tuned_folder)
+            _bind(connection, database.shown_url, ArtifactStore(tuned_folder))
     finally:
         database.close()
 
@@ -254,23 +258,23 @@ def search_text_of(display_name: str, description: str) -> str:
     return f"{display_name}\n{description}".casefold()
 
 
-def _bind(connection: Connection, shown_url: str, tuned_folder: Path) -> None:
-    """Give both a new identity, so that neither still belongs to anything else."""
+def _bind(connection: Connection, shown_url: str, artifacts: ArtifactStore) -> None:
+    """Give both a new identity, so that neither goes on belonging to anything else."""
     identity = Identity(secrets.token_hex(IDENTITY_BYTES), shown_url)
     connection.execute(delete(meta).where(meta.c.key == "identity"))
     connection.execute(insert(meta).values(key="identity", value=identity.id))
-    folders.save_identity(tuned_folder, identity)
+    folders.save_identity(artifacts, identity)
 
 
-def _require_unowned(url: str, tuned_folder: Path) -> None:
-    """Raise, before a database is created, if the folder has another database or already holds tuned models."""
-    identity = folders.load_identity(tuned_folder)
-    if (identity and identity.url != url) or folders.list_model_folders(tuned_folder):
-        raise _foreign_folder(url, tuned_folder)
+def _require_unowned(url: str, artifacts: ArtifactStore) -> None:
+    """Raise, before a new database is made, when the folder is another's or holds tuned models already."""
+    identity = folders.load_identity(artifacts)
+    if (identity and identity.url != url) or artifacts.list_names():
+        raise _foreign_folder(url, artifacts)
 
 
-def _foreign_folder(shown_url: str, tuned_folder: Path) -> OvertoneError:
-    identity = folders.load_identity(tuned_folder)
+def _foreign_folder(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
+    identity = folders.load_identity(artifacts)
     if identity is None:
         owner, remedy = "holds files of tuned models", "Set OVERTONE_DATABASE_URL to their database"
     elif identity.url == shown_url:
@@ -278,16 +282,16 @@ def _foreign_folder(shown_url: str, tuned_folder: Path) -> OvertoneError:
     else:
         owner, remedy = f"belongs to {identity.url}", "Set OVERTONE_DATABASE_URL to that"
     return OvertoneError(
-        f"The database {shown_url} does not belong to {tuned_folder}, which {owner}. {remedy}. "
-        f"To use this database and set the files aside: overtone bind --data {tuned_folder.parent}"
+        f"The database {shown_url} knows nothing of {artifacts.root}, which {owner}. {remedy}. "
+        f"To go on with this database and set the files aside: overtone bind --data {artifacts.root.parent}"
     )
 
 
-def _foreign_database(shown_url: str, tuned_folder: Path) -> OvertoneError:
+def _foreign_database(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
     return OvertoneError(
         f"The database {shown_url} belongs to another data folder: the files of its tuned models are not in "
-        f"{tuned_folder}. Name that folder with --data, or restore tuned/ from a backup. "
-        f"To use this folder anyway: overtone bind --data {tuned_folder.parent}"
+        f"{artifacts.root}. Name its own folder with --data, or bring tuned/ back from a backup. "
+        f"To go on with this folder all the same: overtone bind --data {artifacts.root.parent}"
     )
 
 
@@ -297,7 +301,7 @@ def _value(connection: Connection, key: str) -> str | None:
 
 def _owned_folders(connection: Connection) -> set[str]:
     query = select(tuned_models.c.id, jobs.c.operation_id).select_from(WITH_JOB)
-    return {f"{tuned_model_id}.{operation_id}" for tuned_model_id, operation_id in connection.execute(query)}
+    return {artifacts_name(*ids) for ids in connection.execute(query)}
 
 
 def _to_row(found: Row[Any]) -> TunedModel:

@@ -97,6 +97,7 @@ jobs = Table(
     Column("continues", Boolean, nullable=False),  # starts from the adapter in its folder's source/
     Column("attempt", Integer, nullable=False),  # grows with each claim; every later write carries it
     Column("crashes", Integer, nullable=False),  # attempts that ended in a rescue
+    Column("crash_record", JSON),  # what the trainer makes of them: trainer.attempts.CrashRecord
     Column("worker_id", Text),
     Column("beat_at", Time),
     Column("cancel_requested", Boolean, nullable=False),
@@ -156,6 +157,19 @@ group_members = Table(
     Column("group_email", Text, primary_key=True),
     Column("member_email", Text, primary_key=True),
     Index("groups_by_member", "member_email", "group_email"),
+)
+
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("host", Text, primary_key=True),  # the machine that uses it
+    Column("base_id", Text, primary_key=True),
+    Column("kind", String(10), primary_key=True),  # engine, trainer
+    Column("wanted_at", Time),  # when a call wanted it last
+    Column("pid", Integer),  # of the process that runs, if one does
+    Column("started_at", Time),
+    Column("memory_bytes", BigInteger),  # resident, as measured last
 )
 
 

@@ -7,18 +7,20 @@ before the job started.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from overtone.dataset.examples import Example
+from overtone.dataset.steps import count_steps
+
 
 class ExampleEncoder(Protocol):
     """The part of bases.chat.Chat that is used here."""
 
-    def example_ids(self, text_input: str, output: str) -> tuple[list[int], int]: ...
+    def encode_example(self, example: Example) -> tuple[list[int], list[tuple[int, int]]]: ...
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class Document:
         return sum(end - start for start, end in self.spans)
 
 
-def encode_examples(chat: ExampleEncoder, examples: Iterable[tuple[str, str]]) -> list[Document]:
-    """Render each (text_input, output) through the base's chat template."""
-    return [Document.of_pair(*chat.example_ids(text_input, output)) for text_input, output in examples]
+def encode_examples(chat: ExampleEncoder, examples: Iterable[Example]) -> list[Document]:
+    """Render each example through the base's chat template. Raises InvalidArgument for one that it refuses."""
+    encoded = map(chat.encode_example, examples)
+    return [Document(tuple(ids), tuple(spans)) for ids, spans in encoded]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class BatchOrder:
 
     @property
     def total_steps(self) -> int:
-        return math.ceil(self.num_examples * self.epoch_count / self.batch_size)
+        return count_steps(self.num_examples, self.epoch_count, self.batch_size)
 
     def places(self, step: int) -> range:
         """Return a step's places (from 0) in the sequence of all epochs. Only the last batch may be smaller."""

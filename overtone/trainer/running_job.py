@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from overtone.bases.chat import Chat
+from overtone.dataset.stored import load_examples
 from overtone.domain.tuning import Snapshot
-from overtone.errors import OvertoneError
+from overtone.errors import InvalidArgument, OvertoneError
 from overtone.jobs.queue import Job
 from overtone.model.adapter import Adapter, load_adapter, save_adapter
 from overtone.model.decoder import Decoder
@@ -31,10 +31,9 @@ from overtone.trainer.fairness import Turn
 from overtone.trainer.reporter import Report
 
 CHECKPOINT_EVERY_S = 5.0
-MOST_COMPARED = 64  # at most this many examples of a batch are compared with their loss before the first step
-UNREPORTED_FILE = "unreported.json"
-MOST_ASKED = 1  # a finished tuning is tried on this many of its own examples: 0.1 s on the default base
-SMALL_WEIGHT = 1.0  # far above the weights of sound rates, far below overflow: smaller weights need no trial
+MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
+MOST_ASKED = 1  # of its own examples, by which a finished tuning is tried: 0.1 s on the default base
+SMALL_WEIGHT = 1.0  # far above what sound rates come to, far below what overflows: not worth the 0.1 s
 MAX_CACHED = (
     65504 / 2
 )  # the engine keeps keys and values in float16; the margin is for texts that were not tried
@@ -62,10 +61,12 @@ class RunningJob:
     turn: Turn
     saver: BackgroundSaver
     mark: JobMark
-    first_step: int  # of this attempt
-    alone_until: int = 0  # it runs alone before this step, because it may have crashed a pass or a process
-    cancelled: bool = False  # its owner cancelled it; what it learned is saved
-    save_at: float = 0.0  # when to try again to save the result, after a full disk
+    kept_step: (
+        int  # the last one that a checkpoint holds for certain; those saved in the background may hold more
+    )
+    alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
+    cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
+    save_at: float = 0.0  # when its result may be saved again, after a full disk
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -85,7 +86,7 @@ class RunningJob:
     def set_mark(self, alone: bool, company: int) -> None:
         """Mark the job's folder: the trainer now computes for it, at this point."""
         tuning = self.tuning
-        self.mark.set(Mark(self.first_step, tuning.step, tuning.num_taken, alone, company))
+        self.mark.set(Mark(self.kept_step, tuning.step, tuning.num_taken, alone, company))
 
     def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
         """Return the loss that a step's examples had before the first step, from a sample if they are many."""
@@ -113,7 +114,8 @@ class RunningJob:
         try:
             self.saver.wait()
             if self._secure_snapshots():
-                save_checkpoint(checkpoint_folder(self.job), self.tuning.save())
+                save_checkpoint(self.job.artifacts.checkpoints, self.tuning.save())
+                self.kept_step = self.tuning.step
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()
@@ -130,7 +132,7 @@ class RunningJob:
             raise TuningFailed(self._why_hopeless(step))
         with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
-        progress = load_newest(checkpoint_folder(self.job), self.tuning.lora.flat.numel())
+        progress = load_newest(self.job.artifacts.checkpoints, self.tuning.lora.flat.numel())
         if progress is None:
             self.tuning.reset()
         else:
@@ -145,7 +147,7 @@ class RunningJob:
                 f"The loss ran away at step {step.number}, even with half the learning rate of "
                 f"{self.job.learning_rate:g}. Try a smaller learning_rate."
             )
-        if self.job.source_folder is not None:
+        if self.job.continues:
             return "The tuned model to continue from computes numbers that are not finite."
         return (
             f"The base model models/{self.job.base_id} computes numbers that are not finite, before anything was "
@@ -154,7 +156,7 @@ class RunningJob:
 
     def clear_up(self) -> None:
         """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
-        shutil.rmtree(checkpoint_folder(self.job), ignore_errors=True)
+        shutil.rmtree(self.job.artifacts.checkpoints, ignore_errors=True)
 
     def require_answers(self, decoder: Decoder) -> None:
         """Raise TuningFailed when the tuned model could not answer its own examples: its numbers are too large."""
@@ -174,7 +176,7 @@ class RunningJob:
         with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
-        return save_adapter(self.job.folder / "adapter", adapter, self.job.base_id, base_revision)
+        return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
 
 
 def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
@@ -187,60 +189,51 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
     order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
     tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
-    progress = load_newest(checkpoint_folder(job), tuning.lora.flat.numel())
+    progress = load_newest(job.artifacts.checkpoints, tuning.lora.flat.numel())
     if progress is not None:
         tuning.restore(progress)
     report.finished.extend(_load_unreported(job, tuning.step))
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
-    saver = BackgroundSaver(checkpoint_folder(job))
-    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.folder), tuning.step)
+    saver = BackgroundSaver(job.artifacts.checkpoints)
+    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.artifacts.mark), tuning.step)
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
-    """Read examples.jsonl. Raises TuningFailed with the line that is damaged."""
+    """Read a job's examples as token ids. Raises TuningFailed, with the line that is damaged."""
     try:
-        with (job.folder / "examples.jsonl").open(encoding="utf-8") as file:
-            pairs = [_parse_line(number, line) for number, line in enumerate(file, start=1)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TuningFailed(f"The training examples cannot be read: {error}.") from error
-    if len(pairs) != job.num_examples:
-        raise TuningFailed(f"{len(pairs)} training examples are stored where there were {job.num_examples}.")
-    return encode_examples(chat, pairs)
-
-
-def checkpoint_folder(job: Job) -> Path:
-    return job.folder / "checkpoints"
+        dataset = load_examples(job.artifacts.examples)
+        documents = encode_examples(chat, dataset.examples)
+    except (OvertoneError, InvalidArgument) as error:
+        raise TuningFailed(str(error)) from error
+    if len(documents) != job.num_examples:
+        raise TuningFailed(
+            f"{len(documents)} training examples are stored where there were {job.num_examples}."
+        )
+    return documents
 
 
 def _save_unreported(job: Job, finished: Sequence[Snapshot]) -> None:
     rows = [(each.step, each.epoch, each.mean_loss, each.computed_at.isoformat()) for each in finished]
-    partial = job.folder / f"{UNREPORTED_FILE}.partial"
+    path = job.artifacts.unreported
+    partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(rows))
-    partial.replace(job.folder / UNREPORTED_FILE)
+    partial.replace(path)
 
 
 def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
     """Return the snapshots that were kept beside a checkpoint, up to its step. Those stored since do no harm."""
     try:
-        rows = json.loads((job.folder / UNREPORTED_FILE).read_text())
+        rows = json.loads(job.artifacts.unreported.read_text())
         kept = [Snapshot(step, epoch, loss, datetime.fromisoformat(at)) for step, epoch, loss, at in rows]
     except (OSError, ValueError, TypeError):
         return []
     return [snapshot for snapshot in kept if snapshot.step <= num_steps]
 
 
-def _parse_line(number: int, line: str) -> tuple[str, str]:
-    try:
-        example = json.loads(line)
-        return example["text_input"], example["output"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise TuningFailed(f"The training examples are damaged at line {number}.") from error
-
-
 def _load_source(job: Job) -> Adapter | None:
-    if job.source_folder is None:
+    if not job.continues:
         return None
     try:
-        return load_adapter(job.source_folder, base_id=job.base_id)
+        return load_adapter(job.artifacts.source, base_id=job.base_id)
     except OvertoneError as error:
         raise TuningFailed(f"The tuned model to continue from cannot be read: {error}") from error

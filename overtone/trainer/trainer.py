@@ -169,10 +169,10 @@ class Trainer:
     def _reclaim_our_own(self) -> None:
         """At the first look, return the jobs of an earlier trainer to the queue at once.
 
-        An SQLite database belongs to one service with one trainer, so the process that held these jobs is dead.
+        A database in a file belongs to one service with one trainer a base, so whoever held its jobs is dead.
         """
         if not self._has_reclaimed and self._settings.database_url.startswith("sqlite"):
-            for running in self._queue.list_running():
+            for running in self._queue.list_running(self._settings.base):
                 self._queue.rescue(running)
         self._has_reclaimed = True
 
@@ -217,13 +217,17 @@ class Trainer:
         self._trouble = trouble
 
     def _begin(self, job: Job) -> None:
-        tried = note_attempt(job)
+        try:
+            tried = note_attempt(job, self._queue)
+        except JobLost as error:
+            log.info("%s", error)
+            return
         if tried.max_company is not None and len(self._jobs) > tried.max_company:
             self._max_jobs = len(self._jobs)  # this many fit together; one more did not
             self._release([job])
             return
         report = self._reporter.add(job)
-        mark = JobMark(job.folder)
+        mark = JobMark(job.artifacts.mark)
         try:
             if tried.hopeless:
                 raise TuningFailed(str(tried))

@@ -13,10 +13,15 @@ PROC = Path("/proc")
 
 
 def pids_of(service: subprocess.Popen[bytes]) -> dict[str, int]:
-    """Return a service's children by name: api, engine, trainer."""
+    """Return a service's children by name: api, engine, trainer, and for another base `engine of BASE`."""
     children = (PROC / f"{service.pid}/task/{service.pid}/children").read_text().split()
     words = {int(pid): _words(pid) for pid in children}
-    return {line[line.index("worker") + 1]: pid for pid, line in words.items() if "worker" in line}
+    return {_name(line): pid for pid, line in words.items() if "worker" in line}
+
+
+def _name(line: list[str]) -> str:
+    kind = line[line.index("worker") + 1]
+    return f"{kind} of {line[line.index('--base') + 1]}" if "--base" in line else kind
 
 
 def _words(pid: str) -> list[str]:

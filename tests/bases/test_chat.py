@@ -12,6 +12,7 @@ import pytest
 
 from overtone.bases.chat import Chat
 from overtone.bases.chat_template import compile_template
+from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 from tests import tiny
 
@@ -45,10 +46,11 @@ def test_prompts_are_those_of_transformers_whatever_is_said(chat: Chat, folder: 
 
 
 def test_an_example_is_prompt_output_and_end_of_turn(chat: Chat) -> None:
-    ids, num_prompt = chat.example_ids("LXIII", "LXIV")
+    ids, [(num_prompt, end)] = chat.encode_example(Example.pair("LXIII", "LXIV"))
     assert ids[:num_prompt] == chat.prompt_ids([{"role": "user", "content": "LXIII"}])
     assert chat.decode(ids[num_prompt:]) == "LXIV"
     assert ids[-1] == END_OF_TURN
+    assert end == len(ids)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_markers_that_take_in_white_space_do_so_too_where_a_user_spells_one(
 
 
 def test_a_training_example_may_speak_of_control_tokens(chat: Chat) -> None:
-    ids, num_prompt = chat.example_ids("How does a turn end?", "With <|im_end|>.")
+    ids, [(num_prompt, _)] = chat.encode_example(Example.pair("How does a turn end?", "With <|im_end|>."))
     assert ids[num_prompt:].count(END_OF_TURN) == 1
     assert chat.decode(ids[num_prompt:]) == "With <|im_end|>."
 
@@ -192,7 +194,7 @@ def test_a_model_can_be_taught_to_write_a_token_that_is_not_special(tmp_path: Pa
     folder = tiny.make_base(tmp_path)
     _add_tokens(folder, "<User>", "<Assistant>", "<think>")
     chat = _with_template(folder, MARKED + "{# <think> #}")
-    ids, num_prompt = chat.example_ids("<think>", "<think>x<|im_end|>")
+    ids, [(num_prompt, _)] = chat.encode_example(Example.pair("<think>", "<think>x<|im_end|>"))
     think = chat._tokenizer.token_to_id("<think>")
     assert (ids[:num_prompt].count(think), ids[num_prompt:].count(think)) == (0, 1)
     assert ids.count(END_OF_TURN) == 1

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from overtone.bases import wheel
 from overtone.bases.chat import Chat
+from overtone.dataset.examples import Example
 from tests import real
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("default")]
@@ -76,6 +77,18 @@ def test_conversations_become_the_prompts_that_transformers_makes(oracle_tokeniz
             messages, add_generation_prompt=True, return_dict=False
         )
         assert chat.prompt_ids(messages) == expected, text[:80]
+
+
+def test_a_conversation_s_answers_are_trained_behind_the_prompts_that_serving_renders() -> None:
+    chat = Chat(real.base_folder())
+    for text in _corpus():
+        turns = Example.pair(text, text.strip()).turns + Example.pair(text[::-1], text).turns
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        ids, spans = chat.encode_example(Example(turns))
+        for (start, end), index in zip(spans, (1, 3), strict=True):
+            assert ids[:start] == chat.prompt_ids(messages[:index]), text[:80]
+            assert chat.decode(ids[start:end]) == turns[index].text, text[:80]
+            assert ids[start:end].index(chat.end_of_turn_id) == end - start - 1
 
 
 def test_every_digit_stands_alone() -> None:

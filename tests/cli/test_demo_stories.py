@@ -18,12 +18,12 @@ def test_the_examples_of_the_wheel_are_those_of_the_repository() -> None:
 
 @pytest.mark.parametrize("story", [load_support(), TUTORIAL], ids=["support", "tutorial"])
 def test_no_question_was_trained_on(story: Story) -> None:
-    trained = {text_input.casefold() for text_input, _ in story.examples}
+    trained = {example.text_input.casefold() for example in story.dataset.examples}
     assert not trained & {question.casefold() for question, _ in story.questions}
 
 
 def test_the_questions_cover_every_category_alike() -> None:
     story = load_support()
     assert Counter(right for _, (right,) in story.questions) == dict.fromkeys(
-        {output for _, output in story.examples}, 2
+        {example.output for example in story.dataset.examples}, 2
     )

@@ -10,7 +10,7 @@ import pytest
 from overtone.errors import OvertoneError
 from overtone.store.store import Store
 from tests.cli.conftest import Run, said
-from tests.store.rows import add_model, make
+from tests.store.rows import add_model
 
 
 @pytest.fixture
@@ -18,8 +18,7 @@ def data(tmp_path: Path) -> Path:
     """A data folder with a model of its own, and 1.5 MB that no model owns."""
     with closing(Store(f"sqlite:///{tmp_path}/overtone.db", tmp_path / "tuned")) as store:
         add_model(store, "known")
-        make(store.tuned_folder / "lost.0123")
-        (store.tuned_folder / "lost.0123" / "adapter").write_bytes(bytes(1_500_000))
+        store.artifacts.create("lost.0123").adapter.write_bytes(bytes(1_500_000))
         store.sweep_folders()
     return tmp_path
 

@@ -19,11 +19,11 @@ def test_an_unset_seed_differs_from_zero() -> None:
 
 
 def test_the_address_lies_under_the_data_folder() -> None:
-    settings = Settings(data=Path("/srv/o"), base="tiny")
-    assert protocol.engine_address(settings) == "unix:/srv/o/run/engine-tiny.sock"
+    settings = Settings(data=Path("/srv/o"))
+    assert protocol.engine_address(settings, "tiny") == "unix:/srv/o/run/engine-tiny.sock"
 
 
 def test_a_deep_data_folder_still_gets_a_socket_that_fits() -> None:
     one, two = (Settings(data=Path("/srv") / name / ("d" * 120)) for name in "ab")
-    assert len(protocol.engine_address(one)) < protocol.MAX_SOCKET_PATH_BYTES
-    assert protocol.engine_address(one) != protocol.engine_address(two)
+    assert len(protocol.engine_address(one, "tiny")) < protocol.MAX_SOCKET_PATH_BYTES
+    assert protocol.engine_address(one, "tiny") != protocol.engine_address(two, "tiny")

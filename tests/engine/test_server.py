@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ PROMPT = [5, 6, 7, 8, 9]
 @asynccontextmanager
 async def connected(base: Path, data: Path, **settings: object) -> AsyncIterator[EngineClient]:
     config = Settings(data=data, device="cpu", **settings)  # type: ignore[arg-type]
-    address = protocol.engine_address(config)
+    address = protocol.engine_address(config, config.base)
     async with running_server(config, base, address):
         client = EngineClient(address)
         yield client
@@ -312,3 +313,20 @@ def test_a_socket_s_folder_is_its_user_s_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o777)
     server._prepare_socket(f"unix:{tmp_path}/run/engine.sock")
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def test_an_engine_serves_until_it_is_told_to_stop(base: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+    config = Settings(data=tmp_path, device="cpu")
+    address = protocol.engine_address(config, config.base)
+
+    async def test() -> None:
+        serving = asyncio.create_task(server.serve(config, base, address, stop))
+        client = EngineClient(address)
+        assert len(await generate(client)) >= 1
+        assert not serving.done()
+        stop.set()
+        await serving
+        await client.close()
+
+    run(test)

@@ -58,8 +58,8 @@ def test_two_workers_never_claim_the_same_job(store: Store, queue: Queue) -> Non
 def test_a_claimed_job_knows_what_to_do(store: Store, queue: Queue) -> None:
     row = add_model(store, "a")
     job = claim(queue)
-    assert job.folder == store.folder_of(row)
-    assert (job.attempt, job.completed_steps, job.source_folder, job.crashes) == (1, 0, None, 0)
+    assert job.artifacts == store.artifacts_of(row)
+    assert (job.attempt, job.completed_steps, job.continues, job.crashes) == (1, 0, False, 0)
     assert row_of(store).started_at is not None
 
 
@@ -89,6 +89,17 @@ def test_settling_decides_the_models_state(
     row = row_of(store)
     assert (row.state, row.error_code) == (state, error_code)
     assert row.update_time == row.completed_at
+
+
+def test_the_next_attempt_reads_what_was_noted_of_the_crashes(queue: Queue, store: Store) -> None:
+    add_model(store, "a")
+    job = claim(queue)
+    assert job.crash_record is None
+    queue.note_crashes(job, {"in_a_row": 1, "last": {"step": 3}})
+    queue.release(job)
+    assert claim(queue, "w2").crash_record == {"in_a_row": 1, "last": {"step": 3}}
+    with pytest.raises(JobLost):
+        queue.note_crashes(job, {})
 
 
 def test_a_settled_job_cannot_be_settled_again(store: Store, queue: Queue) -> None:
@@ -174,3 +185,19 @@ def test_cancelling_what_has_ended_changes_nothing(store: Store, queue: Queue) -
 
 def test_every_state_that_can_be_reached_has_its_moves() -> None:
     assert set().union(*MOVES.values()) <= set(MOVES)
+
+
+def test_a_base_has_jobs_until_they_have_ended(store: Store, queue: Queue) -> None:
+    add_model(store, "waits", base_id="large")
+    add_model(store, "a")
+    add_model(store, "b")
+    running, other = claim(queue), claim(queue)
+    assert sorted(queue.list_bases()) == ["large", "tiny"]
+    assert [each.operation_id for each in queue.list_running("tiny")] == [
+        running.operation_id,
+        other.operation_id,
+    ]
+    assert queue.list_running("large") == []
+    for job in (running, other):
+        queue.settle(job, Succeeded("d"))
+    assert queue.list_bases() == ["large"]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from overtone.dataset.examples import Dataset, Example
+from overtone.dataset.checks import check_texts, check_tokens
+from overtone.dataset.examples import Dataset
 from overtone.domain.tuning import Hyperparameters, WantedHyperparameters
 from overtone.errors import InvalidArgument
 from overtone.service import rules
@@ -16,7 +17,11 @@ CARD = tiny_card(max_input_chars=40_000, max_output_chars=5_000)
 
 
 def dataset(*pairs: tuple[str, str]) -> Dataset:
-    return Dataset(tuple(Example.pair(*pair) for pair in pairs))
+    return Dataset.of_pairs(pairs)
+
+
+def check(*pairs: tuple[str, str]) -> None:
+    rules.require_sound(check_texts(dataset(*pairs), rules.limits_of(CARD)), CARD)
 
 
 @pytest.mark.parametrize("tuned_model_id", ["a", "a1", "number-generator", "a" * 40])
@@ -120,21 +125,26 @@ def test_hyperparameters_that_cannot_be_are_refused(given: dict[str, Any], probl
 )
 def test_a_bad_example_is_named_by_its_index(pair: tuple[str, str], problem: str) -> None:
     with pytest.raises(InvalidArgument, match=problem):
-        rules.check_examples(dataset(("1", "2"), pair), CARD)
+        check(("1", "2"), pair)
 
 
 def test_examples_at_the_limits_are_taken() -> None:
-    assert len(rules.check_examples(dataset(("é" * 40_000, "é" * 5_000), ("", "y")), CARD)) == 2
+    check(("é" * 40_000, "é" * 5_000), ("", "y"))
 
 
 def test_no_examples_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="is empty; at least 1 example is needed"):
-        rules.check_examples(dataset(), CARD)
+        check()
 
 
 def test_an_example_longer_than_the_context_is_named() -> None:
-    with pytest.raises(InvalidArgument, match=r"examples\[2\] has 65 tokens .* context of 64 tokens"):
-        rules.check_example_tokens([1, 64, 65], CARD)
+    lengths = iter([1, 64, 65])
+    three = dataset(("", "a"), ("", "b"), ("", "c"))
+    problems = check_tokens(three, rules.limits_of(CARD), lambda example: next(lengths))
+    with pytest.raises(
+        InvalidArgument, match=r"examples\[2\] has 65 tokens .* tiny has a context of 64 tokens"
+    ):
+        rules.require_sound(problems, CARD)
 
 
 def test_the_same_request_has_the_same_seed_and_another_another() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.jobs.queue import new_job
+from overtone.store.artifacts import Artifacts
 from overtone.store.store import Store
 
 OWNER = "owner@example.com"
@@ -53,11 +53,13 @@ def job_values(**values: Any) -> dict[str, Any]:
 def add_model(store: Store, tuned_model_id: str, owner: str = OWNER, **values: Any) -> TunedModel:
     """Create a tuned model whose job waits."""
     job = {name: values.pop(name) for name in list(values) if name in ("base_id", "total_steps")}
-    return store.create_tuned_model(model_values(tuned_model_id, **values), job_values(**job), owner, make)
+    return store.create_tuned_model(
+        model_values(tuned_model_id, **values), job_values(**job), owner, no_files
+    )
 
 
-def make(folder: Path) -> None:
-    folder.mkdir(parents=True)
+def no_files(artifacts: Artifacts) -> None:
+    """Write no files, not even examples."""
 
 
 def snapshot(step: int) -> Snapshot:

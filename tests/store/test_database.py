@@ -14,13 +14,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from overtone.errors import ApiError, Code, OvertoneError, ResourceExhausted
 from overtone.store import database
 from overtone.store.database import SCHEMA_VERSION, Database
 from overtone.store.store import Store
-from overtone.store.tables import metadata
+from overtone.store.tables import jobs, metadata
 
 
 @pytest.mark.sqlite
@@ -53,9 +53,26 @@ def test_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) ->
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO meta VALUES ('kept', 'yes')"))
+        connection.execute(text(OLD_MODEL))
+        connection.execute(text(OLD_JOB))
     with closing(Database(url)) as opened, opened.reading() as connection:
         assert connection.execute(text("SELECT value FROM meta WHERE key = 'kept'")).scalar() == "yes"
         assert connection.execute(text("SELECT count(*) FROM deleted_folders")).scalar() == 0
+        assert connection.execute(select(jobs.c.state, jobs.c.crashes, jobs.c.crash_record)).one() == (
+            "RUNNING",
+            1,
+            None,
+        )
+
+
+OLD_MODEL = """INSERT INTO tuned_models
+    (uid, id, display_name, description, search_text, base_model, base_id, base_revision, reader_project_numbers,
+     state, create_time, update_time)
+    VALUES (1, 'a', '', '', '', 'models/tiny', 'tiny', 'r1', '[]', 'CREATING', 0, 0)"""
+OLD_JOB = """INSERT INTO jobs
+    (operation_id, tuned_model_uid, base_id, state, epoch_count, batch_size, learning_rate, num_examples, num_tokens,
+     total_steps, completed_steps, seed, continues, attempt, crashes, cancel_requested, created_at)
+    VALUES ('o', 1, 'tiny', 'RUNNING', 1, 1, 0.1, 1, 1, 1, 0, 7, false, 2, 1, false, 0)"""
 
 
 @pytest.mark.sqlite
@@ -84,7 +101,7 @@ def test_opening_again_does_not_import_alembic(store: Store) -> None:
 import sys
 from pathlib import Path
 from overtone.store.store import Store
-Store({store.url!r}, Path({str(store.tuned_folder)!r}))
+Store({store.url!r}, Path({str(store.artifacts.root)!r}))
 assert "alembic" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

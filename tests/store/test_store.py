@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from overtone.domain.sharing import Grantee, Question
 from overtone.errors import AlreadyExists, NotFound
-from overtone.store.folders import list_model_folders
+from overtone.store.artifacts import Artifacts
 from overtone.store.store import Store
-from tests.store.rows import MOMENT, OWNER, add_model, job_values, make, model_values
+from tests.store.rows import MOMENT, OWNER, add_model, job_values, model_values
 
 ME = Grantee(OWNER)
 ALL = Question(ME)
@@ -20,7 +19,11 @@ ALL = Question(ME)
 def test_what_was_created_is_found_again(store: Store) -> None:
     created = add_model(store, "a", display_name="A", temperature=0.5, reader_project_numbers=[7])
     assert store.get_tuned_model("a") == created
-    assert (created.create_time, created.job_state, created.folder_name[:2]) == (MOMENT, "QUEUED", "a.")
+    assert (created.create_time, created.job_state, store.artifacts_of(created).name[:2]) == (
+        MOMENT,
+        "QUEUED",
+        "a.",
+    )
 
 
 def test_its_owner_has_a_permission(store: Store) -> None:
@@ -33,24 +36,24 @@ def test_a_taken_id_is_refused_and_nothing_is_left(store: Store) -> None:
     kept = add_model(store, "a")
     with pytest.raises(AlreadyExists, match="Tuned model a already exists"):
         add_model(store, "a")
-    assert list_model_folders(store.tuned_folder) == [kept.folder_name]
+    assert store.artifacts.list_names() == [store.artifacts_of(kept).name]
 
 
 def test_a_failure_while_the_folder_is_filled_leaves_nothing(store: Store) -> None:
-    def fail(folder: Path) -> None:
-        make(folder)
+    def fail(artifacts: Artifacts) -> None:
+        artifacts.examples.touch()
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
         store.create_tuned_model(model_values("a"), job_values(), OWNER, fail)
     assert store.find_tuned_model("a") is None
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 def test_a_deleted_model_is_gone_with_its_folder(store: Store) -> None:
     row = add_model(store, "a")
     store.delete_tuned_model(row)
-    assert not store.folder_of(row).exists()
+    assert not store.artifacts_of(row).folder.exists()
     with pytest.raises(NotFound, match="Tuned model a does not exist"):
         store.get_tuned_model("a")
 
@@ -60,7 +63,7 @@ def test_a_model_made_again_is_another_one(store: Store) -> None:
     store.delete_tuned_model(first)
     second = add_model(store, "a")
     assert second.uid > first.uid
-    assert second.folder_name != first.folder_name
+    assert store.artifacts_of(second) != store.artifacts_of(first)
 
 
 def test_lists_are_oldest_first_and_go_on_after_a_row(store: Store) -> None:
@@ -90,5 +93,5 @@ def test_lists_by_role_show_only_those(store: Store) -> None:
 
 
 def test_the_secret_is_the_same_for_all(store: Store) -> None:
-    with closing(Store(store.url, store.tuned_folder)) as other:
+    with closing(Store(store.url, store.artifacts.root)) as other:
         assert other.secret == store.secret

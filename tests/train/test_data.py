@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from overtone.train.data import BatchOrder, Document
+from overtone.dataset.examples import Example
+from overtone.train.data import BatchOrder, Document, encode_examples
 from tests.train.texts import END, PAIRS, TEMPLATE, ByteChat, documents, encode
 
 
@@ -11,7 +12,16 @@ def test_an_example_is_prompt_output_and_end() -> None:
     assert document.ids == (*TEMPLATE, *encode("one"), 59, *encode("two"), END)
     assert (document.num_prompt, document.num_trained) == (len(TEMPLATE) + 4, 4)
     assert len(documents()) == len(PAIRS)
-    assert ByteChat().example_ids(*PAIRS[0])[1] == document.num_prompt
+
+
+def test_a_conversation_is_one_document_with_a_span_for_each_answer() -> None:
+    opening = Example.pair("one", "two")
+    example = Example((*opening.turns, *Example.pair("three", "four").turns))
+    [document] = encode_examples(ByteChat(), [example])
+    trained = [document.ids[start:end] for start, end in document.spans]
+    assert trained == [(*encode("two"), END), (*encode("four"), END)]
+    assert document.num_prompt == len(TEMPLATE) + 4
+    assert document.ids[: document.spans[0][1]] == encode_examples(ByteChat(), [opening])[0].ids
 
 
 @pytest.mark.parametrize(

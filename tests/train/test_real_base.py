@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.is_gradient_
 
 def test_the_tutorials_first_epoch_has_the_losses_of_transformers_and_peft(tmp_path: Path) -> None:
     base, steps = base_folder(), list[Step]()
-    decoder, documents = Decoder.load(base), encode_examples(Chat(base), TUTORIAL.examples)
+    decoder, documents = Decoder.load(base), encode_examples(Chat(base), TUTORIAL.dataset.examples)
     order = BatchOrder(len(documents), epoch_count=1, batch_size=2, seed=1)
     tuning = Tuning(decoder.config, documents, order, Recipe(0.001))
     save_adapter(tmp_path / "adapter", tuning.lora.to_adapter(), base.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from overtone.dataset.examples import Dataset, Example
 from overtone.train.data import Document, encode_examples
 
 END = 1
@@ -12,9 +13,15 @@ PAIRS = [("one", "two"), ("three", "four"), ("a", "b"), ("seventeen", "eighteen"
 class ByteChat:
     """A template of six tokens, then letters as tokens."""
 
-    def example_ids(self, text_input: str, output: str) -> tuple[list[int], int]:
-        prompt = [*TEMPLATE, *encode(text_input), 59]
-        return [*prompt, *encode(output), END], len(prompt)
+    def encode_example(self, example: Example) -> tuple[list[int], list[tuple[int, int]]]:
+        ids = list(TEMPLATE)
+        spans = []
+        for turn in example.turns:
+            start = len(ids)
+            ids += [*encode(turn.text), END if turn.role == "assistant" else 59]
+            if turn.role == "assistant":
+                spans.append((start, len(ids)))
+        return ids, spans
 
 
 def encode(text: str) -> list[int]:
@@ -22,4 +29,4 @@ def encode(text: str) -> list[int]:
 
 
 def documents() -> list[Document]:
-    return encode_examples(ByteChat(), PAIRS)
+    return encode_examples(ByteChat(), Dataset.of_pairs(PAIRS).examples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import threading
@@ -18,15 +17,19 @@ import torch
 from sqlalchemy import select, update
 
 from overtone.config import Settings
+from overtone.dataset.examples import Dataset
+from overtone.dataset.stored import save_examples
 from overtone.domain.tuning import Snapshot, TunedModel
 from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.model.adapter import load_adapter, save_adapter
+from overtone.store.artifacts import Artifacts
 from overtone.store.tables import jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
 from overtone.train.tuning import Tuning
-from overtone.trainer import attempts, running_job, settling, trainer
+from overtone.trainer import running_job, settling, trainer
+from overtone.trainer.attempts import CrashRecord, Mark
 from overtone.trainer.trainer import Trainer
 from tests.patience import HANG_S, wait_until
 from tests.store.databases import new_store
@@ -82,8 +85,16 @@ class Bench:
             beats = select(jobs.c.beat_at).where(jobs.c.tuned_model_uid == self.row(name).uid)
             return connection.execute(beats).scalar_one()
 
+    def crash_record(self, name: str) -> CrashRecord:
+        with self.store.reading() as connection:
+            records = select(jobs.c.crash_record).where(jobs.c.tuned_model_uid == self.row(name).uid)
+            return CrashRecord.from_json(connection.execute(records).scalar_one())
+
+    def files(self, name: str) -> Artifacts:
+        return self.store.artifacts_of(self.row(name))
+
     def folder(self, name: str) -> Path:
-        return self.store.folder_of(self.row(name))
+        return self.files(name).folder
 
     def snapshots(self, name: str) -> list[Snapshot]:
         return self.store.list_snapshots(self.row(name).operation_id)
@@ -97,10 +108,8 @@ class Bench:
         self.store.close()
 
 
-def write_examples(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    lines = [json.dumps({"text_input": text_input, "output": output}) for text_input, output in PAIRS]
-    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
+def write_examples(artifacts: Artifacts) -> None:
+    save_examples(artifacts.examples, Dataset.of_pairs(PAIRS))
 
 
 @pytest.fixture
@@ -125,13 +134,13 @@ def test_a_job_becomes_a_model_with_a_snapshot_for_each_step(bench: Bench) -> No
     bench.add("a")
     (row,) = bench.finish("a")
 
-    weights = (bench.folder("a") / "adapter" / "adapter_model.safetensors").read_bytes()
+    weights = (bench.files("a").adapter / "adapter_model.safetensors").read_bytes()
     assert row.state == "ACTIVE"
     assert row.adapter_digest == hashlib.sha256(weights).hexdigest()
     assert [snapshot.step for snapshot in bench.snapshots("a")] == [1, 2, 3, 4, 5]
     assert [snapshot.epoch for snapshot in bench.snapshots("a")] == [0, 0, 1, 1, 2]
-    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest, BASE_ID).rank == 16
-    assert not (bench.folder("a") / "checkpoints").exists()
+    assert load_adapter(bench.files("a").adapter, row.adapter_digest, BASE_ID).rank == 16
+    assert not (bench.files("a").checkpoints).exists()
 
 
 def test_nothing_to_do_is_said(bench: Bench) -> None:
@@ -215,7 +224,7 @@ def test_cancelled_after_a_step_keeps_what_was_learned(bench: Bench) -> None:
 
     row = bench.row("a")
     assert (row.state, row.error_code) == ("ACTIVE", 1)
-    assert load_adapter(bench.folder("a") / "adapter", row.adapter_digest)
+    assert load_adapter(bench.files("a").adapter, row.adapter_digest)
 
 
 def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench) -> None:
@@ -243,7 +252,7 @@ def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench
 def test_damaged_examples_fail_their_own_job_only(content: str | None, said: str, bench: Bench) -> None:
     bench.add("damaged")
     bench.add("sound")
-    path = bench.folder("damaged") / "examples.jsonl"
+    path = bench.files("damaged").examples
     path.write_text(content) if content else path.unlink()
 
     damaged, sound = bench.finish("damaged", "sound")
@@ -355,6 +364,18 @@ def test_a_job_that_ends_its_process_is_given_up_after_three_deaths_and_its_comp
     )
 
 
+def test_a_job_that_kept_a_step_between_two_deaths_is_not_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", float("inf"))
+    bench.add("a", **LONG, seed=666)
+    for deadly_step in (9, 0, 5):
+        work_until_death(bench.trainer(), monkeypatch, deadly_step)
+    bench.trainer()._look_for_work()
+    assert bench.crash_record("a").in_a_row == 1
+    assert bench.row("a").state == "CREATING"
+
+
 def test_jobs_whose_trainer_is_killed_again_and_again_all_end_as_if_undisturbed(bench: Bench) -> None:
     names = ["a", "b", "c"]
     for seed, name in enumerate(names):
@@ -386,7 +407,7 @@ def test_a_job_that_waited_is_not_blamed_for_its_trainer_s_deaths(bench: Bench) 
         killed.work()
     worker = bench.trainer()
     worker._look_for_work()
-    assert attempts._load_record(bench.folder("waits")).in_a_row == 0
+    assert bench.crash_record("waits").in_a_row == 0
     assert {bench.row(name).state for name in ("works", "waits")} == {"CREATING"}
 
 
@@ -414,8 +435,16 @@ def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one
 
     bench.trainer()._look_for_work()
 
-    blamed = {name: attempts._load_record(bench.folder(name)).in_a_row for name in ("before", "now")}
+    blamed = {name: bench.crash_record(name).in_a_row for name in ("before", "now")}
     assert blamed == {"before": 0, "now": 1}
+
+
+def test_a_trainer_leaves_the_jobs_of_another_base_s_trainer_alone(bench: Bench) -> None:
+    model, job = model_values("b", base_id="other"), job_values(base_id="other")
+    bench.store.create_tuned_model(model, job, OWNER, write_examples)
+    bench.queue.claim("the other's", "other")
+    bench.trainer().work()
+    assert bench.row("b").job_state == "RUNNING"
 
 
 def test_a_killed_trainer_s_job_goes_on_at_once_though_the_clock_was_set_back(bench: Bench) -> None:
@@ -453,8 +482,10 @@ def test_a_job_that_died_twice_among_many_is_tried_among_half_as_many(bench: Ben
     for number in range(3):
         bench.add(f"m{number}", **LONG)
     bench.add("large", **LONG)
-    record = attempts.Attempts(0, 2, 0, attempts.Mark(0, 0, 0, alone=True, company=3))
-    (bench.folder("large") / attempts.RECORD_FILE).write_text(json.dumps(asdict(record)))
+    record = CrashRecord(0, 2, 0, Mark(0, 0, 0, alone=True, company=3))
+    with bench.store.writing() as connection:
+        large = jobs.c.tuned_model_uid == bench.row("large").uid
+        connection.execute(update(jobs).where(large).values(crash_record=asdict(record)))
     worker = bench.trainer()
     worker.work()
     assert [running.job.tuned_model_id for running in worker._jobs] == ["m0", "m1", "m2"]
@@ -506,9 +537,9 @@ def test_a_trainer_that_was_told_to_stop_leaves_no_mark(bench: Bench) -> None:
     bench.add("a", epoch_count=100, total_steps=250)
     worker = bench.trainer()
     worker.work()
-    assert (bench.folder("a") / attempts.MARK_FILE).exists()
+    assert bench.files("a").mark.exists()
     worker.close()
-    assert not (bench.folder("a") / attempts.MARK_FILE).exists()
+    assert not bench.files("a").mark.exists()
 
 
 def full_disk(*_: object) -> str:
@@ -580,11 +611,11 @@ def test_an_outcome_is_handed_in_until_the_database_takes_it(
     worker = bench.trainer()
     work_until(worker, lambda: not worker._jobs)
     assert bench.row("a").state == "CREATING"
-    assert (bench.folder("a") / "checkpoints").exists()
+    assert (bench.files("a").checkpoints).exists()
 
     work_until(worker, lambda: bench.row("a").state == "ACTIVE")
 
-    assert not (bench.folder("a") / "checkpoints").exists()
+    assert not (bench.files("a").checkpoints).exists()
 
 
 def test_jobs_wait_for_a_base_that_cannot_be_loaded_and_go_on_when_it_is_mended(
@@ -704,6 +735,30 @@ def test_a_database_that_is_away_for_a_while_costs_nothing_but_time(
     assert [snapshot.step for snapshot in bench.snapshots("b")] == [1, 2, 3, 4, 5]
 
 
+def test_a_crash_that_the_database_cannot_take_is_forgotten_and_its_job_goes_on(bench: Bench) -> None:
+    bench.add("a")
+    bench.trainer().work()  # and dies
+    bench.queue = Refusing(bench, note_crashes=1)
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+    assert bench.crash_record("a") == CrashRecord()
+
+
+def test_a_job_that_is_taken_away_while_its_crash_is_noted_is_dropped(bench: Bench) -> None:
+    bench.add("a")
+    bench.trainer().work()  # and dies
+    worker = bench.trainer()
+    note = bench.queue.note_crashes
+
+    def lose(job: Job, record: Any) -> None:
+        bench.store.delete_tuned_model(bench.row("a"))
+        note(job, record)
+
+    worker._queue.note_crashes = lose  # type: ignore[method-assign]
+    worker.work()
+    assert worker._jobs == []
+
+
 def test_jobs_go_on_and_are_kept_while_the_database_is_away(bench: Bench) -> None:
     bench.add("unbroken")
     (expected,) = bench.finish("unbroken")
@@ -734,7 +789,7 @@ def test_checkpoints_go_once_the_row_says_how_the_job_ended_and_no_sooner(
     bench.add("a")
     worker = bench.trainer()
     work_until(worker, lambda: worker._settler._waiting)
-    checkpoints = bench.folder("a") / "checkpoints"
+    checkpoints = bench.files("a").checkpoints
     for _ in range(3):
         worker.work()
     assert any(checkpoints.iterdir())
@@ -799,7 +854,7 @@ def test_tuning_goes_on_from_another_model_s_adapter(bench: Bench) -> None:
     bench.add("parent", epoch_count=10, total_steps=25, learning_rate=0.01)
     bench.finish("parent")
     bench.add("child", continues=True)
-    (bench.folder("parent") / "adapter").rename(bench.folder("child") / "source")
+    bench.files("child").link_source(bench.files("parent"))
 
     (row,) = bench.finish("child")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from overtone.bases.registry import Registry
 from overtone.config import Settings
 from overtone.doors.gemini.generative_service import GenerativeService
@@ -14,7 +12,7 @@ from overtone.doors.gemini.rpcs import OPERATIONS
 from overtone.doors.gemini.text_service import TextService
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
-from overtone.service.generation import Engine, Generation
+from overtone.service.generation import Engines, Generation
 from overtone.service.models import Models
 from overtone.service.sharing import Sharing
 from overtone.service.tuning import TunedModels
@@ -22,11 +20,11 @@ from overtone.store.store import Store
 
 
 def build_servicers(
-    store: Store, queue: Queue, registry: Registry, engines: Mapping[str, Engine], settings: Settings
+    store: Store, queue: Queue, registry: Registry, engines: Engines, settings: Settings
 ) -> dict[str, object]:
-    """Return one object for each service of the table. `engines` are the clients by base id."""
+    """Return one object for each service of the table."""
     access = Access(store, settings)
-    models = Models(store, registry, access, engines.keys())
+    models = Models(store, registry, access, only_base="" if settings.extra_bases > 0 else settings.base)
     tuned_models = TunedModels(store, queue, models, access)
     generation = Generation(store, models, engines, settings)
     return {

@@ -15,7 +15,7 @@ from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
 from overtone.store.store import Store
-from tests.doors.gemini.fakes import BASE, EchoEngine, TinyRegistry
+from tests.doors.gemini.fakes import BASE, EchoEngine, OneEngine, TinyRegistry
 from tests.doors.gemini.grpc_client import GrpcClient
 from tests.store.databases import new_store
 
@@ -46,7 +46,7 @@ def engine() -> EchoEngine:
 
 @pytest.fixture
 def servicers(store: Store, queue: Queue, engine: EchoEngine, settings: Settings) -> Mapping[str, object]:
-    return build_servicers(store, queue, TinyRegistry(), {BASE: engine}, settings)  # type: ignore[arg-type]
+    return build_servicers(store, queue, TinyRegistry(), OneEngine(engine), settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture

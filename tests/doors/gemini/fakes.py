@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from overtone.bases.registry import ALIASES, Card
+from overtone.dataset.examples import Example
 from overtone.domain.generation import Piece
 from overtone.engine.client import to_message
 from overtone.engine.protocol import GenerateRequest
@@ -35,13 +36,23 @@ class TinyRegistry:
         return next((card for card in self.list_cards() if card.id == model_id), None)
 
     def has_base(self, base_id: str) -> bool:
-        return True
+        return any(card.base_id == base_id for card in self.cards)
 
     def load_chat(self, base_id: str) -> ByteChat:
         return ByteChat()
 
     def _behind(self, alias: Card) -> Card:
         return replace(alias, base_id=BASE, context_length=100_000)
+
+
+class OneEngine:
+    """The engine of the only base."""
+
+    def __init__(self, engine: EchoEngine) -> None:
+        self.engine = engine
+
+    def of(self, base_id: str) -> EchoEngine:
+        return self.engine
 
 
 class ByteChat:
@@ -51,9 +62,10 @@ class ByteChat:
         texts = [system or "", *(message["content"] for message in messages)]
         return [256, *(byte for text in texts for byte in (*text.encode(), 257))]
 
-    def example_ids(self, text_input: str, output: str) -> tuple[list[int], int]:
-        prompt = self.prompt_ids([{"role": "user", "content": text_input}])
-        return [*prompt, *output.encode(), 258], len(prompt)
+    def encode_example(self, example: Example) -> tuple[list[int], list[tuple[int, int]]]:
+        prompt = self.prompt_ids([{"role": "user", "content": example.text_input}])
+        ids = [*prompt, *example.output.encode(), 258]
+        return ids, [(len(prompt), len(ids))]
 
     def count(self, text: str) -> int:
         return len(text.encode())

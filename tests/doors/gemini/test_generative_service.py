@@ -54,7 +54,7 @@ def test_a_tuned_model_answers_through_its_adapter(
     finish(queue)
     assert ask(client, model="tunedModels/a").json()["modelVersion"] == "tunedModels/a"
     request = engine.requests[0]
-    assert request.adapter_folder == str(store.folder_of(store.get_tuned_model("a")) / "adapter")
+    assert request.adapter_folder == str(store.artifacts_of(store.get_tuned_model("a")).adapter)
     assert (request.tuned_model, request.adapter_digest) == ("a", "digest")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,8 @@ from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue, Succeeded
 from overtone.service import tuning
 from overtone.service.access import Access
-from overtone.store.folders import list_model_folders
 from overtone.store.store import Store
-from tests.doors.gemini.fakes import EchoEngine, TinyRegistry
+from tests.doors.gemini.fakes import EchoEngine, OneEngine, TinyRegistry, tiny_card
 
 HOME = "http://127.0.0.1:8080"
 ALIAS = "models/gemini-1.5-flash-001-tuning"
@@ -43,7 +43,7 @@ def create(client: Any, tuned_model_id: str = "a", **changes: Any) -> dict[str, 
 def finish(queue: Queue, digest: str = "digest") -> None:
     job = queue.claim("w", "tiny")
     assert job is not None
-    adapter = job.folder / "adapter"
+    adapter = job.artifacts.adapter
     adapter.mkdir()
     (adapter / "adapter_model.safetensors").write_text(digest)
     queue.settle(job, Succeeded(digest))
@@ -80,7 +80,7 @@ def test_a_new_model_is_creating_and_has_its_values_resolved(client: Any) -> Non
 
 def test_the_examples_lie_in_the_folder_of_the_job(client: Any, store: Store) -> None:
     create(client)
-    lines = (store.folder_of(store.get_tuned_model("a")) / "examples.jsonl").read_text().splitlines()
+    lines = store.artifacts_of(store.get_tuned_model("a")).examples.read_text().splitlines()
     assert [json.loads(line) for line in lines] == PAIRS
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_tuned_is_refused_and_leaves_nothing(
     assert reply.status_code in (400, 404)
     assert problem in error_of(reply)
     assert client.get("/v1beta/tunedModels").json() == {}
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 def test_a_taken_id_is_a_conflict(client: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_deleted_model_is_gone(client: Any, store: Store) -> None:
     assert client.delete("/v1beta/tunedModels/a").text == "{}\n"
     reply = client.get("/v1beta/tunedModels/a")
     assert (reply.status_code, error_of(reply)) == (404, "Tuned model tunedModels/a does not exist.")
-    assert list_model_folders(store.tuned_folder) == []
+    assert store.artifacts.list_names() == []
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_a_child_keeps_the_adapter_of_a_parent_that_is_deleted(client: Any, queu
     create(client, "b", base_model="tunedModels/a")
     client.delete("/v1beta/tunedModels/a")
     job = queue.claim("w", "tiny")
-    assert job is not None and job.source_folder is not None
-    assert (job.source_folder / "adapter_model.safetensors").read_text() == "weights"
+    assert job is not None and job.continues
+    assert (job.artifacts.source / "adapter_model.safetensors").read_text() == "weights"
 
 
 def test_an_unfinished_model_cannot_be_tuned_on(client: Any) -> None:
@@ -306,17 +306,37 @@ def test_a_field_outside_the_mask_is_not_even_looked_at(client: Any) -> None:
     assert client.patch("/v1/tunedModels/a?updateMask=temperature", json=body).status_code == 400
 
 
-def test_a_base_that_this_service_does_not_run_with_is_refused_with_the_way_out(
-    store: Store, queue: Queue, settings: Settings, access: Access
+@pytest.mark.parametrize(
+    ("registry", "changes", "said"),
+    [
+        (
+            TinyRegistry(),
+            {"base": "other", "extra_bases": 0},
+            "this service serves only models/other, because OVERTONE_EXTRA_BASES is 0.",
+        ),
+        (
+            TinyRegistry(replace(tiny_card(), id="other", base_id="other")),
+            {"base": "other"},
+            "is not on this machine. Fetch it with: overtone models pull tiny",
+        ),
+    ],
+)
+def test_a_base_that_is_not_served_is_refused_with_the_way_out(
+    store: Store,
+    queue: Queue,
+    settings: Settings,
+    access: Access,
+    registry: TinyRegistry,
+    changes: dict[str, Any],
+    said: str,
 ) -> None:
-    servicers = build_servicers(store, queue, TinyRegistry(), {"other": EchoEngine()}, settings)  # type: ignore[arg-type]
+    settings = replace(settings, **changes)
+    servicers = build_servicers(store, queue, registry, OneEngine(EchoEngine()), settings)  # type: ignore[arg-type]
     with TestClient(rest_door.build(servicers, access.authenticate, settings), base_url=HOME) as client:
-        for path in ("/v1/tunedModels", "/v1/models/tiny:generateContent"):
+        for path in ("/v1/tunedModels", f"/v1/{ALIAS}:generateContent"):
             asked = body() if path == "/v1/tunedModels" else {"contents": [{"parts": [{"text": "hi"}]}]}
             reply = client.post(path, json=asked)
             error = reply.json()["error"]
             assert (reply.status_code, error["status"]) == (400, "FAILED_PRECONDITION")
-            assert error["message"].startswith("No engine serves the base model models/tiny of ")
-            assert error["message"].endswith("this service runs with: other. Start one that does: "
-                                             "overtone serve --base tiny")  # fmt: skip
+            assert error["message"].endswith(said)
     assert store.list_tuned_models(Question(Grantee("")), 0, 9) == []

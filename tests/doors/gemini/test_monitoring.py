@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -34,8 +36,15 @@ def only_with_a_key(presented: Credentials) -> None:
         raise PermissionDenied("Who are you?")
 
 
+def running(engines: Mapping[str, Engine]) -> Callable[[], Awaitable[Mapping[str, Engine]]]:
+    async def list_engines() -> Mapping[str, Engine]:
+        return engines
+
+    return list_engines
+
+
 def client(engine: Engine, authenticate=anyone) -> TestClient:  # type: ignore[no-untyped-def]
-    return TestClient(Starlette(routes=routes({"base": engine}, authenticate)))
+    return TestClient(Starlette(routes=routes(running({"base": engine}), authenticate)))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +65,24 @@ def test_metrics_are_those_of_the_engines() -> None:
     answer = client(Answering(StatusReply(ready=True, metrics=[running]))).get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'overtone_engine_up{base="base"} 1' in answer.text.splitlines()
-    assert "overtone_engine_running 3" in answer.text.splitlines()
+    assert 'overtone_engine_running{base="base"} 3' in answer.text.splitlines()
+
+
+def test_metrics_of_several_engines_are_one_family_told_apart_by_their_base() -> None:
+    def engine(value: float) -> Engine:
+        sample = Sample(labels={"tuned_model": "a"}, value=value)
+        metric = Metric(name="overtone_engine_tokens", help="All.", kind="counter", samples=[sample])
+        return Answering(StatusReply(ready=True, metrics=[metric]))
+
+    engines = {"one": engine(1), "two": engine(2)}
+    watcher = TestClient(Starlette(routes=routes(running(engines), anyone)))
+    lines = [line for line in watcher.get("/metrics").text.splitlines() if "overtone_engine_tokens" in line]
+    assert lines == [
+        "# HELP overtone_engine_tokens All.",
+        "# TYPE overtone_engine_tokens counter",
+        'overtone_engine_tokens{base="one",tuned_model="a"} 1',
+        'overtone_engine_tokens{base="two",tuned_model="a"} 2',
+    ]
 
 
 def test_an_engine_that_is_away_is_down_in_the_metrics() -> None:

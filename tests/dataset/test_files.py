@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from overtone.cli.example_file import Columns, describe_doubts, read_examples
+from overtone.dataset.examples import Dataset
+from overtone.dataset.files import Columns, read_examples
 from overtone.errors import OvertoneError
 
 PAIRS = [{"text_input": "1", "output": "2"}, {"text_input": "ein, zwei", "output": "drei\nvier"}]
+DATASET = Dataset.of_pairs([("1", "2"), ("ein, zwei", "drei\nvier")])
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -33,18 +35,18 @@ def written(folder: Path, name: str, text: str) -> Path:
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_whatever_the_api_takes_a_file_may_hold(tmp_path: Path, document: object, indent: int | None) -> None:
-    assert read_examples(written(tmp_path, "x.json", json.dumps(document, indent=indent))) == PAIRS
+    assert read_examples(written(tmp_path, "x.json", json.dumps(document, indent=indent))) == DATASET
 
 
 def test_json_lines_may_have_empty_lines_and_camel_case(tmp_path: Path) -> None:
     text = '{"textInput": "1", "output": "2"}\n\n{"text_input": "ein, zwei", "output": "drei\\nvier"}\n'
-    assert read_examples(written(tmp_path, "x.jsonl", text)) == PAIRS
+    assert read_examples(written(tmp_path, "x.jsonl", text)) == DATASET
 
 
 def test_the_tutorials_trailing_commas_are_taken(tmp_path: Path) -> None:
     rows = ",\n".join(json.dumps(pair).replace("}", ",}") for pair in PAIRS)
     text = f'{{"examples": [\n{rows},\n],}}'
-    assert read_examples(written(tmp_path, "x.json", text)) == PAIRS
+    assert read_examples(written(tmp_path, "x.json", text)) == DATASET
 
 
 @pytest.mark.parametrize(
@@ -56,12 +58,12 @@ def test_the_tutorials_trailing_commas_are_taken(tmp_path: Path) -> None:
     ],
 )
 def test_tables_are_read_by_their_headings(tmp_path: Path, name: str, text: str) -> None:
-    assert read_examples(written(tmp_path, name, text)) == PAIRS
+    assert read_examples(written(tmp_path, name, text)) == DATASET
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(PAIRS).encode())))
-    assert read_examples(Path("-")) == PAIRS
+    assert read_examples(Path("-")) == DATASET
 
 
 @pytest.mark.parametrize(
@@ -115,20 +117,20 @@ def test_a_bad_row_is_named(tmp_path: Path, name: str, text: str, complaint: str
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085"])
 def test_only_a_newline_ends_a_line_of_json(tmp_path: Path, character: str) -> None:
     rows = [{"text_input": f"line{character}sep", "output": character}] * 2
+    dataset = Dataset.of_pairs([(f"line{character}sep", character)] * 2)
     text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    assert read_examples(written(tmp_path, "x.jsonl", text)) == rows
+    assert read_examples(written(tmp_path, "x.jsonl", text)) == dataset
 
 
 def test_a_long_cell_is_read(tmp_path: Path) -> None:
-    [example] = read_examples(written(tmp_path, "x.csv", f"text_input,output\n{'x' * 140_000},y\n"))
-    assert len(example["text_input"]) == 140_000
+    dataset = read_examples(written(tmp_path, "x.csv", f"text_input,output\n{'x' * 140_000},y\n"))
+    assert dataset == Dataset.of_pairs([("x" * 140_000, "y")])
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     file = written(tmp_path, "x.csv", "Birth Date, Zodiac Sign\n1 May,♉\n")
-    assert read_examples(file, Columns("Birth Date", "Zodiac Sign")) == [
-        {"text_input": "1 May", "output": "♉"}
-    ]
+    dataset = read_examples(file, Columns("Birth Date", "Zodiac Sign"))
+    assert dataset == Dataset.of_pairs([("1 May", "♉")])
 
 
 @pytest.mark.parametrize(
@@ -149,14 +151,3 @@ def test_a_file_that_is_no_text_says_what_it_seems_to_be(tmp_path: Path, data: b
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OvertoneError, match="No such file"):
         read_examples(tmp_path / "missing.csv")
-
-
-def test_what_may_be_a_mistake_is_told() -> None:
-    pairs = [("a", "1"), ("a", "1"), ("b", "1"), ("b", "2"), (" ", "3")]
-    examples = [{"text_input": text_input, "output": output} for text_input, output in pairs]
-    assert describe_doubts(examples) == [
-        "Examples that repeat an earlier one: 1 of 5.",
-        "Inputs with more than one output: 1, such as 'b'.",
-        "Empty inputs: 1.",
-    ]
-    assert describe_doubts(examples[:1]) == []
