@@ -35,20 +35,20 @@ class Settings:
     host: str = "127.0.0.1"  # address to listen on; other than loopback only with keys
     port: int = 8080  # port to listen on; 0 picks a free one
     grpc_port: int = 0  # 0: the HTTP port + 1; -1: no gRPC
-    tls_cert: str = ""  # PEM files of a certificate and its key, for REST and gRPC; both or none
-    tls_key: str = ""  # the PEM file of the certificate's key
-    cors_origins: str = ""  # origins, comma separated, whose pages may call the API from a browser
-    base: str = DEFAULT_BASE  # id of the base model that is always served and tuned, and that aliases mean
-    extra_bases: int = 2  # other bases that may be in memory at once, loaded when asked for; 0: none is
-    base_idle_s: float = 600.0  # engine and trainer of another base stop after so long without a call or job
-    device: str = "auto"  # cpu, cuda, cuda:1 …; auto takes the GPU where there is one
-    weights: str = "auto"  # of the engine: auto (the base's 4-bit blocks, else 8 bits), float32, bfloat16
-    precision: str = "auto"  # of the trainer: auto (the fastest of equal quality), float32, bfloat16
-    threads: int = 0  # compute threads of the engine and of the trainer; 0: one per core
-    max_body_mb: int = 64  # larger request bodies are refused; the hosted service took 4 MB of data
-    max_queue: int = 256  # calls that may wait for the engine; above it 429
-    keep_alive_s: int = 75  # an idle connection stays open for so long; clients poll every 5 s
-    request_timeout_s: float = 600.0  # a generation that runs longer ends with DEADLINE_EXCEEDED
+    tls_cert: str = ""  # PEM file of a certificate, for REST and gRPC; needs the key too
+    tls_key: str = ""  # PEM file of the certificate's key
+    cors_origins: str = ""  # comma-separated origins whose web pages may call the API
+    base: str = DEFAULT_BASE  # id of the base model that is always loaded, and that the aliases stand for
+    extra_bases: int = 2  # other bases that may be in memory at once, loaded when they are used; 0: none
+    base_idle_s: float = 600.0  # another base's engine and trainer stop after this long without a call or job
+    device: str = "auto"  # cpu, cuda, cuda:1 …; auto: the GPU if there is one
+    weights: str = "auto"  # of the engine: auto (4 or 8 bits; bfloat16 on a GPU), float32, bfloat16
+    precision: str = "auto"  # of the trainer: auto (the fastest without loss of quality), float32, bfloat16
+    threads: int = 0  # compute threads of the engine and of the trainer, each; 0: one per core
+    max_body_mb: int = 64  # maximum size of a request; the hosted service took 4 MB of data
+    max_queue: int = 256  # calls that may wait for the engine; more are refused with 429
+    keep_alive_s: int = 75  # an idle connection is closed after this; clients poll every 5 s
+    request_timeout_s: float = 600.0  # a longer generation ends with DEADLINE_EXCEEDED
     rescue_after_s: float = 60.0  # silence after which a worker's jobs return to the queue
 
     def __post_init__(self) -> None:

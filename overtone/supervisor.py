@@ -1,11 +1,11 @@
 """Starts, watches, restarts and stops the processes of one service. It does not know what they do.
 
-Which ones are wanted is asked again and again; one that is not wanted any more is stopped like at the end.
+It asks repeatedly which processes are wanted, and stops one that is no longer wanted in the same way as at the end.
 
-Its process holds what must outlive a child: the lock of the data folder (lock.py) and the listening socket
-(sockets.py). While the API is restarted, callers wait in the socket's queue instead of being refused. Each
-child holds the reading end of a pipe whose writing end is here only: when the supervisor dies, however it
-dies, the pipe ends and so do they.
+The supervisor's process holds what must outlive a child: the data folder's lock (lock.py) and the listening socket
+(sockets.py). While the API restarts, callers wait in the socket's queue instead of being refused. Each child holds
+the reading end of a pipe, and only the supervisor holds the writing end. When the supervisor dies in any way, the
+pipe closes and the children end.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Child:
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
     due_at: float = 0.0
-    kill_at: float | None = None  # when it is killed, if it was told to stop and did not
+    kill_at: float | None = None  # when to kill it, after it was told to stop
 
 
 @dataclass
 class Supervisor:
-    """Keeps children alive until `stop` is called or one of them cannot start.
+    """Keeps the children alive until `stop` is called or one of them cannot start.
 
-    `wanted` returns those to be kept alive, told apart by name. It is called ten times a second, and must neither
+    `wanted` returns the children to keep alive, identified by name. It is called ten times a second and must neither
     wait nor raise.
     """
 
@@ -62,7 +62,7 @@ class Supervisor:
         self._lifeline, self._held_end = os.pipe()
 
     def run(self) -> int:
-        """Start the children and keep them alive. Returns the exit status of the whole service."""
+        """Start the children and keep them alive. Returns the service's exit status."""
         try:
             while not self._stop.is_set():
                 self._follow(self.wanted())
@@ -75,7 +75,7 @@ class Supervisor:
             self._stop_all()
 
     def pids(self) -> dict[str, int]:
-        """Return the ids of the processes that run, by name. From any thread."""
+        """Return the ids of the running processes by name. Thread-safe."""
         running = [(name, child.process) for name, child in list(self._children.items())]
         return {name: process.pid for name, process in running if process is not None}
 
@@ -90,7 +90,7 @@ class Supervisor:
         self._stop.set()
 
     def _follow(self, wanted: Sequence[Child]) -> None:
-        """Take on the children that are new, and let go of those that are not wanted any more."""
+        """Add new children, and stop those that are no longer wanted."""
         names = {child.name for child in wanted}
         for child in wanted:
             if child.name not in self._children:
@@ -117,13 +117,13 @@ class Supervisor:
         return True
 
     def _see_off(self, child: Child, status: int | None) -> None:
-        """Forget a child that was let go once it has ended; one that is wanted again is begun anew after that."""
+        """Forget a child that was told to stop once it has ended. If it is wanted again, it then starts anew."""
         assert child.kill_at is not None
         if child.process is None or status is not None:
             log.debug("%s has stopped", child.name)
             del self._children[child.name]
         elif time.monotonic() >= child.kill_at:
-            log.warning("%s did not stop in time and is killed", child.name)
+            log.warning("%s did not stop in time; killing it", child.name)
             child.process.kill()
             child.kill_at = float("inf")
 

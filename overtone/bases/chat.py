@@ -24,7 +24,7 @@ from overtone.bases.chat_template import compile_template
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 
-Span = tuple[int, int]  # of ids: the first one, and the one behind the last
+Span = tuple[int, int]  # start and end of a run of ids
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the next character it encodes a user's control token
@@ -96,9 +96,9 @@ class Chat:
     def encode_example(self, example: Example) -> tuple[list[int], list[Span]]:
         """Return the ids of a training example, and the span of ids of each answer in it.
 
-        A span begins behind the prompt that asks for the answer and ends with the turn. The last answer is encoded
-        apart from its prompt, as it will be generated; earlier ones stand as the template renders history, which may
-        trim them. Raises InvalidArgument when the template refuses the turns, or changes earlier ones later on.
+        A span begins after the prompt of its answer and ends with the turn. The last answer is encoded separately from
+        its prompt, as it will be generated. Earlier answers are encoded as the template renders history, which may trim
+        them. Raises InvalidArgument if the template refuses the turns, or changes earlier ones when later ones follow.
         """
         messages = [{"role": turn.role, "content": turn.text} for turn in example.turns]
         if not messages or messages[-1]["role"] != "assistant":
@@ -167,15 +167,15 @@ class Chat:
             ) from error
 
     def _encode_history(self, messages: Sequence[Message]) -> tuple[list[int], list[Span]]:
-        """Return the ids of a prompt, and the spans of the answers in it, the ends of their turns included.
+        """Return the ids of a prompt, and the spans of the answers in it, including the ends of their turns.
 
-        They are those of `prompt_ids`, with one exception: where an answer begins with white space that the tokenizer
-        joins with the template's own, the two are encoded apart, because such an answer is generated so.
+        The ids are those of `prompt_ids`, with one exception: if an answer begins with white space that the tokenizer
+        would join with the template's, the two are encoded separately, because the answer is generated that way.
         """
         rendered = self._render(messages, add_generation_prompt=True)
         ids: list[int] = []
         spans = []
-        begin = 0  # of what is not encoded yet: at a control token, with which no text makes a token
+        begin = 0  # start of the part not yet encoded: a control token, which never merges with text
         for index, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
@@ -191,10 +191,10 @@ class Chat:
         return [*ids, *self._encode(rendered[begin:])], spans
 
     def _find_end_of_turn(self, rendered: str, prompt: str, answer: Message, index: int) -> re.Match[str]:
-        """Return where the turn of an answer ends in a conversation that goes on behind its prompt.
+        """Return where an answer's turn ends in a conversation that continues after it.
 
-        White space around the answer may be trimmed, or the template's own. Raises InvalidArgument when something
-        else than the answer stands there, or no token ends the turn.
+        White space around the answer may be trimmed, or be the template's. Raises InvalidArgument if there is
+        anything but the answer, or if no token ends the turn.
         """
         text = self._escape_turn(answer).strip()
         start = _skip_white(rendered, len(prompt))
@@ -202,8 +202,8 @@ class Chat:
         is_same = rendered.startswith(prompt) and rendered.startswith(text, start)
         if not is_same or found is None or self._control_ids[found.group()] != self.end_of_turn_id:
             raise InvalidArgument(
-                f"The base model's chat template does not keep turns[{index}] as it was once the conversation goes on, "
-                "so that answer cannot be trained where it stands. Split the conversation into pairs."
+                f"The base model's chat template changes turns[{index}] when later turns follow, so this answer "
+                "cannot be trained inside its conversation. Split the conversation into pairs."
             )
         return found
 
@@ -267,7 +267,7 @@ def _any_of(texts: Sequence[str] | Mapping[str, int]) -> re.Pattern[str]:
 
 
 def _skip_white(text: str, start: int) -> int:
-    """Return the place of the first character from `start` on that is not white space."""
+    """Return the position of the first character from `start` that is not white space."""
     return len(text) - len(text[start:].lstrip())
 
 

@@ -176,8 +176,8 @@ class Registry:
         return (self.base_folder(base_id) / CARD_FILE).is_file()
 
     def load_chat(self, base_id: str) -> Chat:
-        """Return a pulled base's chat format, read from its folder. Raises OvertoneError when that is damaged."""
-        from overtone.bases.chat import Chat  # with its tokenizer library: most verbs need neither
+        """Return a pulled base's chat format, read from its folder. Raises OvertoneError if it is damaged."""
+        from overtone.bases.chat import Chat  # slow to import, and most verbs do not need it
 
         return Chat(self.base_folder(base_id))
 

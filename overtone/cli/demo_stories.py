@@ -38,7 +38,7 @@ class Story:
 
 
 def load_support() -> Story:
-    """Return the story of customers' messages that are to be sorted into four categories."""
+    """Return the story in which customers' messages are sorted into four categories."""
     return Story(
         title="sorting customers' messages",
         display_name="support",

@@ -27,7 +27,7 @@ from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, wat
 if TYPE_CHECKING:
     from overtone.service.residency import Process
 
-PATIENT_CALL_S = 60.0  # a call that waits for the API to start
+PATIENT_CALL_S = 60.0  # how long one call waits for the API to start
 RETRY_S = 0.2
 TRAINER_DELAY_S = 1.0  # the API and the engine are needed first
 PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # time to stop in; processes stop in this order
@@ -65,7 +65,7 @@ ELSEWHERE = """
 @click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the HTTP port + 1]")
 @data_option
 @click.option("--base", help="Id of the base model that is always loaded. [default: smollm2-135m-instruct]")
-@click.option("--tls-cert", help="PEM file of a certificate: both ports speak TLS. See `overtone tls`.")
+@click.option("--tls-cert", help="PEM file of a certificate; both ports then speak TLS. See `overtone tls`.")
 @click.option("--tls-key", help="PEM file of the certificate's key.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 @click.option("--lifeline", type=int, hidden=True)
@@ -116,7 +116,7 @@ def worker(name: str, lifeline: int, listener: int | None, base: str | None, ver
 
 
 def stop_on_signals() -> threading.Event:
-    """Return what SIGTERM and SIGINT set: the only place where a worker hears of signals."""
+    """Return an event that SIGTERM and SIGINT set. No other code of a worker handles signals."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -137,7 +137,7 @@ def run_service(settings: Settings, verbose: bool) -> int:
         environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
         children = Children(settings.base, _children(listener, verbose), verbose)
         service = Supervisor(children.wanted, environ)
-        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # some senders repeat it
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # harmless when it is sent twice
         signal.signal(signal.SIGINT, lambda *_: service.interrupt())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
         with _following_demand(settings, service, children):
@@ -213,7 +213,7 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
 
 
 class Children:
-    """The processes that the service wants: its own, and those of other bases as they were published last."""
+    """The processes that the service wants: its own, and those of other bases as last published."""
 
     def __init__(self, own_base: str, own: Sequence[Child], verbose: bool):
         self._own_base = own_base
@@ -226,11 +226,11 @@ class Children:
         return [*self._own, *self._others]
 
     def publish(self, processes: Collection[Process]) -> None:
-        """Say which processes of other bases are wanted from now on."""
+        """Set which processes of other bases are wanted from now on."""
         self._others = [self._child_of(process) for process in sorted(processes)]
 
     def by_process(self, pids: Mapping[str, int]) -> dict[Process, int]:
-        """Return the ids of the engines and trainers that run, from the ids of the children by name."""
+        """Return the ids of the running engines and trainers, from the children's ids by name."""
         from overtone.service.residency import ENGINE, TRAINER, Process
 
         found = {}
@@ -248,7 +248,7 @@ class Children:
 
 @contextmanager
 def _following_demand(settings: Settings, service: Supervisor, children: Children) -> Iterator[None]:
-    """Follow which other bases are wanted, beside the supervisor: it must not wait for a database."""
+    """Follow which other bases are wanted, in a thread, because the supervisor must not wait for a database."""
     from overtone import app
 
     stop = threading.Event()

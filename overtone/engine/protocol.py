@@ -125,7 +125,7 @@ class StatusReply(proto.Message):
 
 
 def engine_address(settings: Settings, base_id: str) -> str:
-    """Return the gRPC target of a base's engine on this host: a Unix socket under the data folder.
+    """Return the gRPC target of a base's engine on this host: a Unix socket in the data folder.
 
     If its path is too long for a socket, the socket is in this user's own folder under the temporary folder.
     """

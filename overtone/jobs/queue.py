@@ -64,10 +64,10 @@ class Job:
     num_examples: int
     num_tokens: int  # in all examples together
     seed: int
-    continues: bool  # from the adapter in its artifacts' source
+    continues: bool  # whether it starts from the adapter in its artifacts' source
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
-    crash_record: Mapping[str, Any] | None  # what an earlier attempt noted with note_crashes
+    crash_record: Mapping[str, Any] | None  # what an earlier attempt recorded with note_crashes
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Queue:
             _set_model_state(connection, row.tuned_model_uid, now, digest)
 
     def note_crashes(self, job: Job, record: Mapping[str, Any]) -> None:
-        """Keep what the worker makes of the crashes of earlier attempts, for the next one. Raises JobLost."""
+        """Store the worker's record of earlier attempts' crashes for the next attempt. Raises JobLost."""
         with self._store.writing() as connection:
             _require_ours(connection, update(jobs).values(crash_record=dict(record)), job)
 
@@ -170,7 +170,7 @@ class Queue:
             _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
 
     def list_running(self, base_id: str = "") -> list[Running]:
-        """Return the sign of life of every running job, or of those on one base, to be compared with the next one."""
+        """Return the heartbeat of every running job, or of those on one base, to be compared with later ones."""
         query = select(jobs.c.operation_id, jobs.c.worker_id, jobs.c.attempt, jobs.c.beat_at)
         query = query.where(jobs.c.state == RUNNING)
         if base_id:
@@ -179,7 +179,7 @@ class Queue:
             return [Running(*row) for row in connection.execute(query)]
 
     def list_bases(self) -> list[str]:
-        """Return the bases that have jobs to be done: waiting ones, or running ones."""
+        """Return the bases that have waiting or running jobs."""
         unended = jobs.c.state.in_((QUEUED, RUNNING))
         with self._store.reading() as connection:
             return list(connection.execute(select(jobs.c.base_id).where(unended).distinct()).scalars())

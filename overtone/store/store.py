@@ -68,7 +68,7 @@ SNAPSHOTS = (
 
 
 class Store(Database):
-    """The database and, beside it, the tuned models' files (`artifacts`).
+    """The database, and the tuned models' files (`artifacts`).
 
     Raises OvertoneError, which says what to do, if the two do not belong together.
     """
@@ -135,7 +135,7 @@ class Store(Database):
         owner_email: str,
         fill: Callable[[Artifacts], None],
     ) -> TunedModel:
-        """Insert a tuned model, its job and its owner, and let `fill` write its files: all of it or nothing.
+        """Insert a tuned model, its job and its owner, and let `fill` write its files: all or nothing.
 
         Raises AlreadyExists if the id is taken, ResourceExhausted if the disk is full.
         """
@@ -238,7 +238,7 @@ class Store(Database):
     def _put_back(self, name: str) -> None:
         try:
             folders.put_back(self.artifacts, name)
-            log.warning("%s: had been set aside and has a tuned model again; it was put back", name)
+            log.warning("%s: the folder that was set aside has a tuned model again; it was put back", name)
         except OSError as error:
             log.warning("%s: the folder that was set aside cannot be put back: %s", name, error)
 
@@ -259,7 +259,7 @@ def search_text_of(display_name: str, description: str) -> str:
 
 
 def _bind(connection: Connection, shown_url: str, artifacts: ArtifactStore) -> None:
-    """Give both a new identity, so that neither goes on belonging to anything else."""
+    """Give both a new identity, so that neither still belongs to anything else."""
     identity = Identity(secrets.token_hex(IDENTITY_BYTES), shown_url)
     connection.execute(delete(meta).where(meta.c.key == "identity"))
     connection.execute(insert(meta).values(key="identity", value=identity.id))
@@ -267,7 +267,7 @@ def _bind(connection: Connection, shown_url: str, artifacts: ArtifactStore) -> N
 
 
 def _require_unowned(url: str, artifacts: ArtifactStore) -> None:
-    """Raise, before a new database is made, when the folder is another's or holds tuned models already."""
+    """Raise, before a database is created, if the folder has another database or already holds tuned models."""
     identity = folders.load_identity(artifacts)
     if (identity and identity.url != url) or artifacts.list_names():
         raise _foreign_folder(url, artifacts)
@@ -282,16 +282,16 @@ def _foreign_folder(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
     else:
         owner, remedy = f"belongs to {identity.url}", "Set OVERTONE_DATABASE_URL to that"
     return OvertoneError(
-        f"The database {shown_url} knows nothing of {artifacts.root}, which {owner}. {remedy}. "
-        f"To go on with this database and set the files aside: overtone bind --data {artifacts.root.parent}"
+        f"The database {shown_url} does not belong to {artifacts.root}, which {owner}. {remedy}. "
+        f"To use this database and set the files aside: overtone bind --data {artifacts.root.parent}"
     )
 
 
 def _foreign_database(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
     return OvertoneError(
         f"The database {shown_url} belongs to another data folder: the files of its tuned models are not in "
-        f"{artifacts.root}. Name its own folder with --data, or bring tuned/ back from a backup. "
-        f"To go on with this folder all the same: overtone bind --data {artifacts.root.parent}"
+        f"{artifacts.root}. Name that folder with --data, or restore tuned/ from a backup. "
+        f"To use this folder anyway: overtone bind --data {artifacts.root.parent}"
     )
 
 

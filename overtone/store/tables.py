@@ -64,10 +64,10 @@ tuned_models = Table(
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("search_text", Text, nullable=False),  # display name and description, case-folded
-    Column("base_model", Text, nullable=False),  # the id of the card that was asked for
+    Column("base_model", Text, nullable=False),  # the id of the requested card
     Column("base_id", Text, nullable=False),  # the open base model
     Column("base_revision", Text, nullable=False),
-    Column("source_tuned_model", Text),  # the id it was tuned from; the parent may be gone
+    Column("source_tuned_model", Text),  # the parent's id; the parent may have been deleted
     Column("temperature", Float),
     Column("top_p", Float),
     Column("top_k", Integer),
@@ -97,7 +97,7 @@ jobs = Table(
     Column("continues", Boolean, nullable=False),  # starts from the adapter in its folder's source/
     Column("attempt", Integer, nullable=False),  # grows with each claim; every later write carries it
     Column("crashes", Integer, nullable=False),  # attempts that ended in a rescue
-    Column("crash_record", JSON),  # what the trainer makes of them: trainer.attempts.CrashRecord
+    Column("crash_record", JSON),  # trainer.attempts.CrashRecord
     Column("worker_id", Text),
     Column("beat_at", Time),
     Column("cancel_requested", Boolean, nullable=False),
@@ -138,14 +138,14 @@ permissions = Table(
 deleted_folders = Table(
     "deleted_folders",
     metadata,
-    Column("name", Text, primary_key=True),  # of a deleted model: what may be left of it belongs to nobody
+    Column("name", Text, primary_key=True),  # of a deleted model; files that are left of it may be deleted
 )
 
 keys = Table(
     "keys",
     metadata,
     Column("id", String(16), primary_key=True),  # shown in lists; the key's first characters
-    Column("digest", String(64), nullable=False, unique=True),  # of the key, which is kept nowhere
+    Column("digest", String(64), nullable=False, unique=True),  # of the key, which is not stored
     Column("email_address", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("created_at", Time, nullable=False),
@@ -167,9 +167,9 @@ processes = Table(
     Column("base_id", Text, primary_key=True),
     Column("kind", String(10), primary_key=True),  # engine, trainer
     Column("wanted_at", Time),  # when a call wanted it last
-    Column("pid", Integer),  # of the process that runs, if one does
+    Column("pid", Integer),  # of the running process, if there is one
     Column("started_at", Time),
-    Column("memory_bytes", BigInteger),  # resident, as measured last
+    Column("memory_bytes", BigInteger),  # resident size at the last measurement
 )
 
 

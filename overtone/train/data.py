@@ -58,7 +58,7 @@ class Document:
 
 
 def encode_examples(chat: ExampleEncoder, examples: Iterable[Example]) -> list[Document]:
-    """Render each example through the base's chat template. Raises InvalidArgument for one that it refuses."""
+    """Render each example through the base's chat template. Raises InvalidArgument if the template refuses one."""
     encoded = map(chat.encode_example, examples)
     return [Document(tuple(ids), tuple(spans)) for ids, spans in encoded]
 

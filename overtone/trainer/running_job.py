@@ -31,9 +31,9 @@ from overtone.trainer.fairness import Turn
 from overtone.trainer.reporter import Report
 
 CHECKPOINT_EVERY_S = 5.0
-MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
-MOST_ASKED = 1  # of its own examples, by which a finished tuning is tried: 0.1 s on the default base
-SMALL_WEIGHT = 1.0  # far above what sound rates come to, far below what overflows: not worth the 0.1 s
+MOST_COMPARED = 64  # at most this many examples of a batch are compared with their loss before the first step
+MOST_ASKED = 1  # a finished tuning is tried on this many of its own examples: 0.1 s on the default base
+SMALL_WEIGHT = 1.0  # far above the weights of sound rates, far below overflow: smaller weights need no trial
 MAX_CACHED = (
     65504 / 2
 )  # the engine keeps keys and values in float16; the margin is for texts that were not tried
@@ -61,12 +61,10 @@ class RunningJob:
     turn: Turn
     saver: BackgroundSaver
     mark: JobMark
-    kept_step: (
-        int  # the last one that a checkpoint holds for certain; those saved in the background may hold more
-    )
-    alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
-    cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
-    save_at: float = 0.0  # when its result may be saved again, after a full disk
+    kept_step: int  # the last step that is certainly in a checkpoint; background ones may contain more
+    alone_until: int = 0  # it runs alone before this step, because it may have crashed a pass or a process
+    cancelled: bool = False  # its owner cancelled it; what it learned is saved
+    save_at: float = 0.0  # when to try again to save the result, after a full disk
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -141,7 +139,7 @@ class RunningJob:
         self.checkpoint_now()
 
     def _why_hopeless(self, step: Step) -> str:
-        """Say whose fault it is: a first step that is no number is what the job began with, not its rate."""
+        """Return the cause. If the first step's loss is not finite, it is the starting weights, not the rate."""
         if step.number > 1:
             return (
                 f"The loss ran away at step {step.number}, even with half the learning rate of "
@@ -155,20 +153,20 @@ class RunningJob:
         )
 
     def clear_up(self) -> None:
-        """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
+        """Remove the checkpoints of a settled job: they are large and no longer needed."""
         shutil.rmtree(self.job.artifacts.checkpoints, ignore_errors=True)
 
     def require_answers(self, decoder: Decoder) -> None:
-        """Raise TuningFailed when the tuned model could not answer its own examples: its numbers are too large."""
+        """Raise TuningFailed if the tuned model cannot answer its own examples because its numbers are too large."""
         if float(self.tuning.lora.flat.detach().abs().max()) <= SMALL_WEIGHT:
             return
         documents = self.tuning.documents[:MOST_ASKED]
         largest = largest_key_or_value(decoder, self.tuning.lora, documents)
         if not largest <= MAX_CACHED:
             raise TuningFailed(
-                f"The loss is a number, but with the learning rate of {self.job.learning_rate:g} the weights grew so "
-                f"large that the tuned model cannot be asked: a key or value of {largest:.3g} does not fit into "
-                "float16. Try a smaller learning_rate."
+                f"With the learning rate of {self.job.learning_rate:g} the weights grew so large that the tuned "
+                f"model cannot answer: a key or value of {largest:.3g} does not fit into float16. "
+                "Try a smaller learning_rate."
             )
 
     def save_result(self, base_revision: str) -> str:
@@ -180,9 +178,9 @@ class RunningJob:
 
 
 def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
-    """Read a job's examples and go on from its newest checkpoint, if there is one.
+    """Read a job's examples and resume from its newest checkpoint, if there is one.
 
-    Raises TuningFailed when its files are damaged.
+    Raises TuningFailed if its files are damaged.
     """
     documents = load_documents(job, chat)
     source = _load_source(job)
@@ -199,16 +197,14 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
-    """Read a job's examples as token ids. Raises TuningFailed, with the line that is damaged."""
+    """Read a job's examples as token ids. Raises TuningFailed that names the damaged line."""
     try:
         dataset = load_examples(job.artifacts.examples)
         documents = encode_examples(chat, dataset.examples)
     except (OvertoneError, InvalidArgument) as error:
         raise TuningFailed(str(error)) from error
     if len(documents) != job.num_examples:
-        raise TuningFailed(
-            f"{len(documents)} training examples are stored where there were {job.num_examples}."
-        )
+        raise TuningFailed(f"{len(documents)} training examples are stored; there were {job.num_examples}.")
     return documents
 
 
@@ -221,7 +217,7 @@ def _save_unreported(job: Job, finished: Sequence[Snapshot]) -> None:
 
 
 def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
-    """Return the snapshots that were kept beside a checkpoint, up to its step. Those stored since do no harm."""
+    """Return the snapshots saved beside a checkpoint, up to its step. Some may be in the database by now."""
     try:
         rows = json.loads(job.artifacts.unreported.read_text())
         kept = [Snapshot(step, epoch, loss, datetime.fromisoformat(at)) for step, epoch, loss, at in rows]

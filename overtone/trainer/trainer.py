@@ -169,7 +169,7 @@ class Trainer:
     def _reclaim_our_own(self) -> None:
         """At the first look, return the jobs of an earlier trainer to the queue at once.
 
-        A database in a file belongs to one service with one trainer a base, so whoever held its jobs is dead.
+        An SQLite database belongs to one service with one trainer per base, so the previous holder of its jobs is dead.
         """
         if not self._has_reclaimed and self._settings.database_url.startswith("sqlite"):
             for running in self._queue.list_running(self._settings.base):
