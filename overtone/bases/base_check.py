@@ -15,12 +15,16 @@ from overtone import json_file
 from overtone.bases.chat import Chat
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
-from overtone.model import safetensors_file
+from overtone.model import projections, safetensors_file
 from overtone.model.decoder_config import DecoderConfig
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-BLOCK = 32  # elements that share one scale
-BLOCK_PARTS = {("U8", 2): "q", ("I8", 1): "q", ("F16", BLOCK): "d m"}  # dtype and elements each → parts
+QUANT_BLOCK = 32  # elements that share one scale
+QUANT_BLOCK_PARTS = {  # dtype and elements each → parts
+    ("U8", 2): "q",
+    ("I8", 1): "q",
+    ("F16", QUANT_BLOCK): "d m",
+}
 COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files store it, but it follows from config.json
 MAX_NAMED = 3  # at most this many tensors are named in one error
 
@@ -104,29 +108,15 @@ def _read_shapes(folder: Path) -> dict[str, Shape]:
 
 def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
     """Yield the name and the shape of every weight that the decoder uses."""
-    family, width = config.family, config.width
+    family = config.family
+    width = config.width
     yield "model.embed_tokens.weight", (config.vocab_size, width)
     yield "model.norm.weight", (width,)
     if not config.tied:
         yield "lm_head.weight", (config.vocab_size, width)
-    queries, keys, values = config.qkv_sizes
-    rows = {
-        "self_attn.q_proj": (queries, width),
-        "self_attn.k_proj": (keys, width),
-        "self_attn.v_proj": (values, width),
-        "self_attn.o_proj": (width, queries),
-        "mlp.gate_proj": (config.inner_size, width),
-        "mlp.up_proj": (config.inner_size, width),
-        "mlp.down_proj": (width, config.inner_size),
-    }
-    if family.fused:
-        fused = {"self_attn.qkv_proj": (queries + keys + values, width)}
-        fused["mlp.gate_up_proj"] = (2 * config.inner_size, width)
-        kept = ("self_attn.o_proj", "mlp.down_proj")
-        if "model.layers.0.self_attn.qkv_proj.weight" in found:
-            rows = {**fused, **{name: rows[name] for name in kept}}
+    rows = _projection_shapes(config, found)
     norms = [name for name in vars(family.norms).values() if name]
-    heads = {"head": (config.head_size, config.head_size), "full": (queries, keys)}.get(family.qk_norm)
+    heads = {"head": (config.head_size, config.head_size), "full": config.qkv_sizes[:2]}.get(family.qk_norm)
     for index in range(config.num_layers):
         layer = f"model.layers.{index}"
         for name, shape in rows.items():
@@ -137,6 +127,21 @@ def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tup
             yield f"{layer}.{name}.weight", (width,)
         for name, size in zip(("q_norm", "k_norm"), heads or (), strict=False):
             yield f"{layer}.self_attn.{name}.weight", (size,)
+
+
+def _projection_shapes(config: DecoderConfig, found: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the shape of each of a layer's projections, packed or not as the file has them."""
+    sizes = projections.module_sizes(config)
+    first_packed = f"model.layers.0.{projections.module_path(projections.PACKED['qkv'])}.weight"
+    is_packed = config.family.packed and first_packed in found
+    shapes: dict[str, Shape] = {}
+    for joined, modules in projections.JOINED.items():
+        packed = projections.PACKED.get(joined) if is_packed else None
+        outputs = [sizes[module][1] for module in modules]
+        stored = {packed: sum(outputs)} if packed else dict(zip(modules, outputs, strict=True))
+        for module, num_outputs in stored.items():
+            shapes[projections.module_path(module)] = (num_outputs, sizes[modules[0]][0])
+    return shapes
 
 
 def _check_shape(name: str, expected: Shape, found: Mapping[str, Shape]) -> None:
@@ -178,7 +183,7 @@ def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
         rows, columns = weights.get(weight, (0, 0))
         fits = any(
             spec["dtype"] == dtype and part in parts.split() and spec["shape"] == [rows, columns // each]
-            for (dtype, each), parts in BLOCK_PARTS.items()
+            for (dtype, each), parts in QUANT_BLOCK_PARTS.items()
         )
         if not fits:
             raise OvertoneError(

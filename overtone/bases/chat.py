@@ -20,7 +20,7 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from overtone import json_file
-from overtone.bases.chat_template import compile_template
+from overtone.bases.chat_template import compile_chat_template
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 
@@ -28,9 +28,8 @@ Span = tuple[int, int]  # start and end of a run of ids
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
 ESCAPE = "\U0010fffe"  # a noncharacter; with the next character it encodes a user's control token
-WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(
-    dict.fromkeys(range(0x1C, 0x20))
-)  # Unicode's
+SEPARATORS = dict.fromkeys(range(0x1C, 0x20))  # white space to Python, not to Unicode
+WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(SEPARATORS)
 FIRST_INDEX = 0xF0000  # private use: ESCAPE + chr(FIRST_INDEX + n) is the n-th of `_spellings`
 
 
@@ -45,7 +44,7 @@ class Chat:
         self._folder = base_folder
         self._tokenizer = self._load_tokenizer()
         template = (base_folder / "chat_template.jinja").read_text(encoding="utf-8")
-        self._template = compile_template(template, _date_of(base_folder))
+        self._chat_template = compile_chat_template(template, _date_of(base_folder))
         added = self._tokenizer.get_added_tokens_decoder()
         self._require_rows(added)
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -63,9 +62,7 @@ class Chat:
         self._spellings = [ESCAPE, *self._control_ids]
         self._control = _any_of(self._control_ids)
         self._unsafe = _any_of(self._spellings)
-        self._unsafe_in_answers = _any_of(
-            [ESCAPE, *self._special]
-        )  # a model may be taught to write a <think>
+        self._unsafe_in_answers = _any_of([ESCAPE, *self._special])  # a model may learn to write a <think>
 
     def _find_markers(self, template: str, plain: Mapping[str, int]) -> list[str]:
         """Return the added tokens that are not special but that the template writes by itself."""
@@ -158,7 +155,7 @@ class Chat:
         """Return the rendered text. Its control tokens are the template's own; those in users' texts are escaped."""
         safe = [{**message, "content": self._escape_turn(message)} for message in messages]
         try:
-            return self._template.render(
+            return self._chat_template.render(
                 messages=safe, add_generation_prompt=add_generation_prompt, **self._names
             )
         except TemplateError as error:

@@ -26,7 +26,7 @@ class Generation(Extension):
         )
 
 
-def compile_template(source: str, today: datetime) -> Template:
+def compile_chat_template(source: str, today: datetime) -> Template:
     """Compile a chat template. Raises OvertoneError if it has a syntax error.
 
     A template that prints the date always prints `today`. If the date changed, the prompt would differ from the one

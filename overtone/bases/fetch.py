@@ -24,7 +24,8 @@ from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 
-MAX_TEMPERATURE, MAX_TOP_K = 2.0, 2**31 - 1
+MAX_TEMPERATURE = 2.0
+MAX_TOP_K = 2**31 - 1
 MAX_OUTPUT_TOKENS = 8_192  # a card's output limit is never higher, however long the context
 DEFAULT_BASE_BYTES = 900_000_000  # the wheel, the GGUF, the float32 weights and the 4-bit blocks together
 HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "README.md"]

@@ -14,6 +14,7 @@ whose rotary scaling or norms a GGUF stores in another form; use the publisher's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +26,10 @@ from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
 from overtone.errors import OvertoneError
 from overtone.float32 import shortest
+from overtone.model import projections
 from overtone.model.safetensors_file import Entry, array_entry
 
-BLOCK = 32  # elements that share one scale, in every quantised type that we keep
+QUANT_BLOCK = 32  # elements that share one scale, in every quantised type that we keep
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,13 @@ NAMES = {
     "output_norm": "model.norm",
     "output": "lm_head",
     "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
     "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm",
     "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+    **{projection.gguf: projections.module_path(projection.module) for projection in projections.TABLE},
 }
+LAYER = re.compile(r"model\.layers\.(\d+)\.")
+GGUF_NAMES = {hf: gguf for gguf, hf in NAMES.items()}
 
 
 class GgufBase:
@@ -68,8 +66,7 @@ class GgufBase:
 
     def __init__(self, path: Path):
         """Open the file. Raises OvertoneError if it is damaged or has an architecture that is not
-        supported.
-        """
+        supported."""
         try:
             self._reader = GGUFReader(path)
             self.fields: dict[str, Any] = {
@@ -102,7 +99,8 @@ class GgufBase:
             raise OvertoneError(
                 f"{path} uses rope scaling of type {kind!r}, which is not supported; use the model's safetensors."
             )
-        width, heads = int(self.field("embedding_length", 0)), int(self.field("attention.head_count", 1))
+        width = int(self.field("embedding_length", 0))
+        heads = int(self.field("attention.head_count", 1))
         head_size = int(self.field("attention.key_length", width // heads))
         if (
             int(self.field("rope.dimension_count", head_size)) != head_size
@@ -129,7 +127,8 @@ class GgufBase:
 
     def config(self) -> dict[str, Any]:
         """Return the model's config.json as the publisher would have written it."""
-        heads, width = int(self.field("attention.head_count")), int(self.field("embedding_length"))
+        heads = int(self.field("attention.head_count"))
+        width = int(self.field("embedding_length"))
         return {
             "architectures": [self.architecture.class_name],
             "model_type": self.architecture.model_type,
@@ -178,7 +177,7 @@ class GgufBase:
         return self.in_hf_order(name, weight)
 
     def _block_entries(self, name: str, tensor: ReaderTensor) -> Iterator[Entry]:
-        for part, dtype, per_byte, make in BLOCK_PARTS.get(tensor.tensor_type, ()):
+        for part, dtype, per_byte, make in QUANT_BLOCK_PARTS.get(tensor.tensor_type, ()):
             rows, columns = _shape(tensor)
             yield array_entry(
                 f"{name}.{part}",
@@ -195,22 +194,19 @@ class GgufBase:
         return self.in_hf_order(name, make(blocks_OBX).reshape(rows, -1))
 
     def in_hf_order(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Undo llama.cpp's reordering of the rows of Q and K: pairs (2i, 2i+1) go back to (i, i + K/2)."""
-        heads = {"q_proj": "attention.head_count", "k_proj": "attention.head_count_kv"}.get(
-            name.split(".")[-2]
-        )
-        if heads is None or not self.architecture.interleaved:
+        """Undo llama.cpp's reordering of the rows of Q and K, where this architecture has it."""
+        projection = projections.BY_MODULE.get(name.split(".")[-2])
+        if projection is None or not projection.gguf_heads or not self.architecture.interleaved:
             return rows
-        num_heads = int(self.field(heads, self.field("attention.head_count")))
-        pairs = rows.reshape(num_heads, -1, 2, *rows.shape[1:])
-        return pairs.swapaxes(1, 2).reshape(rows.shape)
+        num_heads = int(self.field(projection.gguf_heads, self.field("attention.head_count")))
+        return projections.to_hf_order(rows, num_heads)
 
 
 def hf_name(name: str) -> str:
-    """Return Hugging Face's name of a GGUF tensor: `blk.3.attn_q.weight` is
-    `model.layers.3.self_attn.q_proj.weight`.
+    """Return Hugging Face's name of a GGUF tensor.
 
-    Raises OvertoneError for a tensor that is not supported, such as the rotary factors of Llama 3.
+    `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`. Raises OvertoneError for a tensor that is not
+    supported, such as the rotary factors of Llama 3.
     """
     *path, kind = name.split(".")
     layer = f"model.layers.{path[1]}." if path[0] == "blk" else ""
@@ -219,6 +215,15 @@ def hf_name(name: str) -> str:
             f"The GGUF file holds {name}, which is not supported; use the model's safetensors."
         )
     return f"{layer}{NAMES[path[-1]]}.{kind}"
+
+
+def gguf_name(name: str) -> str:
+    """Return GGUF's name of a tensor of Hugging Face's: the inverse of `hf_name`."""
+    path, _, kind = name.rpartition(".")
+    layer = LAYER.match(path)
+    if layer is None:
+        return f"{GGUF_NAMES[path]}.{kind}"
+    return f"blk.{layer[1]}.{GGUF_NAMES[path[layer.end() :]]}.{kind}"
 
 
 def _shape(tensor: ReaderTensor) -> tuple[int, ...]:
@@ -251,20 +256,20 @@ def _signed_bytes(blocks_OBX: np.ndarray) -> np.ndarray:
 
 
 Part = tuple[str, type[np.generic], int, Callable[[np.ndarray], np.ndarray]]
-BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
+QUANT_BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
     GGMLQuantizationType.Q4_1: (
         ("q", np.uint8, 2, partial(_nibbles, 4)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minimum),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minimum),
     ),
     GGMLQuantizationType.Q4_0: (
         ("q", np.uint8, 2, partial(_nibbles, 2)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minus_eight_scales),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minus_eight_scales),
     ),
     GGMLQuantizationType.Q8_0: (
         ("q", np.int8, 1, _signed_bytes),
-        ("d", np.float16, BLOCK, _scale),
+        ("d", np.float16, QUANT_BLOCK, _scale),
     ),
 }
 GGML_BLOCK_BYTES = {

@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def write_gguf(gguf: GgufBase, folder: Path, report: Report, beside: Path | None
         shutil.copyfile(own_tokenizer, folder / "tokenizer.json")
     else:
         build_tokenizer(gguf.fields).save(str(folder / "tokenizer.json"))
-    _write_template(folder, _find_template(beside) or gguf.fields.get("tokenizer.chat_template"))
+    _write_chat_template(folder, _find_chat_template(beside) or gguf.fields.get("tokenizer.chat_template"))
     (folder / "config.json").write_text(json.dumps(gguf.config(), indent=2) + "\n", encoding="utf-8")
     _save(folder, {"model": gguf.weights(), "blocks": gguf.blocks()}, report)
 
@@ -45,7 +46,7 @@ def write_safetensors(source: Path, folder: Path, report: Report) -> None:
     for name in ("generation_config.json", "tokenizer_config.json"):
         if (source / name).is_file():
             _copy_json(source / name, folder)
-    _write_template(folder, _find_template(source))
+    _write_chat_template(folder, _find_chat_template(source))
     try:
         weights = [entry for path in _weight_files(source) for entry in safetensors_file.list_entries(path)]
     except ValueError as error:
@@ -118,20 +119,15 @@ def _weight_files(source: Path) -> list[Path]:
     if missing:
         raise OvertoneError(f"{missing} is missing: the model has {len(found)} files of weights.")
     if not found or ((source / "adapter_config.json").is_file() and found[0].name.startswith("adapter")):
-        what = (
-            "only an adapter; pull its base model instead" if found else "neither *.safetensors nor a *.gguf"
-        )
+        nothing = "neither *.safetensors nor a *.gguf"
+        what = "only an adapter; pull its base model instead" if found else nothing
         raise OvertoneError(f"{source} holds {what}.")
     return found
 
 
 def _refuse_twice(weights: Sequence[safetensors_file.Entry], source: Path) -> None:
-    names = [entry.name for entry in weights]
-    twice = (
-        next((name for name in names if names.count(name) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
+    counts = Counter(entry.name for entry in weights)
+    twice = next((name for name, count in counts.items() if count > 1), None)
     if twice:
         raise OvertoneError(f"{source} holds {twice} in two files; keep the files of one model.")
 
@@ -151,21 +147,21 @@ def _save(folder: Path, files: dict[str, list[safetensors_file.Entry]], report: 
             safetensors_file.save(folder / f"{name}.safetensors", entries, add)
 
 
-def _find_template(source: Path | None) -> str | None:
+def _find_chat_template(source: Path | None) -> str | None:
     if source is None:
         return None
     if (source / "chat_template.jinja").is_file():
         return (source / "chat_template.jinja").read_text(encoding="utf-8")
     found = json_file.read_if_there(source / "tokenizer_config.json").get("chat_template")
-    if isinstance(found, list):  # several templates, by name
+    if isinstance(found, list):  # several chat templates, by name
         return {entry["name"]: entry["template"] for entry in found}.get("default")
     return found if isinstance(found, str) else None
 
 
-def _write_template(folder: Path, template: str | None) -> None:
-    if not template:
+def _write_chat_template(folder: Path, chat_template: str | None) -> None:
+    if not chat_template:
         raise OvertoneError(
             "The model has no chat template, so its prompt format is not known; "
             "put a chat_template.jinja beside its files."
         )
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")

@@ -16,7 +16,8 @@ class BlockCache:
     """Blocks 0 … num_blocks - 1, each for `block_size` tokens."""
 
     def __init__(self, num_blocks: int, block_size: int):
-        self.num_blocks, self.block_size = num_blocks, block_size
+        self.num_blocks = num_blocks
+        self.block_size = block_size
         self._free = list(reversed(range(num_blocks)))  # a stack: recently used memory is warm memory
         self._idle: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._users = [0] * num_blocks
@@ -46,7 +47,7 @@ class BlockCache:
             block = self._block_of.get(block_hash)
             if block is None:
                 break
-            self._take(block)
+            self._use(block)
             blocks.append(block)
         return blocks
 
@@ -81,7 +82,7 @@ class BlockCache:
         known = {value: block for block, value in enumerate(self._hash_of) if value is not None}
         assert known == self._block_of, "the hashes disagree"
 
-    def _take(self, block: int) -> None:
+    def _use(self, block: int) -> None:
         self._idle.pop(block, None)
         self._users[block] += 1
 
@@ -107,7 +108,8 @@ class BlockCache:
             self._idle[block] = None
 
     def _hashes(self, digest: str, ids: Sequence[int]) -> Iterator[bytes]:
-        size, chain = self.block_size, digest.encode()
+        size = self.block_size
+        chain = digest.encode()
         for end in range(size, len(ids) + 1, size):
             tokens = b"".join(token.to_bytes(4, "little") for token in ids[end - size : end])
             chain = blake2b(chain + tokens, digest_size=16).digest()

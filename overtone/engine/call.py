@@ -20,7 +20,7 @@ from overtone.engine.protocol import (
     TokenLogprobs,
     TopToken,
 )
-from overtone.engine.sampling import Choice, Sampler
+from overtone.engine.sampling import ChosenToken, Sampler
 from overtone.engine.scheduler import Sequence
 from overtone.engine.text import TextStream
 from overtone.errors import InvalidArgument
@@ -29,7 +29,7 @@ _keys = count(1)
 
 
 @dataclass(frozen=True)
-class Words:
+class Vocabulary:
     """The base's tokenizer for the engine: how to decode ids, which ids end an answer, the context length."""
 
     decode: Callable[[Seq[int]], str]
@@ -52,35 +52,37 @@ class Candidate:
     sum_logprobs: float = 0.0
     finish_reason: str = ""
 
-    def take(self, choice: Choice, words: Words, show_logprobs: bool) -> GenerateEvent:
+    def add(self, chosen: ChosenToken, vocabulary: Vocabulary, show_logprobs: bool) -> GenerateEvent:
         """Add a sampled token to the answer. Return what the caller may see now."""
-        self.sum_logprobs += choice.logprob
+        self.sum_logprobs += chosen.logprob
         self.num_tokens += 1
-        piece = ""
-        if choice.token_id in words.eos_ids:
+        text = ""
+        if chosen.token_id in vocabulary.eos_ids:
             self.finish_reason = "STOP"
         else:
-            piece = self._append(choice.token_id)
+            text = self._append(chosen.token_id)
         if self.finish_reason:
-            piece += self.text.flush()
-        return self._event(choice, piece, words, show_logprobs)
+            text += self.text.flush()
+        return self._event(chosen, text, vocabulary, show_logprobs)
 
     def _append(self, token_id: int) -> str:
         self.sequence.ids.append(token_id)
-        piece = self.text.feed(token_id)
+        text = self.text.feed(token_id)
         if self.grammar:
             self.grammar.consume(token_id)
         if self.text.stopped or (self.grammar and self.grammar.is_complete):
             self.finish_reason = "STOP"
         elif self.num_tokens >= self.max_tokens:
             self.finish_reason = "MAX_TOKENS"
-        return piece
+        return text
 
-    def _event(self, choice: Choice, piece: str, words: Words, show_logprobs: bool) -> GenerateEvent:
+    def _event(
+        self, chosen: ChosenToken, text: str, vocabulary: Vocabulary, show_logprobs: bool
+    ) -> GenerateEvent:
         return GenerateEvent(
             index=self.index,
-            text=piece,
-            logprobs=[_logprobs(choice, words)] if show_logprobs else [],
+            text=text,
+            logprobs=[_logprobs(chosen, vocabulary)] if show_logprobs else [],
             finish_reason=self.finish_reason,
             candidate_tokens=self.num_tokens,
             avg_logprob=self.sum_logprobs / self.num_tokens if self.finish_reason else 0.0,
@@ -100,12 +102,12 @@ class Call:
     first_token_at: float = 0.0
 
     @classmethod
-    def parse(cls, request: GenerateRequest, words: Words) -> Call:
+    def parse(cls, request: GenerateRequest, vocabulary: Vocabulary) -> Call:
         """Check a request and create its candidates. Raises InvalidArgument that names option, value and limit."""
         options = request.options
         _check_options(options)
         prompt_ids = list(request.prompt_ids)
-        room = _room(len(prompt_ids), words.context_length)
+        room = _room(len(prompt_ids), vocabulary.context_length)
         if request.adapter_folder and not request.adapter_digest:
             raise InvalidArgument("adapter_folder needs adapter_digest: the identity of the weights.")
         max_tokens = min(options.max_tokens or room, room)
@@ -117,8 +119,9 @@ class Call:
                 sequence = Sequence(
                     next(_keys), first.digest, list(prompt_ids), first.tuned_model, leader=first
                 )
-            text = TextStream(words.decode, options.stop)
-            sampler, grammar = _sampler(options, index, words), _grammar(options, words)
+            text = TextStream(vocabulary.decode, options.stop)
+            sampler = _sampler(options, index, vocabulary)
+            grammar = _grammar(options, vocabulary)
             candidates.append(Candidate(index, sequence, sampler, text, max_tokens, grammar))
         shown = "logprobs" in options and options.logprobs >= 0
         return cls(request.tuned_model, Path(request.adapter_folder), first.digest, shown, candidates)
@@ -153,7 +156,7 @@ def _room(num_prompt: int, context_length: int) -> int:
     return context_length - num_prompt
 
 
-def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
+def _sampler(options: SamplingOptions, index: int, vocabulary: Vocabulary) -> Sampler:
     """Return a candidate's sampler. Candidates of the same request and seed draw differently."""
     return Sampler(
         temperature=options.temperature,
@@ -164,7 +167,7 @@ def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
         presence_penalty=options.presence_penalty,
         frequency_penalty=options.frequency_penalty,
         num_logprobs=max(options.logprobs, 0) if "logprobs" in options else 0,
-        eos_ids=words.eos_ids,
+        eos_ids=vocabulary.eos_ids,
     )
 
 
@@ -173,13 +176,13 @@ def wants_grammar(options: SamplingOptions) -> bool:
     return bool(options.json_mode or options.response_schema or options.choices)
 
 
-def _grammar(options: SamplingOptions, words: Words) -> Grammar | None:
+def _grammar(options: SamplingOptions, vocabulary: Vocabulary) -> Grammar | None:
     if options.choices:
-        return words.grammars.start_choice(list(options.choices))
-    return words.grammars.start(options.response_schema or ANY_JSON) if wants_grammar(options) else None
+        return vocabulary.grammars.start_choice(list(options.choices))
+    return vocabulary.grammars.start(options.response_schema or ANY_JSON) if wants_grammar(options) else None
 
 
-def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:
-    top = [TopToken(token=words.decode([id_]), token_id=id_, logprob=value) for id_, value in choice.top]
-    text = words.decode([choice.token_id])
-    return TokenLogprobs(token=text, token_id=choice.token_id, logprob=choice.logprob, top=top)
+def _logprobs(chosen: ChosenToken, vocabulary: Vocabulary) -> TokenLogprobs:
+    top = [TopToken(token=vocabulary.decode([id_]), token_id=id_, logprob=value) for id_, value in chosen.top]
+    text = vocabulary.decode([chosen.token_id])
+    return TokenLogprobs(token=text, token_id=chosen.token_id, logprob=chosen.logprob, top=top)

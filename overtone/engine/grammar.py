@@ -31,7 +31,8 @@ class Grammar:
     """The state of one candidate in its schema."""
 
     def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int):
-        self._matcher, self._vocab_size = matcher, vocab_size
+        self._matcher = matcher
+        self._vocab_size = vocab_size
 
     @property
     def is_complete(self) -> bool:
@@ -52,7 +53,9 @@ class Grammars:
     """Makes grammars for a base's tokenizer. The first grammar reads the tokenizer, which takes 0.5 s."""
 
     def __init__(self, base_folder: Path, vocab_size: int, eos_id: int):
-        self._base_folder, self._vocab_size, self._eos_id = base_folder, vocab_size, eos_id
+        self._base_folder = base_folder
+        self._vocab_size = vocab_size
+        self._eos_id = eos_id
 
     def start(self, schema: str = ANY_JSON) -> Grammar:
         """Return a grammar in its initial state. Raises InvalidArgument with the reason for a bad schema."""

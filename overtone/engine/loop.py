@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from overtone.engine.cache import BlockCache
-from overtone.engine.call import Call, Candidate, Words
+from overtone.engine.call import Call, Candidate, Vocabulary
 from overtone.engine.metrics import Metrics
 from overtone.engine.protocol import GenerateEvent
 from overtone.engine.runner import Runner
@@ -38,10 +38,19 @@ class Engine:
     """Generates for many calls at once. Any thread may call `submit`, `cancel` and `stop`."""
 
     def __init__(
-        self, runner: Runner, words: Words, deliver: Deliver, base_id: str, limits: Limits, num_slots: int
+        self,
+        runner: Runner,
+        vocabulary: Vocabulary,
+        deliver: Deliver,
+        base_id: str,
+        limits: Limits,
+        num_slots: int,
     ):
-        self.words, self.metrics = words, Metrics()
-        self._runner, self._deliver, self._base_id = runner, deliver, base_id
+        self.vocabulary = vocabulary
+        self.metrics = Metrics()
+        self._runner = runner
+        self._deliver = deliver
+        self._base_id = base_id
         self.scheduler = Scheduler(
             BlockCache(runner.num_blocks, runner.block_size), AdapterSlots(num_slots), limits
         )
@@ -143,10 +152,10 @@ class Engine:
                 self._fail(call, FailedPrecondition(NOT_FINITE if call.adapter_digest else BASE_NOT_FINITE))
                 continue
             allowed = candidate.grammar.allowed() if candidate.grammar else None
-            self._take(call, candidate, candidate.sampler.choose(logits, row, allowed))
+            self._add_token(call, candidate, candidate.sampler.choose(logits, row, allowed))
 
-    def _take(self, call: Call, candidate: Candidate, choice: Any) -> None:
-        event = candidate.take(choice, self.words, call.show_logprobs)
+    def _add_token(self, call: Call, candidate: Candidate, chosen: Any) -> None:
+        event = candidate.add(chosen, self.vocabulary, call.show_logprobs)
         self.metrics.count_token(call)
         if candidate.finish_reason:
             self.scheduler.finish(candidate.sequence)

@@ -83,9 +83,13 @@ class Metrics:
             _metric("cache_blocks_used", "gauge", "Blocks in use.", cache.num_used),
             _metric("adapter_slots", "gauge", "Slots for adapters.", slots.num_slots),
             _metric("adapter_slots_loaded", "gauge", "Slots that hold an adapter.", slots.num_loaded),
-            Metric(name="overtone_engine_time_to_first_token_seconds", kind="histogram",
-                   help="From arrival to the first token.", samples=list(self.first_token_s.samples())),
-        ]  # fmt: skip
+            Metric(
+                name="overtone_engine_time_to_first_token_seconds",
+                kind="histogram",
+                help="From arrival to the first token.",
+                samples=list(self.first_token_s.samples()),
+            ),
+        ]
 
 
 def format_metrics(metrics: Iterable[Metric]) -> str:

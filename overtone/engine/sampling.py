@@ -36,7 +36,7 @@ class Logits:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenToken:
     """A sampled token, its log probability under the model, and the most likely tokens at its position."""
 
     token_id: int
@@ -63,7 +63,7 @@ class Sampler:
     def _random(self) -> np.random.Generator:
         return np.random.default_rng(secrets.randbits(64) if self.seed is None else self.seed)
 
-    def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> Choice:
+    def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> ChosenToken:
         """Sample from a row of logits. `allowed` is a grammar's mask over the vocabulary, if there is one."""
         logits_V = logits.rows[row]
         adjusted_V = self._adjust(logits_V, allowed)
@@ -72,7 +72,7 @@ class Sampler:
         else:
             token_id = logits.likeliest[row] if adjusted_V is logits_V else int(adjusted_V.argmax())
         self._counts[token_id] += 1
-        return self._choice(token_id, logits_V, logits.log_totals[row])
+        return self._chosen(token_id, logits_V, logits.log_totals[row])
 
     def _adjust(self, logits_V: Tensor, allowed: Tensor | None) -> Tensor:
         early = self._counts.total() < self.min_tokens and allowed is None
@@ -121,12 +121,14 @@ class Sampler:
             return False
         return log_total is None or bool((scores_N - log_total).exp().sum() < self.top_p)
 
-    def _choice(self, token_id: int, logits_V: Tensor, log_total: float) -> Choice:
+    def _chosen(self, token_id: int, logits_V: Tensor, log_total: float) -> ChosenToken:
         logprob = float(logits_V[token_id]) - log_total
         if not self.num_logprobs:
-            return Choice(token_id, logprob)
+            return ChosenToken(token_id, logprob)
         values, ids = logits_V.topk(self.num_logprobs)
-        return Choice(token_id, logprob, tuple(zip(ids.tolist(), (values - log_total).tolist(), strict=True)))
+        return ChosenToken(
+            token_id, logprob, tuple(zip(ids.tolist(), (values - log_total).tolist(), strict=True))
+        )
 
 
 def _index(ids: Iterable[int]) -> Tensor:

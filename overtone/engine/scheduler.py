@@ -89,7 +89,9 @@ class Scheduler:
     """Holds the waiting and the running sequences, and decides what to compute next."""
 
     def __init__(self, cache: BlockCache, slots: AdapterSlots, limits: Limits | None = None):
-        self.cache, self.slots, self.limits = cache, slots, limits or Limits()
+        self.cache = cache
+        self.slots = slots
+        self.limits = limits or Limits()
         self.running: list[Sequence] = []
         self.wanted: list[str] = []  # digests that the last `schedule` needed and that are not loaded
         self.num_preempted = 0
@@ -125,7 +127,8 @@ class Scheduler:
 
     def schedule(self) -> list[Chunk]:
         """Return the next step's chunks, decoding sequences first, with blocks allocated for all of them."""
-        self.wanted, preempted_before = [], self.num_preempted
+        self.wanted = []
+        preempted_before = self.num_preempted
         chunks = [chunk for sequence in list(self.running) if (chunk := self._decode(sequence))]
         budget = self.limits.chunk_tokens if chunks else self.limits.step_tokens
         for sequence in [s for s in self.running if not s.is_decoding]:
@@ -185,7 +188,8 @@ class Scheduler:
         if self.running and missing > self.cache.num_available:
             self.cache.free(blocks)
             return False
-        sequence.blocks, sequence.num_computed = blocks, len(blocks) * self.cache.block_size
+        sequence.blocks = blocks
+        sequence.num_computed = len(blocks) * self.cache.block_size
         self._leave_queue(sequence)
         self.slots.pin(sequence.digest)
         sequence.state = State.RUNNING
@@ -214,7 +218,8 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         self.cache.free(sequence.blocks)
         self.slots.unpin(sequence.digest)
-        sequence.blocks, sequence.num_computed = [], 0
+        sequence.blocks = []
+        sequence.num_computed = 0
 
     def _leave_queue(self, sequence: Sequence) -> None:
         queue = self._waiting[sequence.tuned_model]

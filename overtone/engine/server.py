@@ -22,7 +22,7 @@ from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.disk import make_private
 from overtone.engine import protocol
-from overtone.engine.call import Call, Words, wants_grammar
+from overtone.engine.call import Call, Vocabulary, wants_grammar
 from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
 from overtone.engine.open import open_runner
@@ -42,7 +42,8 @@ class EngineServicer:
     """The two methods of overtone.engine.v1.Engine."""
 
     def __init__(self, settings: Settings, base_folder: Path):
-        self._settings, self._base_folder = settings, base_folder
+        self._settings = settings
+        self._base_folder = base_folder
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Call, asyncio.Queue[GenerateEvent | ApiError]] = {}
         self._problem = ""
@@ -86,17 +87,19 @@ class EngineServicer:
         )
         if self._thread is not None:
             engine = await self._engine
-            reply.ready, reply.device = True, str(engine.device)
-            reply.running, reply.waiting = len(engine.scheduler.running), engine.scheduler.num_waiting
+            reply.ready = True
+            reply.device = str(engine.device)
+            reply.running = len(engine.scheduler.running)
+            reply.waiting = engine.scheduler.num_waiting
             reply.metrics = engine.metrics.to_messages(engine.scheduler)
         return reply
 
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
         if wants_grammar(request.options):  # building a grammar takes half a second the first time
-            call = await asyncio.to_thread(Call.parse, request, engine.words)
+            call = await asyncio.to_thread(Call.parse, request, engine.vocabulary)
         else:
-            call = Call.parse(request, engine.words)
+            call = Call.parse(request, engine.vocabulary)
         engine.submit(call)  # raises if the queue is full; then there is nothing to cancel
         events = self._queues[call] = asyncio.Queue()
         try:
@@ -112,7 +115,8 @@ class EngineServicer:
             engine.cancel(call)
 
     def _load(self) -> Engine:
-        settings, chat = self._settings, Chat(self._base_folder)
+        settings = self._settings
+        chat = Chat(self._base_folder)
         limits = Limits(max_waiting=settings.max_queue)
         runner = open_runner(
             self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights
@@ -121,8 +125,8 @@ class EngineServicer:
         on = where if runner.device.type == "cpu" else str(runner.device)
         log.info("%s is served with %s on %s", self._base_folder.name, runner.precision, on)
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
-        words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
-        engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+        vocabulary = Vocabulary(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
+        engine = Engine(runner, vocabulary, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
         engine.warm_up()
         return engine
 

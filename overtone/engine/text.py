@@ -18,9 +18,8 @@ class TextStream:
         self._decode = decode
         self._stops = [stop for stop in stops if stop]
         self._ids: list[int] = []
-        self._shown = self._window = (
-            0  # ids before `_shown` have been sent; decoding starts at `_window` for context
-        )
+        self._window = 0  # where decoding starts, for context
+        self._shown = 0  # ids before this are text
         self._held = ""
         self.stopped = False
 
@@ -50,7 +49,8 @@ class TextStream:
         text = self._held + text
         found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
-            self.stopped, self._held = True, ""
+            self.stopped = True
+            self._held = ""
             return text[: min(found)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]

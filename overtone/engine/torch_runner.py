@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from overtone.engine.adapters import AdapterBank, Pairs, fuse
+from overtone.engine.adapters import AdapterBank, StackedAdapter, stack
 from overtone.engine.attention import PagedAttention
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
@@ -30,7 +30,8 @@ class TorchRunner:
         dtype: torch.dtype = torch.float32,
     ):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
-        self.device, self.dtype = device, dtype
+        self.device = device
+        self.dtype = dtype
         self.decoder = Decoder.load(base_folder, dtype, device)
         self.config = self.decoder.config
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
@@ -41,13 +42,13 @@ class TorchRunner:
     def precision(self) -> str:
         return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
 
-    def prepare(self, adapter: Adapter) -> Pairs:
+    def prepare(self, adapter: Adapter) -> StackedAdapter:
         """Convert an adapter to what `install` takes. Safe in another thread during a step."""
-        return fuse(adapter, self.config, self.dtype, self.device)
+        return stack(adapter, self.config, self.dtype, self.device)
 
-    def install(self, slot: int, pairs: Pairs) -> None:
+    def install(self, slot: int, stacked: StackedAdapter) -> None:
         """Put a prepared adapter into a slot."""
-        self._bank.install(slot, pairs)
+        self._bank.install(slot, stacked)
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
@@ -75,7 +76,8 @@ class TorchRunner:
 
 def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
     """Return the row of the last token of each chunk that completes its sequence."""
-    rows, end = [], 0
+    rows = []
+    end = 0
     for chunk in chunks:
         end += chunk.count
         if chunk.is_last:

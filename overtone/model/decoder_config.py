@@ -49,7 +49,7 @@ class Family:
     sliding_pattern: int = 0  # every n-th layer has full attention, if config.json has no layer_types
     local_theta: float = 0.0  # rotary base of the sliding layers, if config.json has none
     tied: bool = False  # the default of tie_word_embeddings
-    fused: bool = False  # packed modules: one for queries, keys and values, one for gate and up
+    packed: bool = False  # packed modules: one for queries, keys and values, one for gate and up
 
 
 FAMILIES = {
@@ -57,7 +57,7 @@ FAMILIES = {
     "mistral": Family(sliding=True),
     "qwen2": Family(),
     "qwen3": Family(qk_norm="head"),
-    "phi3": Family(sliding=True, fused=True),
+    "phi3": Family(sliding=True, packed=True),
     "olmo2": Family(norms=POST, qk_norm="full"),
     "gemma": Family(norm_offset=1.0, scaled_embedding=True, activation="gelu_tanh", tied=True),
     "gemma2": Family(
@@ -72,12 +72,8 @@ FAMILIES = {
 
 ACTIVATION_NAMES = {
     "silu": ("silu", "swish"),
-    "gelu_tanh": (
-        "gelu_pytorch_tanh",
-        "gelu",
-        "gelu_new",
-        "gelu_fast",
-    ),  # Gemma's first files say gelu but mean this
+    # Gemma's first files say gelu but mean this
+    "gelu_tanh": ("gelu_pytorch_tanh", "gelu", "gelu_new", "gelu_fast"),
 }
 NOT_COMPUTED = ("use_bidirectional_attention", "clip_qkv")
 
@@ -125,7 +121,7 @@ class DecoderConfig:
         except KeyError as error:
             raise OvertoneError(f"config.json has no {error.args[0]}, which is required.") from None
         except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise OvertoneError(f"config.json holds a value that cannot be: {error}.") from None
+            raise OvertoneError(f"config.json has an invalid value: {error}.") from None
 
     @classmethod
     def _parse(cls, config: Mapping[str, Any], family: Family) -> DecoderConfig:

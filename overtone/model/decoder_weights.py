@@ -14,15 +14,7 @@ from torch import Tensor
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
-
-# A joined projection → its parts in the order of their rows, and the name of the packed module in files that have
-# one (Phi-3, in the same order).
-PARTS = {
-    "qkv": (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.qkv_proj"),
-    "o": (("self_attn.o_proj",), ""),
-    "gate_up": (("mlp.gate_proj", "mlp.up_proj"), "mlp.gate_up_proj"),
-    "down": (("mlp.down_proj",), ""),
-}
+from overtone.model.projections import JOINED, PACKED, module_path
 
 
 class WeightFile:
@@ -31,7 +23,10 @@ class WeightFile:
     def __init__(
         self, base_folder: Path, config: DecoderConfig, dtype: torch.dtype, device: torch.device | str
     ):
-        self._folder, self._config, self._dtype, self._device = base_folder, config, dtype, device
+        self._folder = base_folder
+        self._config = config
+        self._dtype = dtype
+        self._device = device
         self._files: dict[str, Any] = {}  # tensor name → the open file that holds it
         self._stack = ExitStack()
         for path in safetensors_file.weight_files(base_folder):
@@ -59,13 +54,16 @@ class WeightFile:
         return {role: self.norm(f"model.layers.{index}.{name}") for role, name in names.items()}
 
     def has_bias(self, index: int, projection: str) -> bool:
-        return f"model.layers.{index}.{PARTS[projection][0][0]}.bias" in self._files
+        return f"model.layers.{index}.{module_path(JOINED[projection][0])}.bias" in self._files
 
-    def fused(self, index: int, projection: str, kind: str) -> Tensor:
-        """Return a projection's weight_OI or bias_O, with its parts joined along the rows."""
-        parts, own_fusion = PARTS[projection]
-        prefix = f"model.layers.{index}"
-        if own_fusion and f"{prefix}.{own_fusion}.{kind}" in self._files:
-            return self.get(f"{prefix}.{own_fusion}.{kind}")
-        tensors = [self.get(f"{prefix}.{part}.{kind}") for part in parts]
+    def joined(self, index: int, projection: str, kind: str) -> Tensor:
+        """Return a joined projection's weight_OI or bias_O: a packed module, or its modules' rows joined."""
+
+        def name_of(module: str) -> str:
+            return f"model.layers.{index}.{module_path(module)}.{kind}"
+
+        packed = PACKED.get(projection)
+        if packed and name_of(packed) in self._files:
+            return self.get(name_of(packed))
+        tensors = [self.get(name_of(module)) for module in JOINED[projection]]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

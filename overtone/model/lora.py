@@ -4,7 +4,7 @@ All matrices of a job are in one flat float32 tensor and their gradients in anot
 checkpoint is one operation, not four hundred. A joined projection with its adapters is one autograd node with a
 custom backward:
 
-    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each target's part
+    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each module's part
     dx = g W,             dx[rows] += du A          with du = scale · g[rows, part] B
     dA += duᵀ x[rows],    dB += scale · g[rows, part]ᵀ u                 with u = x[rows] Aᵀ
 
@@ -25,33 +25,15 @@ from torch import Tensor
 from overtone.model.adapter import Adapter, Place
 from overtone.model.decoder import Decoder, Project
 from overtone.model.decoder_config import DecoderConfig
-
-# A joined projection → its targets, in the order of its rows.
-FUSED_TARGETS = {
-    "qkv": ("q_proj", "k_proj", "v_proj"),
-    "o": ("o_proj",),
-    "gate_up": ("gate_proj", "up_proj"),
-    "down": ("down_proj",),
-}
-
-
-def target_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
-    """Return the sizes (I, O) of every target."""
-    q_size, k_size, v_size = config.qkv_sizes
-    width, inner = config.width, config.inner_size
-    return {
-        "q_proj": (width, q_size), "k_proj": (width, k_size), "v_proj": (width, v_size),
-        "o_proj": (q_size, width),
-        "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
-    }  # fmt: skip
+from overtone.model.projections import JOINED, module_sizes
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One projection's part of an adapter, as views: the stacked A of all its targets, and each target's B."""
+    """One projection's part of an adapter, as views: the stacked A of all its modules, and each module's B."""
 
-    a_RI: Tensor  # R: number of targets · rank
-    b_OR: tuple[Tensor, ...]  # one per target
+    a_RI: Tensor  # R: number of modules · rank
+    b_OR: tuple[Tensor, ...]  # one per module
     a_grad_RI: Tensor
     b_grad_OR: tuple[Tensor, ...]
 
@@ -60,8 +42,11 @@ class LoraWeights:
     """One job's trainable adapter: flat parameters and gradients, and the matrices as views of both."""
 
     def __init__(self, config: DecoderConfig, rank: int, alpha: float, device: torch.device | str = "cpu"):
-        self.rank, self.alpha, self._fused = rank, alpha, config.family.fused
-        self._sizes, self._num_layers = target_sizes(config), config.num_layers
+        self.rank = rank
+        self.alpha = alpha
+        self._packed = config.family.packed
+        self._sizes = module_sizes(config)
+        self._num_layers = config.num_layers
         num_parameters = config.num_layers * rank * sum(i + o for i, o in self._sizes.values())
         self.flat = torch.zeros(num_parameters, device=device)
         self.flat.grad = torch.zeros_like(self.flat)
@@ -94,7 +79,7 @@ class LoraWeights:
 
     def to_adapter(self) -> Adapter:
         """Return a copy as an Adapter, which can be saved and served."""
-        adapter = Adapter(self.rank, self.alpha, fused=self._fused)
+        adapter = Adapter(self.rank, self.alpha, packed=self._packed)
         for place, a_RI, b_OR in self._matrices():
             adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
         return adapter
@@ -105,21 +90,21 @@ class LoraWeights:
 
         def cut(*shape: int) -> tuple[Tensor, Tensor]:
             nonlocal start
-            piece = slice(start, start := start + shape[0] * shape[1])
-            return self.flat[piece].view(shape).requires_grad_(), self.grad[piece].view(shape)
+            part = slice(start, start := start + shape[0] * shape[1])
+            return self.flat[part].view(shape).requires_grad_(), self.grad[part].view(shape)
 
         for layer in range(self._num_layers):
-            for name, targets in FUSED_TARGETS.items():
-                a_RI, a_grad_RI = cut(len(targets) * self.rank, self._sizes[targets[0]][0])
-                cuts = [cut(self._sizes[target][1], self.rank) for target in targets]
+            for name, modules in JOINED.items():
+                a_RI, a_grad_RI = cut(len(modules) * self.rank, self._sizes[modules[0]][0])
+                cuts = [cut(self._sizes[module][1], self.rank) for module in modules]
                 b_OR, b_grad_OR = zip(*cuts, strict=True)
                 self.pairs[layer, name] = Pair(a_RI, b_OR, a_grad_RI, b_grad_OR)
 
     def _matrices(self) -> Iterator[tuple[Place, Tensor, Tensor]]:
         for (layer, name), pair in self.pairs.items():
             a_parts = torch.split(pair.a_RI.detach(), self.rank)
-            for target, a_RI, b_OR in zip(FUSED_TARGETS[name], a_parts, pair.b_OR, strict=True):
-                yield (layer, target), a_RI, b_OR.detach()
+            for module, a_RI, b_OR in zip(JOINED[name], a_parts, pair.b_OR, strict=True):
+                yield (layer, module), a_RI, b_OR.detach()
 
 
 @dataclass(frozen=True)
@@ -148,7 +133,7 @@ def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
     return project
 
 
-class _FusedLora(torch.autograd.Function):
+class _LoraProjection(torch.autograd.Function):
     """The formulas above. Gradients of A and B are added directly to their buffers, not returned."""
 
     @staticmethod
@@ -156,7 +141,8 @@ class _FusedLora(torch.autograd.Function):
         ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None, shares: Any, *_: Tensor
     ) -> Tensor:
         y_TO = F.linear(x_TI, weight_OI, bias_O)
-        ctx.shares, us = shares, []
+        ctx.shares = shares
+        us = []
         for rows, scale, pair in shares:
             u_TR = x_TI[rows].to(pair.a_RI.dtype) @ pair.a_RI.T
             us.append(u_TR)
@@ -182,11 +168,11 @@ class _FusedLora(torch.autograd.Function):
         return dx_TI, *(None,) * (len(ctx.needs_input_grad) - 1)
 
 
-_apply: Any = _FusedLora.apply
+_apply: Any = _LoraProjection.apply
 
 
 def _parts(b_OR: Sequence[Tensor]) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield each target's columns of y, its columns of u, and its B."""
+    """Yield each module's columns of y, its columns of u, and its B."""
     column = rank = 0
     for b in b_OR:
         yield slice(column, column := column + b.shape[0]), slice(rank, rank := rank + b.shape[1]), b

@@ -13,7 +13,7 @@ from overtone.errors import OvertoneError
 from overtone.kernels.tiles import Q4, Q8, TILE, Kind, Tiles, pack_q4, pack_q8
 
 
-class BlockFile:
+class QuantBlockFile:
     """blocks.safetensors of a base: the quantised weights by Hugging Face's names."""
 
     def __init__(self, base_folder: Path):

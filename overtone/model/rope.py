@@ -49,18 +49,18 @@ class Rope:
 
 def rotate(x_TNK: Tensor, cos_T1R: Tensor, sin_T1R: Tensor) -> Tensor:
     """Rotate every head's first R features by its token's angle: x cos + swap_halves(x) sin."""
-    rotated = cos_T1R.shape[-1]
-    x_TNR = x_TNK[..., :rotated]
-    turned_TNR = torch.addcmul(x_TNR * cos_T1R, x_TNR.roll(rotated // 2, -1), sin_T1R)
-    return turned_TNR if rotated == x_TNK.shape[-1] else torch.cat((turned_TNR, x_TNK[..., rotated:]), dim=-1)
+    size = cos_T1R.shape[-1]
+    x_TNR = x_TNK[..., :size]
+    rotated_TNR = torch.addcmul(x_TNR * cos_T1R, x_TNR.roll(size // 2, -1), sin_T1R)
+    return rotated_TNR if size == x_TNK.shape[-1] else torch.cat((rotated_TNR, x_TNK[..., size:]), dim=-1)
 
 
 def rotate_back(g_TNK: Tensor, cos_T1R: Tensor, sin_T1R: Tensor) -> Tensor:
     """Return the gradient of `rotate`'s input: the transposed rotation."""
-    rotated = cos_T1R.shape[-1]
-    g_TNR = g_TNK[..., :rotated]
-    back_TNR = torch.addcmul((g_TNR * sin_T1R).roll(rotated // 2, -1), g_TNR, cos_T1R)
-    return back_TNR if rotated == g_TNK.shape[-1] else torch.cat((back_TNR, g_TNK[..., rotated:]), dim=-1)
+    size = cos_T1R.shape[-1]
+    g_TNR = g_TNK[..., :size]
+    back_TNR = torch.addcmul((g_TNR * sin_T1R).roll(size // 2, -1), g_TNR, cos_T1R)
+    return back_TNR if size == g_TNK.shape[-1] else torch.cat((back_TNR, g_TNK[..., size:]), dim=-1)
 
 
 def _plain(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
@@ -90,12 +90,9 @@ def _yarn(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, floa
 def _yarn_range(parameters: Mapping[str, Any], num_features: int) -> tuple[float, float]:
     context = parameters["original_max_position_embeddings"]
 
-    def feature(turns: float) -> float:
-        return (
-            num_features
-            * math.log(context / (turns * 2 * math.pi))
-            / (2 * math.log(parameters["rope_theta"]))
-        )
+    def feature(rotations: float) -> float:
+        waves = math.log(context / (rotations * 2 * math.pi))
+        return num_features * waves / (2 * math.log(parameters["rope_theta"]))
 
     low, high = feature(parameters.get("beta_fast") or 32), feature(parameters.get("beta_slow") or 1)
     if parameters.get("truncate", True):

@@ -33,7 +33,8 @@ class Hashing:
     """A file whose SHA-256 is computed while it is written."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self.hash = file, hashlib.sha256()
+        self._file = file
+        self.hash = hashlib.sha256()
 
     def write(self, data: Any, /) -> int:
         self.hash.update(data)
@@ -59,7 +60,8 @@ def array_entry(
     name: str, dtype: type[np.generic], shape: Sequence[int], make: Callable[[], np.ndarray]
 ) -> Entry:
     """Return an entry for a numpy array that is created only when it is written."""
-    kind, sizes = np.dtype(dtype), tuple(int(size) for size in shape)
+    kind = np.dtype(dtype)
+    sizes = tuple(int(size) for size in shape)
     num_bytes = math.prod(sizes) * kind.itemsize
     return Entry(name, DTYPES[kind.name], sizes, num_bytes, lambda file: _write_array(file, make(), kind))
 

@@ -27,7 +27,9 @@ class Optimiser:
     """The moments of float32 parameters. A step changes the parameters and their gradients in place."""
 
     def __init__(self, parameters: Tensor, gradients: Tensor, adam: Adam):
-        self._parameters, self._gradients, self._adam = parameters, gradients, adam
+        self._parameters = parameters
+        self._gradients = gradients
+        self._adam = adam
         self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
 
     def step(self, rate: float, number: int) -> float:
@@ -36,7 +38,9 @@ class Optimiser:
         return self._compiled_step(rate, number) if is_on_processor else self._plain_step(rate, number)
 
     def _plain_step(self, rate: float, number: int) -> float:
-        adam, p, g = self._adam, self._parameters.detach(), self._gradients
+        adam = self._adam
+        p = self._parameters.detach()
+        g = self._gradients
         norm = float(torch.linalg.vector_norm(g))
         if norm > adam.max_grad_norm:
             g.mul_(adam.max_grad_norm / norm)
@@ -51,8 +55,9 @@ class Optimiser:
     def _compiled_step(self, rate: float, number: int) -> float:
         from overtone.kernels import adamw  # importing it compiles
 
-        adam, size = self._adam, self._parameters.numel()
-        memory = np.empty(-(-size // adamw.SPAN), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
+        adam = self._adam
+        size = self._parameters.numel()
+        memory = np.empty(-(-size // adamw.CHUNK), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
         update = adamw.Update(
             size=size,
             parameters=self._parameters.data_ptr(),

@@ -1,8 +1,8 @@
-"""Packs many documents into one flat row of tokens, without padding; documents do not see each other.
+"""Many documents in one flat row of tokens, without padding and without seeing one another.
 
-The common prefix of a job's documents (mostly the template's system message) is in the row once, before them. Each
-document attends to it and to itself. Causal attention makes this exact, because the shared tokens never see what
-follows them. A job's tokens are contiguous, so that its adapter applies to a slice.
+What all documents of a job begin with (the template's system message, mostly) stands in the row once,
+before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
+could not see the rest anyway. A job's tokens are contiguous, so that its adapter applies to a slice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from overtone.train.attention import Group, Text, group_texts
+from overtone.train.attention import Bucket, Text, bucket_texts
 from overtone.train.data import Document
 
 MIN_PREFIX = 4  # a shorter common prefix is not worth the bookkeeping
@@ -34,16 +34,22 @@ class Pack:
     job_N: Tensor  # the job of each
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def buckets(self) -> list[Bucket]:
         """Return the attention of the texts as batched products."""
-        groups = group_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
-        return [group.to(self.ids_T.device) for group in groups]
+        buckets = bucket_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
+        return [bucket.to(self.ids_T.device) for bucket in buckets]
 
     def to(self, device: torch.device) -> Pack:
         return Pack(
-            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows, self.texts,
-            self.keep_N.to(device), self.targets_N.to(device), self.job_N.to(device),
-        )  # fmt: skip
+            self.ids_T.to(device),
+            self.positions_T.to(device),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            self.keep_N.to(device),
+            self.targets_N.to(device),
+            self.job_N.to(device),
+        )
 
 
 def pack(jobs: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
@@ -78,7 +84,9 @@ class _Layout:
         self.jobs: list[int] = []
 
     def add_job(self, job: int, documents: Sequence[Document]) -> None:
-        begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
+        begin = len(self.ids)
+        begin_kept = len(self.keep)
+        num_shared = common_prefix(documents)
         self.texts[job] = []
         if num_shared:
             self._add_text(job, documents[0].ids[:num_shared], range(0))
@@ -105,7 +113,12 @@ class _Layout:
 
     def finish(self) -> Pack:
         return Pack(
-            torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
-            self.texts, torch.tensor(self.keep), torch.tensor(self.targets),
+            torch.tensor(self.ids),
+            torch.tensor(self.positions),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            torch.tensor(self.keep),
+            torch.tensor(self.targets),
             torch.tensor(self.jobs),
-        )  # fmt: skip
+        )

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import torch
 
-from overtone.bases.base_check import check_weights
 from overtone.model.base_tiles import kind_of_layers
-from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig
 from overtone.processor import has_avx2
 from overtone.train import compiled_pass
@@ -31,11 +29,9 @@ class Precision:
     def __str__(self) -> str:
         """Return the method in words for the log: `compiled kernels in 16-bit integers`."""
         numbers = "16-bit integers" if self.in_integers else str(self.dtype).removeprefix("torch.")
-        return (
-            f"plain PyTorch in {numbers} ({self.obstacle})"
-            if self.obstacle
-            else f"compiled kernels in {numbers}"
-        )
+        if self.obstacle:
+            return f"plain PyTorch in {numbers} ({self.obstacle})"
+        return f"compiled kernels in {numbers}"
 
 
 def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Precision:
@@ -51,13 +47,3 @@ def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Pre
     obstacle = compiled_pass.obstacle(config, device, dtype)
     may_round = wanted == "auto" and not obstacle and has_avx2()
     return Precision(dtype, may_round and kind_of_layers(base_folder, config) is not None, obstacle)
-
-
-def load_decoder(base_folder: Path, device: torch.device, wanted: str = "auto") -> Decoder:
-    """Load a base for training as `choose` says. Raises OvertoneError if it does not match its config.json."""
-    check_weights(base_folder)
-    chosen = choose(base_folder, device, wanted)
-    decoder = Decoder.load(base_folder, chosen.dtype, device)
-    if chosen.in_integers:
-        compiled_pass.use_integers(decoder)
-    return decoder

@@ -79,8 +79,11 @@ class Tuning:
         device: torch.device | str = "cpu",
     ):
         """Start from a source adapter of the recipe's rank, or from a new one made from the order's seed."""
-        self._config, self._source = config, source
-        self.documents, self.order, self.recipe = documents, order, recipe
+        self._config = config
+        self._source = source
+        self.documents = documents
+        self.order = order
+        self.recipe = recipe
         self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
         adam = Adam(*recipe.betas, weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm)
         self._optimiser = Optimiser(self.lora.flat, self.lora.grad, adam)
@@ -102,7 +105,8 @@ class Tuning:
 
     def _count_trained(self, places: range) -> int:
         """Count whole epochs at once, because a batch may contain millions of them."""
-        size, total = self.order.num_examples, 0
+        size = self.order.num_examples
+        total = 0
         first, last = -(-places.start // size), places.stop // size
         if first < last:
             total = (last - first) * sum(self._totals)
@@ -163,7 +167,8 @@ class Tuning:
         self.lora.grad.zero_()
 
     def _forget_batch(self) -> None:
-        self._num_taken, self._loss = 0, 0.0
+        self._num_taken = 0
+        self._loss = 0.0
         self._num_trained = 0
 
     def beginning(self) -> LoraWeights:

@@ -25,6 +25,7 @@ from overtone.model.decoder import Decoder
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import largest_key_or_value, mean_loss
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
@@ -86,12 +87,12 @@ class RunningJob:
         tuning = self.tuning
         self.mark.set(Mark(self.kept_step, tuning.step, tuning.num_taken, alone, company))
 
-    def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
+    def loss_at_beginning(self, model: TrainingBase, step: Step) -> float:
         """Return the loss that a step's examples had before the first step, from a sample if they are many."""
         order = self.tuning.order
         numbers = {order.example_at(place) for place in order.places(step.number - 1)[:MOST_COMPARED]}
         documents = [self.tuning.documents[number] for number in sorted(numbers)]
-        return mean_loss(decoder, self.tuning.beginning(), documents)
+        return mean_loss(model, self.tuning.beginning(), documents)
 
     def report_step(self, step: Step) -> None:
         """Give a finished step to the reporter."""
@@ -128,7 +129,7 @@ class RunningJob:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
         if self.tuning.rate_factor < 1.0:
             raise TuningFailed(self._why_hopeless(step))
-        with suppress(OSError):  # the checkpoint may have found no room
+        with suppress(OSError):  # of a checkpoint that found no room
             self.saver.wait()
         progress = load_newest(self.job.artifacts.checkpoints, self.tuning.lora.flat.numel())
         if progress is None:
@@ -171,13 +172,15 @@ class RunningJob:
 
     def save_result(self, base_revision: str) -> str:
         """Write the adapter and return its digest. Raises OSError."""
-        with suppress(OSError):  # the checkpoint may have found no room
+        with suppress(OSError):  # of a checkpoint that found no room
             self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
         return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
 
 
-def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
+def begin(
+    job: Job, report: Report, hand_in: Callable[[], bool], model: TrainingBase, chat: Chat
+) -> RunningJob:
     """Read a job's examples and resume from its newest checkpoint, if there is one.
 
     Raises TuningFailed if its files are damaged.
@@ -186,6 +189,7 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
     source = _load_source(job)
     recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
     order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
+    decoder = model.decoder
     tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
     progress = load_newest(job.artifacts.checkpoints, tuning.lora.flat.numel())
     if progress is not None:

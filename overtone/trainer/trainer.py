@@ -28,12 +28,11 @@ from overtone.bases.registry import Card
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
-from overtone.model.decoder import Decoder
 from overtone.model.device import NoSuchDevice, choose_device
 from overtone.store.database_errors import is_disk_full
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Step
 from overtone.trainer.attempts import READING, JobMark, Mark, note_attempt
 from overtone.trainer.fairness import choose, join
@@ -59,7 +58,7 @@ log = logging.getLogger(__name__)
 class Base:
     """The base model in memory. Jobs end on the revision they began with, even if its files are replaced."""
 
-    decoder: Decoder
+    model: TrainingBase
     chat: Chat
     revision: str
 
@@ -125,7 +124,7 @@ class Trainer:
         self._mark(chosen)
         try:
             steps = run_pass(
-                self._load_base().decoder, [running.tuning for running in chosen], self._pass_tokens()
+                self._load_base().model, [running.tuning for running in chosen], self._pass_tokens()
             )
         except Exception as error:
             self._isolate(chosen, error)
@@ -233,7 +232,7 @@ class Trainer:
                 raise TuningFailed(str(tried))
             base = self._load_base()
             mark.set(Mark(READING, READING, 0, alone=True, company=len(self._jobs)))
-            running = begin(job, report, lambda: self._reporter.beat(report), base.decoder, base.chat)
+            running = begin(job, report, lambda: self._reporter.beat(report), base.model, base.chat)
         except Exception as error:
             self._settler.settle(report, _failure(error))
             return
@@ -255,8 +254,8 @@ class Trainer:
         if self._base is None:
             revision = Card.load(self._base_folder).revision
             device = choose_device(self._settings.device)
-            decoder = load_decoder(self._base_folder, device, self._settings.precision)
-            self._base = Base(decoder, Chat(self._base_folder), revision)
+            model = TrainingBase.load(self._base_folder, device, self._settings.precision)
+            self._base = Base(model, Chat(self._base_folder), revision)
             self._trouble = ""
         return self._base
 
@@ -287,7 +286,7 @@ class Trainer:
             running.set_mark(alone=len(chosen) == 1, company=len(self._jobs) - 1)
 
     def _pass_tokens(self) -> int:
-        return max_tokens(self._load_base().decoder)
+        return max_tokens(self._load_base().model.decoder)
 
     def _after_step(self, running: RunningJob, step: Step) -> None:
         if self._ran_away(running, step):
@@ -303,12 +302,12 @@ class Trainer:
 
         The loss of the first step is accepted, however high: the job began with it (a label to correct, a rare letter).
         """
-        decoder = self._load_base().decoder
+        model = self._load_base().model
         if not step.is_finite:
             return True
-        if step.number == 1 or step.mean_loss <= RUNAWAY * ln(decoder.config.vocab_size):
+        if step.number == 1 or step.mean_loss <= RUNAWAY * ln(model.decoder.config.vocab_size):
             return False
-        return step.mean_loss > WORSE * running.loss_at_beginning(decoder, step)
+        return step.mean_loss > WORSE * running.loss_at_beginning(model, step)
 
     def _go_back(self, running: RunningJob, step: Step) -> None:
         log.warning("%s: loss %g at step %d", running.job.tuned_model_id, step.mean_loss, step.number)
@@ -360,7 +359,7 @@ class Trainer:
         if not running.tuning.step:
             return Cancelled(None)
         base = self._load_base()
-        running.require_answers(base.decoder)
+        running.require_answers(base.model.decoder)
         digest = running.save_result(base.revision)
         return Succeeded(digest) if running.tuning.done else Cancelled(digest)
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from overtone.bases import fetch
 from overtone.bases.base_check import check_base, check_weights
 from overtone.engine.open import open_runner
 from overtone.errors import OvertoneError
-from overtone.train import precision
+from overtone.train.training_base import TrainingBase
 from tests import tiny
 
 
@@ -54,7 +55,7 @@ def test_a_sound_base_passes(folder: Path) -> None:
         ({"num_hidden_layers": 0}, "a size below 1"),
         ({"num_attention_heads": 0}, "a size below 1"),
         ({"num_key_value_heads": 3}, "not a multiple of 3 num_key_value_heads"),
-        ({"hidden_size": "x", "head_dim": None}, "a value that cannot be"),
+        ({"hidden_size": "x", "head_dim": None}, "an invalid value"),
         ({"tie_word_embeddings": False}, "have no lm_head.weight"),
         ({"quantization_config": {"quant_method": "fp8"}}, r"quantised \(fp8\)"),
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
@@ -101,7 +102,10 @@ def test_blocks_of_another_shape_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "load",
-    [lambda folder: open_runner(folder, "cpu", 8), lambda folder: precision.load_decoder(folder, "cpu")],
+    [
+        lambda folder: open_runner(folder, "cpu", 8),
+        lambda folder: TrainingBase.load(folder, torch.device("cpu")),
+    ],
 )
 def test_nothing_is_computed_with_a_base_that_is_wrong(folder: Path, load: Callable[[Path], Any]) -> None:
     change_config(folder, intermediate_size=160)

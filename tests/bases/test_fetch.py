@@ -85,9 +85,8 @@ def test_the_rows_of_q_and_k_come_back_to_their_order(gguf_file: Path) -> None:
     gguf = GgufBase(gguf_file)
     order_hf = np.arange(64)
     name = "model.layers.0.self_attn.q_proj.weight"
-    order_gguf = (
-        order_hf.reshape(4, 2, 8).swapaxes(1, 2).reshape(64)
-    )  # convert_hf_to_gguf.py, LlamaModel.permute
+    # convert_hf_to_gguf.py, LlamaModel.permute
+    order_gguf = order_hf.reshape(4, 2, 8).swapaxes(1, 2).reshape(64)
     assert np.array_equal(gguf.in_hf_order(name, order_gguf), order_hf)
 
 

@@ -40,7 +40,7 @@ def plain(base: Path) -> TorchRunner:
 def install(runner: Runner, base: Path) -> None:
     """Adapters of different ranks, the last one with two targets only."""
     runner.install(1, runner.prepare(random_adapter(base, seed=1, rank=4)))
-    runner.install(2, runner.prepare(random_adapter(base, seed=2, rank=24, targets=("v_proj", "up_proj"))))
+    runner.install(2, runner.prepare(random_adapter(base, seed=2, rank=24, modules=("v_proj", "up_proj"))))
 
 
 def sequences(texts: list[list[int]]) -> list[Sequence]:

@@ -418,11 +418,11 @@ def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one
         bench.add(name, **LONG, seed=seed)
     passes: list[int] = []
 
-    def die_in_the_second(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+    def die_in_the_second(model: Any, tunings: list[Tuning], num_tokens: int) -> Any:
         passes.extend(tuning.order.seed for tuning in tunings)
         if len(passes) == 2:
             raise KeyboardInterrupt
-        return run_pass(decoder, tunings, num_tokens)
+        return run_pass(model, tunings, num_tokens)
 
     with monkeypatch.context() as patched:
         patched.setattr(trainer, "max_tokens", lambda decoder: 1)  # one job a pass
@@ -466,9 +466,9 @@ def test_a_suspected_job_keeps_no_company_until_it_is_past_the_place(
     bench.trainer().work()  # and dies
     passes: list[list[tuple[int, int]]] = []
 
-    def run_and_note(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+    def run_and_note(model: Any, tunings: list[Tuning], num_tokens: int) -> Any:
         passes.append([(tuning.order.seed, tuning.step) for tuning in tunings])
-        return run_pass(decoder, tunings, num_tokens)
+        return run_pass(model, tunings, num_tokens)
 
     monkeypatch.setattr(trainer, "run_pass", run_and_note)
     worker = bench.trainer()

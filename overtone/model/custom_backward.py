@@ -99,16 +99,16 @@ class _SplitAndRotate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         d_q_THK, d_k_TGK, d_v_TGK = grads
-        turned_TNK = torch.cat((d_q_THK, d_k_TGK), dim=1)
-        return torch.cat((rotate_back(turned_TNK, *ctx.saved_tensors), d_v_TGK), dim=1), None, None, None
+        rotated_TNK = torch.cat((d_q_THK, d_k_TGK), dim=1)
+        return torch.cat((rotate_back(rotated_TNK, *ctx.saved_tensors), d_v_TGK), dim=1), None, None, None
 
 
 def _split_and_rotate(
     qkv_TNK: Tensor, sizes: tuple[int, int, int], cos_T1R: Tensor, sin_T1R: Tensor
 ) -> Parts:
     """Rotate queries and keys, which are adjacent in the row, together."""
-    turned_TNK = rotate(qkv_TNK[:, : sizes[0] + sizes[1]], cos_T1R, sin_T1R)
-    return turned_TNK[:, : sizes[0]], turned_TNK[:, sizes[0] :], qkv_TNK[:, sizes[0] + sizes[1] :]
+    rotated_TNK = rotate(qkv_TNK[:, : sizes[0] + sizes[1]], cos_T1R, sin_T1R)
+    return rotated_TNK[:, : sizes[0]], rotated_TNK[:, sizes[0] :], qkv_TNK[:, sizes[0] + sizes[1] :]
 
 
 def _needs_grad(x: Tensor) -> bool:
