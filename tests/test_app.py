@@ -70,7 +70,7 @@ def test_a_database_that_goes_away_stops_no_process_and_is_followed_again_when_i
 
     with monkeypatch.context() as away:
         away.setattr(Processes, "list_all", refuse)
-        wait_until(lambda: "No other base is started or stopped for the moment" in caplog.text)
+        wait_until(lambda: "No other base is started or stopped at the moment" in caplog.text)
         so_far = len(published)
         assert published[-1] == {OTHER}
     wait_until(lambda: len(published) > so_far)

@@ -1,4 +1,4 @@
-"""`overtone tune`: send a file of examples, then watch the tuning go on."""
+"""`overtone tune`: sends a file of examples, then shows the progress."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ HIGH_LEARNING_RATE = 0.01
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--input", "input_column", metavar="COLUMN", help="What is asked. [default: text_input]")
-@click.option("--output", "output_column", metavar="COLUMN", help="What is to be answered. [default: output]")
+@click.option("--input", "input_column", metavar="COLUMN", help="Column of the inputs. [default: text_input]")
+@click.option("--output", "output_column", metavar="COLUMN", help="Column of the outputs. [default: output]")
 @click.option(
-    "--base", help="Base model, or tunedModels/… to go on from. [default: models/smollm2-135m-instruct]"
+    "--base", help="Base model, or a tuned model to continue from. [default: models/smollm2-135m-instruct]"
 )
-@click.option("--name", "display_name", help="Name to show, up to 40 characters. [default: the file's name]")
+@click.option("--name", "display_name", help="Display name, up to 40 characters. [default: the file's name]")
 @click.option("--id", "tuned_model_id", help="Id of the new model. [default: made from the name]")
-@click.option("--description", help="What it is for.")
-@click.option("--epochs", "epoch_count", type=int, help="How often each example is seen. [default: 5]")
+@click.option("--description", help="What the model is for.")
+@click.option("--epochs", "epoch_count", type=int, help="Passes over the examples. [default: 5]")
 @click.option("--batch-size", type=int, help="Examples per step. [default: from the number of examples]")
 @click.option("--learning-rate", type=float, help="[default: from the number of examples]")
 @click.option(
-    "--wait/--no-wait", default=True, help="Stay until it is ready, or return at once.  [default: wait]"
+    "--wait/--no-wait", default=True, help="Wait until the model is ready, or return at once. [default: wait]"
 )
 @client_options
 def tune(
@@ -53,8 +53,8 @@ def tune(
 ) -> None:
     """Tune a model on the examples in FILE.
 
-    FILE is JSON lines, CSV or TSV with text_input and output (or the columns that you name), or the tuning API's
-    own JSON; - is standard input.
+    FILE is JSON lines, CSV or TSV with the columns text_input and output (or those that you name), or a JSON file
+    in the tuning API's own form. - is standard input.
 
     \b
     overtone tune support.jsonl
@@ -84,7 +84,9 @@ def tune(
         **_source(client, base or f"models/{load_settings().base}"),
     )
     if learning_rate is not None and learning_rate > HIGH_LEARNING_RATE:
-        click.echo(f"A learning rate of {learning_rate:g} is high; 0.001 is usual. Watch the loss.", err=True)
+        click.echo(
+            f"A learning rate of {learning_rate:g} is high; 0.001 is common. Watch the loss.", err=True
+        )
     operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
     if not wait:
@@ -104,7 +106,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _source(client: Client, base: str) -> dict[str, Any]:
-    """Return what to go on from: a base model, or a tuned model by any of its names."""
+    """Return the field that names the source: a base model, or a tuned model by any of its names."""
     if base.startswith("models/"):
         return {"base_model": base}
     name = find_answering(client, base)

@@ -1,6 +1,6 @@
-"""The tensors of the adapter slots, and the sum of base projection and LoRA for rows of several adapters.
+"""The tensors in the adapter slots, and LoRA for a batch whose rows use different adapters.
 
-Slot 0 has no tensors: the base itself. Ranks may differ. LoRA: arXiv:2106.09685; many at once:
+Slot 0 has no tensors: it is the base itself. Ranks may differ. LoRA: arXiv:2106.09685; batched over adapters:
 arXiv:2310.18547.
 """
 
@@ -20,7 +20,7 @@ from overtone.model.projections import JOINED, module_sizes
 
 @dataclass(frozen=True)
 class StackedLora:
-    """A joined projection's LoRA: its modules' A stacked, their B scaled and in a block diagonal."""
+    """LoRA of one joined projection: its modules' A stacked, their scaled B in a block-diagonal matrix."""
 
     a_IR: Tensor
     b_RO: Tensor
@@ -33,7 +33,7 @@ StackedAdapter = dict[tuple[int, str], StackedLora]
 def stack(
     adapter: Adapter, config: DecoderConfig, dtype: torch.dtype, device: torch.device
 ) -> StackedAdapter:
-    """Stack an adapter's matrices for the joined projections. Modules that it leaves out take no place."""
+    """Stack an adapter's matrices for the joined projections. Modules without an adapter take no space."""
     sizes = module_sizes(config)
     stacked: StackedAdapter = {}
     for layer in range(config.num_layers):
@@ -55,7 +55,7 @@ def stack(
 
 
 class AdapterBank:
-    """What the slots hold, and which rows of this step belong to which slot."""
+    """The adapters in the slots, and which rows of this step use which slot."""
 
     def __init__(self) -> None:
         self._adapters: dict[int, StackedAdapter] = {}
@@ -63,17 +63,17 @@ class AdapterBank:
         self._last_rows: list[tuple[slice, StackedAdapter]] = []
 
     def install(self, slot: int, stacked: StackedAdapter) -> None:
-        """Fill a slot, in place of what was there."""
+        """Fill a slot and replace its old content."""
         self._adapters[slot] = stacked
 
     def plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> None:
-        """Note which rows go through which slot: of all rows, and of those that the last layer keeps."""
+        """Record which slot each row uses: of all rows, and of those that the last layer keeps."""
         self._rows = self._assign([chunk.count for chunk in chunks], slots)
         self._last_rows = self._assign([int(chunk.is_last) for chunk in chunks], slots)
         self._num_rows = sum(chunk.count for chunk in chunks)
 
     def add(self, layer: int, name: str, x_TI: Tensor, y_TO: Tensor) -> None:
-        """y[rows] += (x[rows] A) B, every row through its own slot. Changes y in place."""
+        """y[rows] += (x[rows] A) B, each row with the adapter in its slot. Changes y in place."""
         for rows, stacked in self._rows if len(x_TI) == self._num_rows else self._last_rows:
             lora = stacked.get((layer, name))
             if lora is not None:

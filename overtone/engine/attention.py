@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache: every chunk of a step sees its own sequence's blocks alone."""
+"""Attention over the paged KV cache: a chunk sees only the blocks of its own sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from overtone.model.decoder_config import DecoderConfig
 
 
 class PagedAttention:
-    """The cache's tensors and the decoder's `attend` over them. `plan` comes first at every step."""
+    """The cache's tensors and the decoder's `attend` over them. Call `plan` first in every step."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class PagedAttention:
         self._v_LPGK = torch.zeros(shape, dtype=dtype, device=device)
 
     def plan(self, chunks: Sequence[Chunk]) -> None:
-        """Work out where this step's tokens go in the cache and which places each chunk sees."""
+        """Compute where this step's tokens go in the cache and which positions each chunk sees."""
         self._places = [self._places_of(chunk) for chunk in chunks]
         self._counts = [chunk.count for chunk in chunks]
         new = [places_N[-count:] for places_N, count in zip(self._places, self._counts, strict=True)]
@@ -41,7 +41,7 @@ class PagedAttention:
         ]
 
     def attend(self, layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
-        """Store the new keys and values, then let every query see its past."""
+        """Store the new keys and values, then compute attention for each query over its past."""
         k_PGK, v_PGK = self._k_LPGK[layer], self._v_LPGK[layer]
         k_PGK[self._new_T] = k_TGK.to(k_PGK.dtype)
         v_PGK[self._new_T] = v_TGK.to(v_PGK.dtype)

@@ -1,4 +1,4 @@
-"""A request in the engine: checked, with one candidate per answer wanted, and their events."""
+"""A request in the engine: its checks, its candidates (one per answer) and their events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _keys = count(1)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the engine knows of the base's language: how ids read, which end an answer, how far it reads."""
+    """The base's tokenizer for the engine: how to decode ids, which ids end an answer, the context length."""
 
     decode: Callable[[Seq[int]], str]
     eos_ids: frozenset[int]
@@ -40,7 +40,7 @@ class Vocabulary:
 
 @dataclass(eq=False)
 class Candidate:
-    """One answer in the making."""
+    """One answer that is being generated."""
 
     index: int
     sequence: Sequence
@@ -53,7 +53,7 @@ class Candidate:
     finish_reason: str = ""
 
     def add(self, chosen: ChosenToken, vocabulary: Vocabulary, show_logprobs: bool) -> GenerateEvent:
-        """Add a chosen token to the answer; return what the caller may see of it."""
+        """Add a sampled token to the answer. Return what the caller may see now."""
         self.sum_logprobs += chosen.logprob
         self.num_tokens += 1
         text = ""
@@ -91,7 +91,7 @@ class Candidate:
 
 @dataclass(eq=False)
 class Call:
-    """A request and its candidates; they share one prefill, because the others wait for the first."""
+    """A request and its candidates. They share one prefill, because the others wait for the first."""
 
     tuned_model: str
     adapter_folder: Path
@@ -103,7 +103,7 @@ class Call:
 
     @classmethod
     def parse(cls, request: GenerateRequest, vocabulary: Vocabulary) -> Call:
-        """Check a request and make its candidates. Raises InvalidArgument, naming option, value and limit."""
+        """Check a request and create its candidates. Raises InvalidArgument that names option, value and limit."""
         options = request.options
         _check_options(options)
         prompt_ids = list(request.prompt_ids)
@@ -150,14 +150,14 @@ def _room(num_prompt: int, context_length: int) -> int:
         raise InvalidArgument("The prompt is empty.")
     if num_prompt >= context_length:
         raise InvalidArgument(
-            f"The prompt has {num_prompt} tokens; the model reads {context_length}, its answer included. "
-            "Shorten it: nothing is cut silently."
+            f"The prompt has {num_prompt} tokens; the model's context has {context_length}, including the answer. "
+            "Shorten the prompt: nothing is truncated silently."
         )
     return context_length - num_prompt
 
 
 def _sampler(options: SamplingOptions, index: int, vocabulary: Vocabulary) -> Sampler:
-    """Return a candidate's sampler; the candidates of one seed draw differently."""
+    """Return a candidate's sampler. Candidates of the same request and seed draw differently."""
     return Sampler(
         temperature=options.temperature,
         top_p=options.top_p,
@@ -172,7 +172,7 @@ def _sampler(options: SamplingOptions, index: int, vocabulary: Vocabulary) -> Sa
 
 
 def wants_grammar(options: SamplingOptions) -> bool:
-    """Whether a grammar is needed for the answer: making it takes a while."""
+    """Whether the answer needs a grammar, which takes a while to build."""
     return bool(options.json_mode or options.response_schema or options.choices)
 
 

@@ -1,7 +1,7 @@
-"""The clever runner: quantised Llama-like bases on the processor, through the compiled kernels.
+"""The compiled runner: quantised Llama-like bases on the processor, through the compiled kernels.
 
-What it computes is runner.py's; tests hold it against that. A row's numbers depend on nothing but its own
-text and adapter, so an answer is the same alone and in company, in whatever chunks its prompt was read.
+It computes the same as torch_runner.py; tests compare the two. A row's result depends only on its own text and
+adapter, so an answer is the same alone and in a batch, however its prompt was split into chunks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 
 
 def is_supported(base_folder: Path) -> bool:
-    """Whether this runner can serve a base: Llama's layers without biases, tied head, sizes in whole quant blocks."""
+    """Whether this runner can serve a base: Llama's layers without biases, a tied head, sizes in whole quant blocks."""
     config = DecoderConfig.load(base_folder)
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
     sizes = {config.width, config.head_size, config.inner_size}
@@ -49,13 +49,13 @@ def is_supported(base_folder: Path) -> bool:
 
 
 class CpuRunner:
-    """The base's tiles, the cache as float16, adapters as flat float16 buffers."""
+    """Holds the base's tiles, the cache in float16, and adapters as flat float16 buffers."""
 
     block_size = llama.CACHE_BLOCK
     device = torch.device("cpu")
 
     def __init__(self, base_folder: Path, max_rows: int, num_tokens: int = NUM_TOKENS, num_threads: int = 0):
-        """Load a base; `max_rows` is the largest step, `num_tokens` the cache, at least one whole context."""
+        """Load a base. `max_rows` is the largest step, `num_tokens` the cache's size, at least one context."""
         self.config = DecoderConfig.load(base_folder)
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // llama.CACHE_BLOCK)
         self._team = Team(num_threads or num_cores())
@@ -71,17 +71,17 @@ class CpuRunner:
         return f"compiled kernels on {bits}-bit blocks"
 
     def prepare(self, adapter: Adapter) -> tuple[int, Array]:
-        """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""
+        """Convert an adapter to its rank and one flat buffer. Safe in another thread during a step."""
         return adapter.rank, flatten(adapter, self.config)
 
     def install(self, slot: int, prepared: tuple[int, Array]) -> None:
-        """Put a prepared adapter into a slot, in place of what was there."""
+        """Put a prepared adapter into a slot and replace its old content."""
         self._adapters[slot] = prepared
         if 3 * prepared[0] > self._scratch["u"].shape[1]:
             self._scratch = self._make_scratch(prepared[0])
 
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
-        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""
         plan = self._plan(chunks, slots)
         num_kept = len(plan["keep"])
         plan["logits"] = np.empty((num_kept, self.config.vocab_size), np.float32)
@@ -102,7 +102,7 @@ class CpuRunner:
         return _summarise(plan["logits"], plan["best"], plan["log_sums"])
 
     def _plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> dict[str, Array]:
-        """Return the step's integers, by the names of `llama.EngineStep`."""
+        """Return the step's integers by their names in `llama.EngineStep`."""
         counts = [chunk.count for chunk in chunks]
         tables = np.zeros((len(chunks), max(len(chunk.sequence.blocks) for chunk in chunks)), np.int64)
         for table, chunk in zip(tables, chunks, strict=True):
@@ -129,7 +129,7 @@ class CpuRunner:
         }
 
     def _make_scratch(self, rank: int) -> dict[str, Array]:
-        """Return working memory for the largest step and adapters up to a rank, named as in `llama.EngineStep`."""
+        """Return working memory for the largest step and adapters up to a rank, by the names in `llama.EngineStep`."""
         config = self.config
         rows = self._max_rows
         mixed = config.num_heads * config.head_size
@@ -153,7 +153,7 @@ class CpuRunner:
         }
 
     def _make_cache(self) -> dict[str, Array]:
-        """Return empty keys and values, as float16 bits; memory is taken as it is written."""
+        """Return empty keys and values as float16 bits. The system allocates the memory when it is first written."""
         config = self.config
         shape = (
             config.num_layers,
@@ -165,7 +165,7 @@ class CpuRunner:
 
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
-    """Return a base's tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
+    """Return a base's tiles with layers stacked, norms and rotary tables, by the names in `llama.Model`."""
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
     layers = read_layers(base_folder, config) or round_layers(floats, config)
     head = read_head(base_folder, config) or round_head(floats, config)
@@ -186,11 +186,11 @@ def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
 
 
 def _summarise(logits: Array, best: Array, log_sums: Array) -> Logits:
-    """Join what the kernels found in the segments of each row."""
+    """Combine the kernels' partial results over the segments of each row."""
     rows = np.arange(len(logits))
     values = np.take_along_axis(logits, best, axis=1)
     likeliest = best[rows, values.argmax(axis=1)]
-    with np.errstate(invalid="ignore"):  # an adapter that ran away; the loop ends its call
+    with np.errstate(invalid="ignore"):  # the adapter's weights overflowed; the loop ends its call
         totals = np.logaddexp.reduce(log_sums.astype(np.float64), axis=1)
     return Logits(torch.from_numpy(logits), likeliest.tolist(), totals.tolist())
 
@@ -215,7 +215,7 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
 def flatten(adapter: Adapter, config: DecoderConfig) -> Array:
     """Return an adapter as one row of float16: by layer and projection, A of all its modules, then scaled B.
 
-    B lies in panels of 32 outputs, [panel, rank, output], as the kernels read it. Absent modules are zeros.
+    B is stored in panels of 32 outputs, [panel, rank, output], as the kernels read it. Missing modules are zeros.
     """
     sizes = module_sizes(config)
     parts: list[Tensor] = []

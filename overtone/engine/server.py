@@ -1,6 +1,6 @@
-"""The engine as a process: gRPC on one side, the step loop in a thread on the other.
+"""The engine's process: a gRPC server, and the step loop in a thread.
 
-It answers Status from the first moment; Generate waits until the base is loaded.
+It answers Status at once. Generate waits until the base is loaded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EngineServicer:
         self._engine: asyncio.Future[Engine] = self._loop.create_future()
 
     async def start(self) -> None:
-        """Load the base in a thread and start the step loop. A base that does not load is told to callers."""
+        """Load the base in a thread and start the step loop. If loading fails, every caller gets the error."""
         try:
             engine = await asyncio.to_thread(self._load)
         except Exception as error:
@@ -59,20 +59,20 @@ class EngineServicer:
             log.error("The base in %s could not be loaded: %s", self._base_folder, error, exc_info=trace)
             self._problem = f"The base model could not be loaded: {error}"
             self._engine.set_exception(FailedPrecondition(self._problem))
-            self._engine.exception()  # asyncio need not tell it once more when nobody calls
+            self._engine.exception()  # marks the error as retrieved: asyncio would log it again
             return
         self._thread = Thread(target=self._run, args=(engine,), name="steps")
         self._thread.start()
         self._engine.set_result(engine)
 
     async def stop(self) -> None:
-        """End the step loop and wait for its thread."""
+        """Stop the step loop and wait for its thread."""
         if self._thread is not None:
             (await self._engine).stop()
             await asyncio.to_thread(self._thread.join)
 
     async def generate(self, request: GenerateRequest, context: Any) -> AsyncIterator[GenerateEvent]:
-        """Stream what becomes final of each candidate. A caller who goes away frees the place at once."""
+        """Stream the final parts of each candidate. A caller that disconnects cancels its call at once."""
         try:
             async for event in self._events(request):
                 yield event
@@ -81,7 +81,7 @@ class EngineServicer:
             await context.abort(STATUS_CODES[error.code.number], error.message)
 
     async def status(self, request: StatusRequest, context: Any) -> StatusReply:
-        """Report at once, ready or not."""
+        """Report the status at once, ready or not."""
         reply = StatusReply(
             base_id=self._base_folder.name, device=self._settings.device, problem=self._problem
         )
@@ -96,11 +96,11 @@ class EngineServicer:
 
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
-        if wants_grammar(request.options):  # its schema becomes a grammar: half a second at first
+        if wants_grammar(request.options):  # building a grammar takes half a second the first time
             call = await asyncio.to_thread(Call.parse, request, engine.vocabulary)
         else:
             call = Call.parse(request, engine.vocabulary)
-        engine.submit(call)  # raises when the queue is full: then there is nothing to take back
+        engine.submit(call)  # raises if the queue is full; then there is nothing to cancel
         events = self._queues[call] = asyncio.Queue()
         try:
             unfinished = len(call.candidates)
@@ -155,7 +155,7 @@ async def serve(settings: Settings, base_folder: Path, address: str, stop: Event
 
 @asynccontextmanager
 async def running_server(settings: Settings, base_folder: Path, address: str) -> AsyncIterator[None]:
-    """Serve as long as the block runs; calls in progress get a moment to end."""
+    """Serve while the block runs; then give calls in progress a moment to end."""
     _prepare_socket(address)
     servicer = EngineServicer(settings, base_folder)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
@@ -186,11 +186,11 @@ def _handlers(servicer: EngineServicer) -> grpc.GenericRpcHandler:
 
 
 def _prepare_socket(address: str) -> None:
-    """Make the socket's folder, this user's alone, and remove what a killed engine left there."""
+    """Create the socket's folder, private to this user, and remove the socket of a killed engine."""
     if not address.startswith("unix:"):
         return
     path = Path(address.removeprefix("unix:"))
     make_private(path.parent)
     if path.parent.stat().st_uid != os.getuid():
-        raise OvertoneError(f"{path.parent} belongs to somebody else; no engine is started there.")
+        raise OvertoneError(f"{path.parent} belongs to another user; no engine is started there.")
     path.unlink(missing_ok=True)

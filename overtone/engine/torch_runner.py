@@ -18,7 +18,7 @@ from overtone.model.decoder import Decoder
 
 
 class TorchRunner:
-    """Float weights through the decoder's own forward."""
+    """Runs float weights through the decoder's own forward."""
 
     block_size = 16
 
@@ -43,7 +43,7 @@ class TorchRunner:
         return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
 
     def prepare(self, adapter: Adapter) -> StackedAdapter:
-        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
+        """Convert an adapter to what `install` takes. Safe in another thread during a step."""
         return stack(adapter, self.config, self.dtype, self.device)
 
     def install(self, slot: int, stacked: StackedAdapter) -> None:
@@ -52,7 +52,7 @@ class TorchRunner:
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
-        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""
         self._attention.plan(chunks)
         self._bank.plan(chunks, slots)
         ids = [
@@ -75,7 +75,7 @@ class TorchRunner:
 
 
 def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
-    """Return the row of each sequence's last token, for the chunks that reach it."""
+    """Return the row of the last token of each chunk that completes its sequence."""
     rows = []
     end = 0
     for chunk in chunks:

@@ -1,8 +1,8 @@
 """Adapter files: LoRA weights (arXiv:2106.09685) in the layout that peft reads and writes.
 
-A folder holds adapter_config.json and adapter_model.safetensors. The digest of the latter's bytes is the
-adapter's identity. What peft can express and we do not compute (DoRA, per-module ranks, whole trained
-modules) is refused in words, never ignored. Where the base has packed modules, so has the file
+A folder holds adapter_config.json and adapter_model.safetensors. The SHA-256 of the latter is the adapter's
+identity. Features of peft that are not supported (DoRA, ranks by module, fully trained modules) are refused by
+name, never ignored. If the base has packed modules (Phi-3's qkv_proj), the file has them too
 (packed_modules.py).
 """
 
@@ -36,12 +36,12 @@ KEY = re.compile(
 NOT_COMPUTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
 
 Place = tuple[int, str]
-"""A layer's number and a module's name: where a pair of matrices belongs."""
+"""A layer's number and a module's name: the place of a pair of matrices."""
 
 
 @dataclass
 class Adapter:
-    """Low-rank additions to a base: y += alpha / rank · (x Aᵀ) Bᵀ at every place that has a pair."""
+    """Low-rank updates of a base: y += alpha / rank · (x Aᵀ) Bᵀ at every place that has a pair."""
 
     rank: int
     alpha: float
@@ -55,10 +55,10 @@ class Adapter:
 
 
 def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: str = "") -> str:
-    """Write the adapter so that it is there whole or not at all; return its digest (SHA-256, hex).
+    """Write the adapter, completely or not at all, and return its digest (SHA-256, hex).
 
-    An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result. The folder
-    around it must be there; that of a deleted model is not made again.
+    An adapter that is already in `folder` is replaced: it can only be from an earlier attempt at the same result. The
+    parent folder must exist; the folder of a deleted model is not created again.
     """
     a, b = packed_modules.pack(adapter.a, adapter.b) if adapter.packed else (adapter.a, adapter.b)
     config = _config(adapter, sorted({module for _, module in a}), base_id, base_revision)
@@ -79,8 +79,8 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
 def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str | None = None) -> Adapter:
     """Read an adapter.
 
-    Raises OvertoneError when a file is missing or damaged, when its digest is not the expected one, when it
-    was made for another base, or when it uses a variant of LoRA that we do not compute.
+    Raises OvertoneError if a file is missing or damaged, has not the expected digest, belongs to another base, or
+    uses a variant of LoRA that is not supported.
     """
     weights = _read(folder / WEIGHTS)
     config = _parse_config(folder)
@@ -104,7 +104,7 @@ def _entries(matrices: Mapping[Place, Tensor], side: str) -> Iterator[Entry]:
 
 
 def _save_weights(path: Path, entries: Sequence[Entry]) -> str:
-    """Write the matrices one by one; return the file's digest."""
+    """Write the matrices one by one. Return the file's digest."""
     with path.open("wb") as file:
         hashing = Hashing(file)
         write(hashing, entries, {"format": "pt"})
@@ -138,7 +138,7 @@ def _parse_config(folder: Path) -> dict[str, Any]:
         or config.get("peft_type") != "LORA"
         or not isinstance(config.get("r"), int)
     ):
-        raise OvertoneError(f"{folder / CONFIG} describes no LoRA adapter.")
+        raise OvertoneError(f"{folder / CONFIG} is not the config of a LoRA adapter.")
     ours = _our_patterns(config)
     for name in NOT_COMPUTED:
         if config.get(name) and name not in ours:
@@ -147,14 +147,14 @@ def _parse_config(folder: Path) -> dict[str, Any]:
 
 
 def _our_patterns(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ranks and alphas of single modules if they are those that we write, else nothing."""
+    """Return the ranks and alphas by module if they are those that we write, else nothing."""
     patterns = packed_modules.patterns(config["r"], config.get("lora_alpha", 8))
     known = not config.get("use_rslora") and all(config.get(name) == patterns[name] for name in patterns)
     return patterns if known else {}
 
 
 def _alpha(config: Mapping[str, Any]) -> float:
-    """Return alpha for scale = alpha / rank; rank-stabilised LoRA divides by sqrt(rank) instead."""
+    """Return the alpha for scale = alpha / rank. Rank-stabilised LoRA divides by sqrt(rank) instead."""
     alpha = float(config.get("lora_alpha", 8))
     return alpha * math.sqrt(config["r"]) if config.get("use_rslora") else alpha
 
@@ -174,11 +174,13 @@ def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, T
 def _unpack_modules(folder: Path, adapter: Adapter) -> None:
     adapter.packed = any(module in PACKED_PARTS for _, module in adapter.a)
     if adapter.a.keys() != adapter.b.keys():
-        return  # damaged, as will be found
+        return  # the file is damaged; a later check reports it
     try:
         adapter.a, adapter.b = packed_modules.unpack(adapter.a, adapter.b, adapter.rank)
-    except (ValueError, RuntimeError) as error:  # the latter from torch, for sizes that do not fit
-        raise OvertoneError(f"The adapter in {folder} cannot be divided: {error}.") from None
+    except (ValueError, RuntimeError) as error:  # torch raises RuntimeError for sizes that do not match
+        raise OvertoneError(
+            f"The adapter in {folder} cannot be split by its packed modules: {error}."
+        ) from None
 
 
 def _check_pairs(folder: Path, adapter: Adapter) -> None:

@@ -1,4 +1,4 @@
-"""A base's matrices as tiles, for kernels: the numbers that a quantised file brought, or floats rounded to 8 bits."""
+"""A base's matrices as tiles for the kernels: the file's quant blocks, or floats rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from overtone.model.quant import QuantBlockFile
 
 @dataclass(frozen=True)
 class LayerTiles:
-    """The projections of all layers, of one kind: joined projection → [layer, tile, block, bytes]."""
+    """The projections of all layers, in one kind of quant block: joined projection → [layer, tile, block, bytes]."""
 
     kind: Kind
     data: dict[str, NDArray[np.uint8]]
@@ -27,7 +27,7 @@ class LayerTiles:
 def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
     """Return the base's quantised layers, or None if it has none, misses some matrix, or mixes kinds.
 
-    Raises OvertoneError when the file is damaged.
+    Raises OvertoneError if the file is damaged.
     """
     kind = kind_of_layers(base_folder, config)
     blocks = _open(base_folder)
@@ -40,7 +40,7 @@ def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
 
 
 def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
-    """Return the one kind of block that all matrices of all layers have, else None. Reads no weights."""
+    """Return the kind of block that all matrices of all layers share, else None. Reads no weights."""
     blocks = _open(base_folder)
     if blocks is None:
         return None
@@ -50,7 +50,7 @@ def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
 
 
 def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
-    """Return the head's own 8-bit blocks, if the base brought such. Raises OvertoneError as above."""
+    """Return the head's own 8-bit blocks, if the base has any. Raises OvertoneError if the file is damaged."""
     blocks = _open(base_folder)
     name = _head(config)
     return blocks.load(name) if blocks is not None and blocks.kind_of(name) == Q8 else None

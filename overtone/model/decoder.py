@@ -1,8 +1,8 @@
-"""The decoder of the Llama-like families: one functional forward for trainer and engine.
+"""The decoder of the Llama-like families: one functional forward for the trainer and the engine.
 
-It owns the fixed part: embedding, norms, rotary positions, activation, logits. What differs between training
-and serving is injected: `attend` owns masks and caches, `project` owns the linear layers (dense, quantised,
-with adapters). So the numbers of both agree, because the rest is one piece of code.
+It contains what both share: embedding, norms, rotary positions, activation, logits. What differs between training
+and serving is passed in: `attend` owns masks and caches, `project` owns the linear layers (dense, quantised, with
+adapters). The results of both agree because the rest is the same code.
 
 Not here: the small operations (custom_backward.py), LoRA (lora.py), quantised weights (quant.py), reading files
 (decoder_weights.py).
@@ -47,10 +47,10 @@ class Decoder:
 
     config: DecoderConfig
     embed_VD: Tensor
-    head_VD: Tensor  # the same tensor as embed_VD where the model ties them
+    head_VD: Tensor  # the same tensor as embed_VD if the model ties them
     final_norm_D: Tensor
     layers: list[Layer]
-    base_folder: Path  # it was loaded from
+    base_folder: Path  # where it was loaded from
 
     @classmethod
     def load(
@@ -77,7 +77,7 @@ class Decoder:
         return self.embed_VD.device
 
     def project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
-        """Project through the dense base weights: the plain `Project`, without adapters."""
+        """Project with the dense base weights: the plain `Project`, without adapters."""
         return F.linear(x_TI, self.layers[layer].weights[name], self.layers[layer].biases.get(name))
 
     def forward(
@@ -85,9 +85,9 @@ class Decoder:
     ) -> Tensor:
         """Return the last layer's normed hidden_TD, ready for `logits`.
 
-        Tokens of any number of texts stand flat in one row; only `attend` knows which belong together. `keep`
-        names the rows wanted: past its attention the last layer works for these alone; only these return, and
-        only these reach `project` there as "o", "gate_up" and "down".
+        The tokens of any number of texts are in one flat row; only `attend` knows which belong together. `keep` selects
+        the rows to return. After its attention the last layer computes only these rows, so in the last layer only
+        they reach `project` as "o", "gate_up" and "down".
         """
         x_TD = self.embed(ids_T)
         tables = self.tables(positions_T)
@@ -101,11 +101,12 @@ class Decoder:
         x_TD = F.embedding(ids_T, self.embed_VD)
         if not self.config.family.scaled_embedding:
             return x_TD
-        factor = torch.tensor(self.config.width**0.5, dtype=x_TD.dtype)  # rounded first, as Gemma was trained
+        # rounded before it multiplies, as in Gemma's training
+        factor = torch.tensor(self.config.width**0.5, dtype=x_TD.dtype)
         return x_TD * factor
 
     def tables(self, positions_T: Tensor) -> list[Tables]:
-        """Return every layer's cosines and sines; layers of one kind share theirs."""
+        """Return every layer's cosines and sines. Layers with the same settings share them."""
         made: dict[int, Tables] = {}
         for rope in self.config.ropes:
             if id(rope) not in made:
@@ -127,13 +128,13 @@ class Decoder:
         return x_TD + self._mlp(index, x_TD, project)
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
-        """Return logits_TV of rows that `forward` returned."""
+        """Return logits_TV for rows that `forward` returned."""
         logits_TV = F.linear(hidden_TD, self.head_VD)
         cap = self.config.logit_softcap
         return logits_TV if cap is None else cap * torch.tanh(logits_TV / cap)
 
     def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
-        """RMSNorm (arXiv:1910.07467) over the last dimension; a missing weight is a missing norm."""
+        """RMSNorm (arXiv:1910.07467) over the last dimension. Without a weight there is no norm."""
         return x if weight is None else rms_norm(x, weight, self.config.norm_eps)
 
     def _attention(

@@ -1,4 +1,4 @@
-"""Reads a base's safetensors under Hugging Face's names and joins the projections that the decoder has joined."""
+"""Reads a base's safetensors by Hugging Face's names, and joins the projections that the decoder joins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from overtone.model.projections import JOINED, PACKED, module_path
 
 
 class WeightFile:
-    """model.safetensors, or the shards that model.safetensors.index.json names, memory-mapped."""
+    """model.safetensors, or the shards in model.safetensors.index.json, memory-mapped."""
 
     def __init__(
         self, base_folder: Path, config: DecoderConfig, dtype: torch.dtype, device: torch.device | str
@@ -34,20 +34,20 @@ class WeightFile:
             self._files.update(dict.fromkeys(file.keys(), file))
 
     def get(self, name: str) -> Tensor:
-        """Return a tensor in our dtype on our device. Raises OvertoneError when the file lacks it."""
+        """Return a tensor in our dtype on our device. Raises OvertoneError if the file lacks it."""
         if name not in self._files:
             raise OvertoneError(
-                f"The model in {self._folder} has no tensor {name}: the file is damaged or foreign."
+                f"The model in {self._folder} has no tensor {name}: the file is damaged or belongs to another model."
             )
         stored: Tensor = self._files[name].get_tensor(name)
         return stored.to(self._device, self._dtype)
 
     def norm(self, name: str) -> Tensor:
-        """Return a norm's weight ready for use: Gemma stores it minus one."""
+        """Return a norm's weight ready for use; Gemma stores it minus one."""
         return self.get(f"{name}.weight") + self._config.family.norm_offset
 
     def layer_norms(self, index: int) -> dict[str, Tensor]:
-        """Return a layer's norms by role, those of queries and keys included."""
+        """Return a layer's norms by role, including those of queries and keys."""
         names = {role: name for role, name in asdict(self._config.family.norms).items() if name}
         if self._config.family.qk_norm:
             names.update(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm")
@@ -57,7 +57,7 @@ class WeightFile:
         return f"model.layers.{index}.{module_path(JOINED[projection][0])}.bias" in self._files
 
     def joined(self, index: int, projection: str, kind: str) -> Tensor:
-        """Return a joined projection's weight_OI or bias_O: a packed module, or the modules' rows put together."""
+        """Return a joined projection's weight_OI or bias_O: a packed module, or its modules' rows joined."""
 
         def name_of(module: str) -> str:
             return f"model.layers.{index}.{module_path(module)}.{kind}"

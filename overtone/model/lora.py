@@ -1,15 +1,15 @@
-"""Trainable LoRA (arXiv:2106.09685) over the decoder's frozen, joined projections, several adapters at once.
+"""Trainable LoRA (arXiv:2106.09685) on the decoder's frozen, joined projections, for several adapters at once.
 
-One job's matrices live in one flat float32 tensor, their gradients in another, so that an optimiser step or
-a checkpoint is one operation, not four hundred. A joined projection with its adapters is one autograd node
-with a backward written by hand:
+All matrices of a job are in one flat float32 tensor and their gradients in another, so an optimiser step or a
+checkpoint is one operation, not four hundred. A joined projection with its adapters is one autograd node with a
+custom backward:
 
     y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each module's part
     dx = g W,             dx[rows] += du A          with du = scale · g[rows, part] B
     dA += duᵀ x[rows],    dB += scale · g[rows, part]ᵀ u                 with u = x[rows] Aᵀ
 
-W is frozen: it gets no gradient and no transposed copy. The adapter's own arithmetic is float32, whatever
-the base's.
+W is frozen: it gets no gradient and no transposed copy. The adapter is computed in float32, whatever the base's
+dtype.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from overtone.model.projections import JOINED, module_sizes
 
 @dataclass(frozen=True)
 class Pair:
-    """One projection's share of an adapter: the A of all its modules stacked, and each module's B. Views."""
+    """One projection's part of an adapter, as views: the stacked A of all its modules, and each module's B."""
 
     a_RI: Tensor  # R: number of modules · rank
     b_OR: tuple[Tensor, ...]  # one per module
@@ -63,7 +63,7 @@ class LoraWeights:
         return self.flat.grad
 
     def randomise(self, seed: int) -> None:
-        """Start anew: A uniform in ±1/sqrt(I), as in peft, B zero: the first step sees the bare base."""
+        """Initialise a new adapter: A uniform in ±1/sqrt(I), as in peft, and B zero, so it starts as the base."""
         generator = torch.Generator().manual_seed(seed)
         self.flat.zero_()
         for pair in self.pairs.values():
@@ -71,21 +71,21 @@ class LoraWeights:
             pair.a_RI.data.copy_((torch.rand(pair.a_RI.shape, generator=generator) * 2 - 1) * bound)
 
     def copy_from(self, adapter: Adapter) -> None:
-        """Go on from an adapter of our rank. Places that it leaves out stay as they are."""
+        """Load an adapter of the same rank. Places that it does not have stay unchanged."""
         for place, a_RI, b_OR in self._matrices():
             if place in adapter.a:
                 a_RI.copy_(adapter.a[place])
                 b_OR.copy_(adapter.b[place])
 
     def to_adapter(self) -> Adapter:
-        """Return a copy in the form that is saved and served."""
+        """Return a copy as an Adapter, which can be saved and served."""
         adapter = Adapter(self.rank, self.alpha, packed=self._packed)
         for place, a_RI, b_OR in self._matrices():
             adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
         return adapter
 
     def _carve(self) -> None:
-        """Cut the flat tensors: layer by layer, projection by projection, the stacked A and then every B."""
+        """Split the flat tensors by layer and projection: the stacked A, then every B."""
         start = 0
 
         def cut(*shape: int) -> tuple[Tensor, Tensor]:
@@ -109,18 +109,18 @@ class LoraWeights:
 
 @dataclass(frozen=True)
 class JobRows:
-    """Rows that go through one adapter: where they stand in the whole, and where among the kept ones."""
+    """The rows of one adapter: their position among all rows, and among the kept ones."""
 
     lora: LoraWeights
     rows: slice
-    kept_rows: slice | None = None  # needed when the decoder's forward is told to `keep`
+    kept_rows: slice | None = None  # needed if the decoder's forward gets `keep`
 
     def find_rows(self, past_keep: bool) -> slice:
         return self.kept_rows if past_keep and self.kept_rows is not None else self.rows
 
 
 def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
-    """Return a `Project` that sends each job's rows through the base and through its own adapter."""
+    """Return a `Project` that applies the base and each job's own adapter to its rows."""
 
     def project(layer: int, name: str, x_TI: Tensor) -> Tensor:
         base = decoder.layers[layer]
@@ -134,7 +134,7 @@ def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
 
 
 class _LoraProjection(torch.autograd.Function):
-    """The module's formulas. Gradients of A and B are added to their buffers directly, not returned."""
+    """The formulas above. Gradients of A and B are added directly to their buffers, not returned."""
 
     @staticmethod
     def forward(
@@ -179,7 +179,7 @@ def _parts(b_OR: Sequence[Tensor]) -> Iterator[tuple[slice, slice, Tensor]]:
 
 
 def _add_product(y: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
-    """y += scale · left right, in y's place; the product in the adapter's precision."""
+    """y += scale · left right, in place; the product is computed in the adapter's precision."""
     if y.dtype == left.dtype:
         y.addmm_(left, right, alpha=scale)
     else:

@@ -1,13 +1,13 @@
 """Adapters of a base with packed modules: Phi-3 has one qkv_proj and one gate_up_proj.
 
-peft adapts a module, we adapt its parts. The parts' pairs are one pair of the module, the As stacked and the
-Bs on the diagonal, at a rank and an alpha as many times as large, so that the scale stays:
+peft adapts a module; we adapt its parts. The parts' pairs form one pair of the module: the As stacked and the Bs
+in a block diagonal. Rank and alpha are multiplied by the number of parts, so the scale stays the same:
 
     ⎡B_q        ⎤ ⎡A_q⎤
     ⎢    B_k    ⎥ ⎢A_k⎥ x
     ⎣        B_v⎦ ⎣A_v⎦
 
-What peft has trained is one pair at the plain rank: its A is that of every part.
+An adapter trained by peft is one pair at the plain rank: its A is the A of every part.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 from overtone.model.projections import PACKED, PACKED_PARTS
 
 Matrices = dict[tuple[int, str], Tensor]
-"""By layer and module, packed or not."""
+"""Keys are (layer, module), packed or not."""
 
 _block_diag: Any = torch.block_diag
 
 
 def patterns(rank: int, alpha: float) -> dict[str, Any]:
-    """Return what adapter_config.json says of the packed modules."""
+    """Return the entries of adapter_config.json for the packed modules."""
     return {
         "rank_pattern": {module: len(parts) * rank for module, parts in PACKED_PARTS.items()},
         "alpha_pattern": {module: len(parts) * alpha for module, parts in PACKED_PARTS.items()},
@@ -34,7 +34,7 @@ def patterns(rank: int, alpha: float) -> dict[str, Any]:
 
 
 def pack(a: Matrices, b: Matrices) -> tuple[Matrices, Matrices]:
-    """Return the pairs (A_RI, B_OR) with those of parts packed. A layer has all parts of a packed module."""
+    """Return the pairs (A_RI, B_OR) with the parts of packed modules joined. A layer has all parts or none."""
     packed_a, packed_b = dict(a), dict(b)
     for layer in {layer for layer, _ in a}:
         for module, parts in PACKED_PARTS.items():
@@ -45,9 +45,9 @@ def pack(a: Matrices, b: Matrices) -> tuple[Matrices, Matrices]:
 
 
 def unpack(a: Matrices, b: Matrices, rank: int) -> tuple[Matrices, Matrices]:
-    """Return the pairs with those of packed modules divided among their parts.
+    """Return the pairs with those of packed modules split into their parts.
 
-    Raises ValueError when a module's pair is neither what `pack` makes nor of the plain rank.
+    Raises ValueError if a module's pair is neither in the form that `pack` writes nor of the plain rank.
     """
     parts_a, parts_b = dict(a), dict(b)
     for layer, module in a:
@@ -63,7 +63,7 @@ def unpack(a: Matrices, b: Matrices, rank: int) -> tuple[Matrices, Matrices]:
 
 
 def _sizes(a: Matrices, layer: int, module: str, num_rows: int) -> list[int]:
-    """Return how many rows each part has: there are as many queries as o_proj takes in."""
+    """Return the number of rows of each part. The queries have as many rows as o_proj has inputs."""
     if module == PACKED["gate_up"]:
         return [num_rows // 2] * 2
     if (layer, "o_proj") not in a:

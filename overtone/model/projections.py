@@ -68,7 +68,7 @@ def module_path(module: str) -> str:
 
 
 def module_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
-    """Return every module's (I, O)."""
+    """Return the sizes (I, O) of every module."""
     q_size, k_size, v_size = config.qkv_sizes
     width = config.width
     inner = config.inner_size

@@ -1,7 +1,7 @@
-"""Rotary positions (RoPE, arXiv:2104.09864) and the ways in which models stretch them to longer texts.
+"""Rotary position embeddings (RoPE, arXiv:2104.09864) and their scaling to longer texts.
 
-The frequencies follow transformers' `modeling_rope_utils`, with which the models were published. Scalings
-that depend on the length of the text at hand (dynamic, longrope) are refused by name.
+The frequencies follow transformers' `modeling_rope_utils`, with which the models were published. Scalings that
+depend on the length of the current text (dynamic, longrope) are refused by name.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from overtone.errors import OvertoneError
 
 @dataclass(frozen=True)
 class Rope:
-    """How one kind of layer rotates its queries and keys."""
+    """The rotation of queries and keys in one kind of layer."""
 
     inv_freq: tuple[float, ...]  # one angle per pair of features and position
     magnitude: float = 1.0  # factor on cos and sin (YaRN's attention factor)
 
     def tables(self, positions_T: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return cos_T1R and sin_T1R for `rotate`; the first half of each sine row carries the minus sign."""
+        """Return cos_T1R and sin_T1R for `rotate`. The first half of each sine row has the minus sign."""
         inv_freq = torch.tensor(self.inv_freq, dtype=torch.float32, device=positions_T.device)
         angles_TF = positions_T[:, None].float() * inv_freq
         cos_TF, sin_TF = angles_TF.cos() * self.magnitude, angles_TF.sin() * self.magnitude
@@ -39,7 +39,7 @@ class Rope:
         kind = parameters.get("rope_type") or parameters.get("type") or "default"
         if kind not in SCALINGS:
             raise OvertoneError(
-                f"The rope type {kind!r} of this model is not supported; known: {', '.join(SCALINGS)}."
+                f"The rope type {kind!r} of this model is not supported; supported are {', '.join(SCALINGS)}."
             )
         rotated = int(head_size * parameters.get("partial_rotary_factor", 1.0))
         exponents = torch.arange(0, rotated, 2, dtype=torch.int64).float() / rotated
@@ -73,7 +73,7 @@ def _linear(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, fl
 
 
 def _llama3(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
-    """Llama 3.1: short waves stay, long ones are stretched, those between are blended."""
+    """Llama 3.1: high frequencies stay, low ones are scaled, those between are interpolated."""
     low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
     waves_per_context = parameters["original_max_position_embeddings"] * inv_freq / (2 * math.pi)
     keep = ((waves_per_context - low) / (high - low)).clamp(0, 1)
@@ -81,7 +81,7 @@ def _llama3(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, fl
 
 
 def _yarn(inv_freq: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, float]:
-    """YaRN, arXiv:2309.00071: a linear ramp over the features between interpolation and none."""
+    """YaRN, arXiv:2309.00071: a linear ramp over the features from no interpolation to full interpolation."""
     low, high = _yarn_range(parameters, num_features=2 * len(inv_freq))
     ramp = ((torch.arange(len(inv_freq)) - low) / (high - low)).clamp(0, 1)
     return inv_freq * (1 - ramp + ramp / parameters["factor"]), _yarn_magnitude(parameters)

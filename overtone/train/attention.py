@@ -1,11 +1,11 @@
-"""Attention over packed documents: each token sees its own document up to itself, and the shared beginning.
+"""Attention over packed documents: each token sees its own document up to itself, and the shared prefix.
 
-Documents are short and many, or long and few. A job's documents that are few tokens in all are one masked
-product: cheaper than any bookkeeping. Otherwise the row is cut into chunks (a stretch of queries and the
-keys they may see), chunks of similar size share a bucket and are computed as one batched product, and a long
-document is several chunks, none of which holds more than a strip of its score matrix. The backward pass computes the
-scores again: cheaper than keeping them. Plain batched products beat scaled_dot_product_attention on a CPU
-here, whose backward is slow for short documents.
+Documents are short and many, or long and few. If a job's documents have few tokens in total, they are one masked
+product, which is cheaper than any bookkeeping. Otherwise the row is cut into chunks (a range of queries and the
+keys they may see). Chunks of similar size share a bucket, which is computed as one batched product. A long document
+becomes several chunks, each with only a part of the score matrix. The backward pass recomputes the scores, which is
+cheaper than keeping them. On a CPU, batched products are faster here than scaled_dot_product_attention, whose
+backward pass is slow for short documents.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from torch import Tensor
 from overtone.model.decoder import Attend
 from overtone.model.decoder_config import DecoderConfig
 
-DENSE_ROWS = 160  # a job with no more tokens in a pass is one dense bucket
-MAX_QUERIES = 128  # of a chunk: with 1,000 keys its scores stay in the cache
-MAX_SCORES = 1 << 18  # of a bucket, per head
-SIMILAR = 0.7  # chunks in a bucket are at least this large, measured by the largest
-SMALL_SCORES = 1 << 12  # buckets smaller than this are never worth splitting
+DENSE_ROWS = 160  # a job with at most this many tokens in a pass is one dense bucket
+MAX_QUERIES = 128  # in one chunk: its scores with 1,000 keys fit into the processor's cache
+MAX_SCORES = 1 << 18  # in a bucket, per head
+SIMILAR = 0.7  # every chunk in a bucket has at least this share of the largest one's size
+SMALL_SCORES = 1 << 12  # chunks with fewer scores share a bucket whatever their sizes
 
 
 @dataclass(frozen=True)
 class Text:
-    """Neighbouring rows, each of which sees some shared rows before them and its own up to itself."""
+    """Consecutive rows, each of which sees some shared rows before them and its own text up to itself."""
 
     shared: range
     own: range
@@ -38,7 +38,7 @@ class Text:
 
 @dataclass(frozen=True)
 class QueryChunk:
-    """Neighbouring queries, and their document's keys: shared ones, then its own up to the last query."""
+    """Consecutive queries and their document's keys: the shared ones, then its own up to the last query."""
 
     queries: range
     keys: tuple[int, ...]
@@ -57,13 +57,13 @@ class QueryChunk:
 
 @dataclass(frozen=True)
 class Bucket:
-    """B stretches of queries with the keys they may see, computed as one product."""
+    """B ranges of queries with the keys they may see, computed as one product."""
 
-    age_BLS: Tensor  # how many tokens before the query the key stands; negative: hidden
-    masks: dict[int | None, Tensor] = field(default_factory=dict, kw_only=True)  # by window, once asked for
+    age_BLS: Tensor  # distance from the key to the query in tokens; negative: hidden
+    masks: dict[int | None, Tensor] = field(default_factory=dict, kw_only=True)  # by window, as needed
 
     def mask_BLS(self, window: int | None, dtype: torch.dtype) -> Tensor:
-        """Return 0 where a query may look and minus infinity where not."""
+        """Return 0 where the query sees the key, else minus infinity."""
         if window not in self.masks:
             hidden_BLS = self.age_BLS < 0
             if window is not None:
@@ -86,20 +86,20 @@ class Bucket:
 
     @abstractmethod
     def grads(self, g_THK: Tensor) -> Tensor:
-        """Return the rows of the outputs' gradient as g_BHLK, zero where there is no real query."""
+        """Return the rows of the outputs' gradient as g_BHLK, zero for padding queries."""
 
     @abstractmethod
     def put_queries(self, x_BHLK: Tensor, out_THK: Tensor) -> None:
-        """Put what was computed for each real query in its row."""
+        """Write the result of each real query to its row."""
 
     @abstractmethod
     def add_keys(self, x_BGSK: Tensor, out_TGK: Tensor) -> None:
-        """Add what was computed for each key to its row."""
+        """Add the result of each key to its row."""
 
 
 @dataclass(frozen=True)
 class DenseBucket(Bucket):
-    """A job's few tokens, all against all, without any gathering: B is 1."""
+    """All tokens of a small job against all, without gathering. B is 1."""
 
     rows: slice
 
@@ -136,11 +136,11 @@ class DenseBucket(Bucket):
 
 @dataclass(frozen=True)
 class PaddedBucket(Bucket):
-    """Chunks of similar size. Places beyond a chunk's end repeat its last token and count for nothing."""
+    """Chunks of similar size. Positions past a chunk's end repeat its last token and are ignored."""
 
     query_BL: Tensor  # rows of the queries
     key_BS: Tensor  # rows of the keys
-    valid_V: Tensor | None  # the flat places of real queries; None: all are
+    valid_V: Tensor | None  # the flat positions of real queries; None: all are real
 
     def to(self, device: torch.device) -> PaddedBucket:
         valid_V = None if self.valid_V is None else self.valid_V.to(device)
@@ -197,7 +197,7 @@ def bucket_chunks(chunks: Sequence[QueryChunk]) -> list[PaddedBucket]:
 
 
 def attend_packed(config: DecoderConfig, buckets: Sequence[Bucket]) -> Attend:
-    """Return an `attend` over a packed row whose tokens the buckets divide among them."""
+    """Return an `attend` over a packed row whose tokens are divided among the buckets."""
 
     def attend(layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
         out_THK: Tensor = _apply(q_THK, k_TGK, v_TGK, buckets, config, config.windows[layer])
@@ -207,7 +207,7 @@ def attend_packed(config: DecoderConfig, buckets: Sequence[Bucket]) -> Attend:
 
 
 class _PackedAttention(torch.autograd.Function):
-    """Scores are computed twice, forward and backward, and never kept."""
+    """Attention that computes its scores twice, forward and backward, and never keeps them."""
 
     @staticmethod
     def forward(
@@ -256,9 +256,9 @@ _softmax_backward: Any = torch.ops.aten._softmax_backward_data
 def _weights(
     q_BHLK: Tensor, k_BGSK: Tensor, mask_BLS: Tensor, config: DecoderConfig
 ) -> tuple[Tensor, Tensor | None]:
-    """Return softmax(q kᵀ scale + mask), and the slope of the soft cap on the scores where there is one.
+    """Return softmax(q kᵀ scale + mask), and the derivative of the scores' soft cap if there is one.
 
-    The H / G query heads of a key head stand side by side in one product: Q = H / G · L.
+    The H / G query heads of a key head are computed together in one product: Q = H / G · L.
     """
     scores_BGQS = _by_kv_head(q_BHLK, k_BGSK) @ k_BGSK.transpose(2, 3) * config.scale
     slope = None
@@ -283,7 +283,7 @@ def _gather(x_TNK: Tensor, rows: Tensor) -> Tensor:
 
 
 def _fits(bucket: Sequence[QueryChunk], chunk: QueryChunk) -> bool:
-    """Say whether a chunk, no larger than those in the bucket, may be padded to the first one's size."""
+    """Tell whether a chunk, no larger than those in the bucket, may be padded to the first one's size."""
     num_queries = max(len(other.queries) for other in bucket)
     num_keys = len(bucket[0].keys)
     if max(num_queries, len(chunk.queries)) * num_keys * (len(bucket) + 1) > MAX_SCORES:
@@ -311,9 +311,9 @@ def _lengths(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Return the rows as a tensor, short ones filled with their last number.
+    """Return the rows as a tensor, short ones padded with their last number.
 
-    Not with any other: a neighbour's token could carry an infinity into this document.
+    No other number is safe: another document's token could bring an infinity into this one.
     """
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows])

@@ -1,7 +1,7 @@
-"""The fast pass: a Llama-like base in float32 on the processor, through the compiled kernels.
+"""The compiled pass: a Llama-like base in float32 on the processor, through the compiled kernels.
 
-It keeps what every layer computed; what is too large for that goes through the plain pass (loop.py), which knows
-every family, device and length.
+It keeps the activations of every layer. A pass that is too large for that goes through the plain pass (loop.py),
+which supports every family, device and length.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ Array = np.ndarray[Any, Any]
 
 
 def can_run(decoder: Decoder, jobs: Sequence[JobRows]) -> bool:
-    """Say whether the kernels know this base and these ranks."""
+    """Tell whether the kernels support this base and these ranks."""
     return all(job.lora.rank % PANEL == 0 for job in jobs) and knows(decoder)
 
 
 def knows(decoder: Decoder) -> bool:
-    """Say whether the kernels compute what this base is."""
+    """Tell whether the kernels support this base."""
     return not obstacle(decoder.config, decoder.device, decoder.dtype)
 
 
 def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> str:
-    """Say why the kernels cannot compute a model, or "": they know Llama's layers, sizes in whole panels."""
+    """Return why the kernels cannot compute a model, or "". They support Llama's layers, sizes in whole panels."""
     if device.type != "cpu":
         return f"the kernels are for processors, not for {device.type}"
     if dtype != torch.float32:
         return f"the kernels compute in float32, not in {str(dtype).removeprefix('torch.')}"
     if replace(config.family, sliding=False, packed=False) != Family():
-        return "the kernels do not know this family's norms or activation"
+        return "the kernels do not support this family's norms or activation"
     if any(config.windows):
-        return "the kernels do not know sliding windows"
+        return "the kernels do not support sliding windows"
     if config.attn_softcap is not None or config.logit_softcap is not None:
-        return "the kernels do not know soft caps"
+        return "the kernels do not support soft caps"
     if len(set(config.ropes)) != 1 or len(config.ropes[0].inv_freq) * 2 != config.head_size:
-        return "the kernels rotate whole heads, by the same angles in each layer"
+        return "the kernels apply rope to whole heads, with the same angles in each layer"
     sizes = {
         "hidden_size": config.width,
         "head_dim": config.head_size,
@@ -67,37 +67,37 @@ def obstacle(config: DecoderConfig, device: torch.device, dtype: torch.dtype) ->
 
 
 class CompiledPass:
-    """The kernels' view of a base, their threads, and their working memory, which grows as needed."""
+    """A base's addresses for the kernels, their threads, and their working memory, which grows as needed."""
 
     def __init__(self, decoder: Decoder, in_integers: bool = False):
-        """`in_integers`: multiply with the base's own blocks in 16-bit integers, where it has such.
+        """`in_integers`: multiply with the base's quant blocks in 16-bit integers, if it has any.
 
-        It moves gradients by a thousandth of their length, where bfloat16 moves them by five to twelve hundredths.
+        This changes gradients by 0.1% of their length; bfloat16 changes them by 5 to 12%.
         """
         from overtone.kernels import float_products, rounded_products
-        from overtone.kernels.llama import train as llama  # compiles: only where it is used
+        from overtone.kernels.llama import train as llama  # importing it compiles
 
         self._kernels = llama
         self._products = float_products
         self.decoder = decoder
         self._functions = float_products.ADDRESSES | rounded_products.ADDRESSES
         self._team = shared_team(torch.get_num_threads())
-        layers = read_layers(decoder.base_folder, decoder.config)  # a seventh of the floats, where there are
+        layers = read_layers(decoder.base_folder, decoder.config)  # if any: a seventh of the floats
         head = read_head(decoder.base_folder, decoder.config)
         step_sizes, head_step_sizes = _step_sizes(layers, head) if in_integers else (None, None)
         self.in_integers = step_sizes is not None
         tables = _tables(decoder, layers, step_sizes)
         self._base = _describe(decoder, tables, layers, head, head_step_sizes)
-        # kept as long as a helper thread may read them
+        # kept while a helper thread may read them
         self._weights = (tables, step_sizes, head_step_sizes, layers, head)
         self._memory: dict[str, Array] = {}
         self._room: tuple[int, ...] = (0, 0, 0, 0)
 
     def run(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor, backward: bool = True) -> Tensor:
-        """Return every trained token's weighted loss; with `backward`, add the jobs' gradients to theirs.
+        """Return every trained token's weighted loss. With `backward`, add to each job's gradients.
 
-        Of a text, any rows may be kept, in any number of runs. Asserts what else the kernels rely on: they would read
-        and write beside their memory.
+        Any rows of a text may be kept, in any number of runs. Asserts everything else that the kernels rely on,
+        because otherwise they would read and write out of bounds.
         """
         _require_layout(packed, jobs)
         assert 0 <= packed.targets_N.min() <= packed.targets_N.max() < self.decoder.config.vocab_size, (
@@ -128,7 +128,7 @@ class CompiledPass:
         return torch.from_numpy(plan["terms"])
 
     def _plan(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor) -> dict[str, Any]:
-        """Return what is particular to one pass, by the names of the kernels' `Pass`."""
+        """Return the arguments of one pass by their names in the kernels' `Pass`."""
         rope = self.decoder.config.ropes[0]
         num_kept = len(packed.keep_N)
         cos_T1R, sin_T1R = rope.tables(packed.positions_T, torch.float32)
@@ -146,17 +146,17 @@ class CompiledPass:
         }
 
     def _embed(self, ids_T: Tensor) -> None:
-        """Put the tokens' embeddings where the first layer looks for its input."""
+        """Write the tokens' embeddings to the input of the first layer."""
         embedded_TD = F.embedding(ids_T, self.decoder.embed_VD).numpy()
         num_rows, width = embedded_TD.shape
         row_width = self._products.padded(width)
         self._memory["x"][: num_rows * row_width].reshape(num_rows, row_width)[:, :width] = embedded_TD
 
     def _make_room(self, *wanted: int) -> None:
-        """Make the working memory large enough for T rows, N kept ones, a rank, and texts so long."""
+        """Make the working memory large enough for T rows, N kept ones, a rank, and texts of this length."""
         if all(size <= room for size, room in zip(wanted, self._room, strict=True)):
             return
-        self._memory.clear()  # before more is asked for
+        self._memory.clear()  # release it before allocating more
         self._room = tuple(max(pair) for pair in zip(wanted, self._room, strict=True))
         sizes = _sizes(self.decoder, self._team.num_threads, *self._room)
         self._memory = {name: aligned_empty((size,), np.float32) for name, size in sizes.items()}
@@ -181,12 +181,12 @@ def _require_layout(packed: Pack, jobs: Sequence[JobRows]) -> None:
 
 
 def _longest(packed: Pack) -> int:
-    """Return how many tokens a query sees at most."""
+    """Return the largest number of tokens that a query sees."""
     return max(len(text.shared) + len(text.own) for texts in packed.texts.values() for text in texts)
 
 
 def _score_width(longest: int) -> int:
-    """Return how many numbers a query's attention weights take, with room for a panel that begins among the last."""
+    """Return the size of a query's attention weights, with room for a panel that begins at the last key."""
     from overtone.kernels.float_products import padded
 
     return padded(-(-longest // PANEL) * PANEL + PANEL)
@@ -195,7 +195,7 @@ def _score_width(longest: int) -> int:
 def _sizes(
     decoder: Decoder, num_threads: int, rows: int, kept: int, rank: int, longest: int
 ) -> dict[str, int]:
-    """Return how many numbers each array of working memory holds."""
+    """Return the size of each array of working memory, in numbers."""
     from overtone.kernels.attention import STRIP
     from overtone.kernels.float_products import PANEL_DEPTH, padded
     from overtone.kernels.llama.train import HEAD_SEGMENTS, LOGIT_ROWS
@@ -215,7 +215,7 @@ def _sizes(
     width, qkv, mixed, inner, gates = map(padded, widths)
     widest_input = max(widths[0], widths[2], widths[3])
     widest = max(widths)
-    panel = max(  # float32 numbers, or twice as many int16
+    panel = max(  # float32s, or twice as many int16s
         PANEL * PANEL_DEPTH,
         PANEL * widest_input // 2 + SUMS_BYTES // 4,
         PANEL * QUANT_BLOCK * PANEL_BLOCKS // 2,
@@ -247,7 +247,7 @@ def _sizes(
     }
     logit_rows = min(kept, LOGIT_ROWS)
     return {name: rows * size for name, size in per_row.items()} | {
-        "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last one
+        "qkv": (rows * layers + PANEL) * qkv,  # attention reads whole panels of keys, past the last key
         "g_kept": kept * width,
         "logits": logit_rows * padded(config.vocab_size),
         "logit_ints": logit_rows * config.vocab_size // 2,
@@ -259,7 +259,7 @@ def _sizes(
 
 
 def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
-    """Return the strips of all rows and those of the kept ones, as the kernels' `Strip` has them."""
+    """Return the strips of all rows and of the kept rows, in the form of the kernels' `Strip`."""
     from overtone.kernels.attention import STRIP
 
     keep_N = packed.keep_N.numpy()
@@ -292,7 +292,7 @@ def _strips(packed: Pack) -> tuple[list[list[int]], list[list[int]]]:
 
 
 def _runs(keep_N: Array, own: range) -> Iterator[tuple[int, int]]:
-    """Yield where a text's kept rows begin and end among all, as often as they are neighbours: a strip has no gap."""
+    """Yield start and end of each run of consecutive kept rows of a text, because a strip has no gap."""
     low, high = np.searchsorted(keep_N, (own.start, own.stop)).tolist()
     gaps = np.flatnonzero(np.diff(keep_N[low:high]) != 1) + 1
     yield from pairwise([low, *(low + gaps).tolist(), high])
@@ -307,7 +307,7 @@ def _describe_job(job: JobRows) -> tuple[int, ...]:
 def _step_sizes(
     layers: LayerTiles | None, head: Tiles | None
 ) -> tuple[dict[str, list[Array]] | None, Array | None]:
-    """Return what the products in integers need beside the tiles; None: multiply in float32."""
+    """Return what the integer products need besides the tiles, or None to multiply in float32."""
     from overtone.kernels.rounded_products import BLOCK_TILES, step_sizes_of
 
     def fits(num_tiles: int) -> bool:
@@ -325,7 +325,7 @@ def _step_sizes(
 def _tables(
     decoder: Decoder, tiles: LayerTiles | None, step_sizes: dict[str, list[Array]] | None
 ) -> dict[str, Array]:
-    """Return the addresses of the base's tensors, by the names of the kernels' `FrozenBase`."""
+    """Return the addresses of the base's tensors by their names in the kernels' `FrozenBase`."""
     norms = ("before_attention", "before_mlp")
 
     def weight(layer: int, name: str) -> int:

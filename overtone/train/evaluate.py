@@ -1,6 +1,6 @@
-"""How well an adapter predicts texts: passes forward only, as the training pass would compute their losses.
+"""Evaluates an adapter on texts, with forward passes that compute the same losses as training.
 
-It takes what the training takes: the compiled pass where the kernels know the base, else the plain one.
+It uses the same pass as training: the compiled one if the kernels support the base, else the plain one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mean_loss(base: TrainingBase, lora: LoraWeights, documents: Sequence[Documen
 
 @torch.no_grad()
 def largest_key_or_value(decoder: Decoder, lora: LoraWeights, documents: Sequence[Document]) -> float:
-    """Return the largest magnitude that a key or value of these texts has in any layer; NaN if one is no number."""
+    """Return the largest magnitude of any key or value of these texts in any layer; NaN if one is NaN."""
     magnitudes: list[Tensor] = []
     for batch in _batches(documents, max_tokens(decoder)):
         packed = pack([(0, batch)]).to(decoder.device)
@@ -50,7 +50,7 @@ def largest_key_or_value(decoder: Decoder, lora: LoraWeights, documents: Sequenc
 
 
 def _measured(attend: Attend, magnitudes: list[Tensor]) -> Attend:
-    """Return an `attend` that notes the largest magnitude among the keys and values it is given."""
+    """Return an `attend` that records the largest magnitude among its keys and values."""
 
     def measuring(layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
         magnitudes.append(torch.maximum(k_TGK.abs().max(), v_TGK.abs().max()))
@@ -60,7 +60,7 @@ def _measured(attend: Attend, magnitudes: list[Tensor]) -> Attend:
 
 
 def _batches(documents: Sequence[Document], num_tokens: int) -> Iterator[list[Document]]:
-    """Yield neighbouring documents, as many as fit into a pass and at least one."""
+    """Yield runs of consecutive documents, as many as fit into a pass and at least one."""
     batch: list[Document] = []
     room = num_tokens
     for document in documents:

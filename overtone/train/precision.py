@@ -1,9 +1,8 @@
-"""In which numbers a base is trained and by which pass: chosen by the model, the device and the processor.
+"""Chooses the number format and the pass in which a base is trained, by model, device and processor.
 
-On a processor the weights are float32, whatever it offers: in the compiled pass where the kernels know the model,
-and there with the base's own quantised blocks in 16-bit integers where it has such. bfloat16 moves the gradients
-by five to twelve hundredths and its models answer worse (docs/log.md), so on a processor it must be asked for. On
-a GPU it is the rule.
+On a processor the default is float32: in the compiled pass if the kernels support the model, and there in 16-bit
+integers if the base has quant blocks. bfloat16 changes the gradients by 5 to 12% and its models answer worse
+(docs/log.md), so on a processor it is used only on request. On a GPU it is the default.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from overtone.train import compiled_pass
 
 @dataclass(frozen=True)
 class Precision:
-    """How a base is trained. `obstacle` says why the kernels cannot, "" when they can."""
+    """How a base is trained. `obstacle` says why the kernels cannot compute it; "" if they can."""
 
     dtype: torch.dtype
     in_integers: bool = False
     obstacle: str = ""
 
     def __str__(self) -> str:
-        """Return it in words, for the log: `compiled kernels in 16-bit integers`."""
+        """Return the method in words for the log: `compiled kernels in 16-bit integers`."""
         numbers = "16-bit integers" if self.in_integers else str(self.dtype).removeprefix("torch.")
         if self.obstacle:
             return f"plain PyTorch in {numbers} ({self.obstacle})"
@@ -38,7 +37,7 @@ class Precision:
 def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Precision:
     """Return how a base is trained on a device; `wanted` is auto, float32 or bfloat16.
 
-    Raises OvertoneError for an architecture that we do not know.
+    Raises OvertoneError for an architecture that is not supported.
     """
     on_processor = device.type == "cpu"
     dtype = torch.float32 if on_processor else torch.bfloat16

@@ -110,7 +110,7 @@ def test_a_missing_adapter_is_said_plainly(tmp_path: Path) -> None:
     [
         ({"use_dora": True}, "uses use_dora"),
         ({"modules_to_save": ["lm_head"]}, "uses modules_to_save"),
-        ({"peft_type": "IA3"}, "describes no LoRA"),
+        ({"peft_type": "IA3"}, "is not the config of a LoRA"),
         ({"r": 4}, "do not pair up at rank 4"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_family_without_kernels_is_trained_in_float32_on_every_processor(
     chosen = precision.choose(tmp_path, CPU)
 
     assert chosen.dtype == torch.float32
-    assert "do not know this family" in chosen.obstacle
+    assert "do not support this family" in chosen.obstacle
 
 
 def test_what_was_chosen_is_what_is_loaded(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

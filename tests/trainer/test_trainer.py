@@ -245,7 +245,7 @@ def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench
     ("content", "said"),
     [
         ('{"text_input": "1", "output": "2"}\n{"text_in', "damaged at line 2"),
-        ('{"text_input": "1", "output": "2"}\n', "1 training examples are stored where there were 5"),
+        ('{"text_input": "1", "output": "2"}\n', "1 training examples are stored; there were 5"),
         (None, "cannot be read"),
     ],
 )
@@ -282,7 +282,7 @@ def test_a_tuned_model_that_could_not_be_asked_has_failed(bench: Bench) -> None:
     bench.add("large", learning_rate=10.0)
     (large,) = bench.finish("large")
     assert large.state == "FAILED"
-    assert "with the learning rate of 10 " in str(large.error_message)
+    assert "With the learning rate of 10 " in str(large.error_message)
     assert "does not fit into float16" in str(large.error_message)
 
 
