@@ -2,8 +2,7 @@
 
 A folder holds adapter_config.json and adapter_model.safetensors. The SHA-256 of the latter is the adapter's
 identity. Features of peft that are not supported (DoRA, ranks by module, fully trained modules) are refused by
-name, never ignored. If the base has packed modules (Phi-3's qkv_proj), the file has them too
-(packed_modules.py).
+name, never ignored. If the base has packed modules (Phi-3's qkv_proj), the file has them too (packed_modules.py).
 """
 
 from __future__ import annotations

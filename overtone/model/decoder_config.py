@@ -121,7 +121,7 @@ class DecoderConfig:
         except KeyError as error:
             raise OvertoneError(f"config.json has no {error.args[0]}, which is required.") from None
         except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise OvertoneError(f"config.json holds a value that cannot be: {error}.") from None
+            raise OvertoneError(f"config.json has an invalid value: {error}.") from None
 
     @classmethod
     def _parse(cls, config: Mapping[str, Any], family: Family) -> DecoderConfig:

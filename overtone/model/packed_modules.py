@@ -1,7 +1,7 @@
 """Adapters of a base with packed modules: Phi-3 has one qkv_proj and one gate_up_proj.
 
-peft adapts a module; we adapt its parts. The parts' pairs form one pair of the module: the As stacked and the Bs
-in a block diagonal. Rank and alpha are multiplied by the number of parts, so the scale stays the same:
+peft adapts a module; we adapt its parts. The parts' pairs form one pair of the module: the As stacked and the Bs in
+a block diagonal. Rank and alpha are multiplied by the number of parts, so the scale stays the same:
 
     ⎡B_q        ⎤ ⎡A_q⎤
     ⎢    B_k    ⎥ ⎢A_k⎥ x

@@ -1,9 +1,9 @@
-"""The linear projections of a layer: what each is called in every place, and in which order its rows lie.
+"""The linear projections of a layer: their names in every format, and the order of their rows.
 
-Hugging Face's files and peft's adapters know seven modules. The decoder joins those that read the same input into
-one matrix, a joined projection: the rows of its modules one after the other, in the order of this table. Phi-3
-stores joined projections so; those are packed modules. GGUF files have names of their own, and for some
-architectures llama.cpp interleaves the rows of each query and key head. No torch.
+Hugging Face's files and peft's adapters have seven modules. The decoder joins those that read the same input into one
+matrix, a joined projection: the rows of its modules one after the other, in the order of this table. Phi-3 stores its
+projections this way; those are packed modules. GGUF files use other names, and for some architectures llama.cpp
+interleaves the rows of each query and key head. No torch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ PARENTS = {
 
 
 def module_path(module: str) -> str:
-    """Return where a layer has a module, in Hugging Face's names: `self_attn.q_proj`."""
+    """Return a module's path inside a layer in Hugging Face's names: `self_attn.q_proj`."""
     return f"{PARENTS[module]}.{module}"
 
 
@@ -96,5 +96,5 @@ def to_gguf_order(rows: Rows, num_heads: int) -> Rows:
 
 
 def _reordered(rows: Any, num_heads: int, *sizes: int) -> Any:
-    """Swap the two dimensions of these sizes into which each head's rows are cut."""
+    """Split each head's rows into two dimensions of these sizes and swap them."""
     return rows.reshape(num_heads, *sizes, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)

@@ -55,7 +55,7 @@ def test_a_sound_base_passes(folder: Path) -> None:
         ({"num_hidden_layers": 0}, "a size below 1"),
         ({"num_attention_heads": 0}, "a size below 1"),
         ({"num_key_value_heads": 3}, "not a multiple of 3 num_key_value_heads"),
-        ({"hidden_size": "x", "head_dim": None}, "a value that cannot be"),
+        ({"hidden_size": "x", "head_dim": None}, "an invalid value"),
         ({"tie_word_embeddings": False}, "have no lm_head.weight"),
         ({"quantization_config": {"quant_method": "fp8"}}, r"quantised \(fp8\)"),
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
