@@ -171,7 +171,7 @@ def _refuse_foreign(found: Iterable[str], known: Container[str]) -> None:
 
 
 def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
-    """Compare the quantised blocks with the shapes of the weights that they encode."""
+    """Compare the quant blocks with the shapes of the weights that they encode."""
     try:
         header, _ = safetensors_file.read_header(path)
     except ValueError as error:

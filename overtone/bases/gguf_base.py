@@ -65,8 +65,7 @@ class GgufBase:
     """An open GGUF file. Tensors are read from the disk one by one, when they are needed."""
 
     def __init__(self, path: Path):
-        """Open the file. Raises OvertoneError if it is damaged or has an architecture that is not
-        supported."""
+        """Open the file. Raises OvertoneError if it is damaged or has an architecture that is not supported."""
         try:
             self._reader = GGUFReader(path)
             self.fields: dict[str, Any] = {
@@ -205,8 +204,8 @@ class GgufBase:
 def hf_name(name: str) -> str:
     """Return Hugging Face's name of a GGUF tensor.
 
-    `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`. Raises OvertoneError for a tensor that is not
-    supported, such as the rotary factors of Llama 3.
+    `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`. Raises OvertoneError for a tensor that is
+    not supported, such as the rotary factors of Llama 3.
     """
     *path, kind = name.split(".")
     layer = f"model.layers.{path[1]}." if path[0] == "blk" else ""

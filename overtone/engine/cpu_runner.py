@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 
 
 def is_supported(base_folder: Path) -> bool:
-    """Whether this runner can serve a base: Llama's layers without biases, tied head, sizes in whole quant blocks."""
+    """Whether this runner can serve a base: Llama's layers without biases, a tied head, sizes in whole quant blocks."""
     config = DecoderConfig.load(base_folder)
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
     sizes = {config.width, config.head_size, config.inner_size}

@@ -17,7 +17,7 @@ def open_runner(
 ) -> Runner:
     """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step.
 
-    `weights` is auto, float32 or bfloat16. auto means the base's own quantised blocks, or 8 bits, where the compiled
+    `weights` is auto, float32 or bfloat16. auto means the base's own quant blocks, or 8 bits, where the compiled
     kernels support the model; else float32 on the processor and bfloat16 on a GPU. Raises OvertoneError for a base
     that does not match its config.json.
     """

@@ -18,8 +18,8 @@ class TextStream:
         self._decode = decode
         self._stops = [stop for stop in stops if stop]
         self._ids: list[int] = []
-        self._window = 0  # where decoding starts, for context
-        self._shown = 0  # ids before this are text
+        self._window = 0  # decoding starts here, for context
+        self._shown = 0  # ids before this have been sent
         self._held = ""
         self.stopped = False
 

@@ -1,4 +1,4 @@
-"""A base's matrices as tiles for the kernels: the file's quantised blocks, or floats rounded to 8 bits."""
+"""A base's matrices as tiles for the kernels: the file's quant blocks, or floats rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from overtone.model.quant import QuantBlockFile
 
 @dataclass(frozen=True)
 class LayerTiles:
-    """The projections of all layers, in one kind of block: joined projection → [layer, tile, block, bytes]."""
+    """The projections of all layers, in one kind of quant block: joined projection → [layer, tile, block, bytes]."""
 
     kind: Kind
     data: dict[str, NDArray[np.uint8]]

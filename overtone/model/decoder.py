@@ -101,9 +101,8 @@ class Decoder:
         x_TD = F.embedding(ids_T, self.embed_VD)
         if not self.config.family.scaled_embedding:
             return x_TD
-        factor = torch.tensor(
-            self.config.width**0.5, dtype=x_TD.dtype
-        )  # rounded first, as in Gemma's training
+        # rounded before it multiplies, as in Gemma's training
+        factor = torch.tensor(self.config.width**0.5, dtype=x_TD.dtype)
         return x_TD * factor
 
     def tables(self, positions_T: Tensor) -> list[Tables]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from overtone.model.projections import PACKED, PACKED_PARTS
 
 Matrices = dict[tuple[int, str], Tensor]
-"""By layer and module, packed or not."""
+"""Keys are (layer, module), packed or not."""
 
 _block_diag: Any = torch.block_diag
 
@@ -34,7 +34,7 @@ def patterns(rank: int, alpha: float) -> dict[str, Any]:
 
 
 def pack(a: Matrices, b: Matrices) -> tuple[Matrices, Matrices]:
-    """Return the pairs (A_RI, B_OR) with those of parts packed. A layer has all parts of a packed module or none."""
+    """Return the pairs (A_RI, B_OR) with the parts of packed modules joined. A layer has all parts or none."""
     packed_a, packed_b = dict(a), dict(b)
     for layer in {layer for layer, _ in a}:
         for module, parts in PACKED_PARTS.items():

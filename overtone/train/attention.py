@@ -2,10 +2,10 @@
 
 Documents are short and many, or long and few. If a job's documents have few tokens in total, they are one masked
 product, which is cheaper than any bookkeeping. Otherwise the row is cut into chunks (a range of queries and the
-keys they may see). Chunks of similar size share a bucket and are computed as one batched product. A long document
-becomes several chunks, each with only a strip of the score matrix. The backward pass recomputes the scores, which is
-cheaper than keeping them. On a CPU, batched products are faster here than scaled_dot_product_attention, whose backward
-pass is slow for short documents.
+keys they may see). Chunks of similar size share a bucket, which is computed as one batched product. A long document
+becomes several chunks, each with only a part of the score matrix. The backward pass recomputes the scores, which is
+cheaper than keeping them. On a CPU, batched products are faster here than scaled_dot_product_attention, whose
+backward pass is slow for short documents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from overtone.model.decoder import Attend
 from overtone.model.decoder_config import DecoderConfig
 
 DENSE_ROWS = 160  # a job with at most this many tokens in a pass is one dense bucket
-MAX_QUERIES = 128  # in a chunk: its scores with 1,000 keys fit into the processor's cache
+MAX_QUERIES = 128  # in one chunk: its scores with 1,000 keys fit into the processor's cache
 MAX_SCORES = 1 << 18  # in a bucket, per head
 SIMILAR = 0.7  # every chunk in a bucket has at least this share of the largest one's size
 SMALL_SCORES = 1 << 12  # chunks with fewer scores share a bucket whatever their sizes

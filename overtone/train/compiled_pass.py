@@ -70,7 +70,7 @@ class CompiledPass:
     """A base's addresses for the kernels, their threads, and their working memory, which grows as needed."""
 
     def __init__(self, decoder: Decoder, in_integers: bool = False):
-        """`in_integers`: multiply with the base's quantised blocks in 16-bit integers, if it has any.
+        """`in_integers`: multiply with the base's quant blocks in 16-bit integers, if it has any.
 
         This changes gradients by 0.1% of their length; bfloat16 changes them by 5 to 12%.
         """
@@ -96,8 +96,8 @@ class CompiledPass:
     def run(self, packed: Pack, jobs: Sequence[JobRows], weight_N: Tensor, backward: bool = True) -> Tensor:
         """Return every trained token's weighted loss. With `backward`, add to each job's gradients.
 
-        Any rows of a text may be kept, in any number of runs. Asserts everything else that the kernels rely on, because
-        otherwise they would read and write outside their memory.
+        Any rows of a text may be kept, in any number of runs. Asserts everything else that the kernels rely on,
+        because otherwise they would read and write out of bounds.
         """
         _require_layout(packed, jobs)
         assert 0 <= packed.targets_N.min() <= packed.targets_N.max() < self.decoder.config.vocab_size, (
@@ -163,7 +163,7 @@ class CompiledPass:
 
 
 def _require_layout(packed: Pack, jobs: Sequence[JobRows]) -> None:
-    """Assert that kept rows ascend within their job, and that a text sees its job's first text or no other."""
+    """Assert that kept rows ascend, each within its job, and that a text sees its job's first text or none."""
     keep_N = packed.keep_N.numpy()
     assert len(keep_N) == len(packed.targets_N) and (np.diff(keep_N) > 0).all(), "kept rows do not ascend"
     assert [job.rows for job in jobs] == list(packed.rows.values()), (
@@ -215,7 +215,7 @@ def _sizes(
     width, qkv, mixed, inner, gates = map(padded, widths)
     widest_input = max(widths[0], widths[2], widths[3])
     widest = max(widths)
-    panel = max(  # float32 numbers, or twice as many int16
+    panel = max(  # float32s, or twice as many int16s
         PANEL * PANEL_DEPTH,
         PANEL * widest_input // 2 + SUMS_BYTES // 4,
         PANEL * QUANT_BLOCK * PANEL_BLOCKS // 2,

@@ -1,8 +1,8 @@
-"""Many documents in one flat row of tokens, without padding and without seeing one another.
+"""Packs many documents into one flat row of tokens, without padding; documents do not see each other.
 
-What all documents of a job begin with (the template's system message, mostly) stands in the row once,
-before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
-could not see the rest anyway. A job's tokens are contiguous, so that its adapter applies to a slice.
+The common prefix of a job's documents (mostly the template's system message) is in the row once, before them. Each
+document attends to it and to itself. Causal attention makes this exact, because the shared tokens never see what
+follows them. A job's tokens are contiguous, so that its adapter applies to a slice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chooses the number format and the pass in which a base is trained, by model, device and processor.
 
 On a processor the default is float32: in the compiled pass if the kernels support the model, and there in 16-bit
-integers if the base has quantised blocks. bfloat16 changes the gradients by 5 to 12% and its models answer worse
+integers if the base has quant blocks. bfloat16 changes the gradients by 5 to 12% and its models answer worse
 (docs/log.md), so on a processor it is used only on request. On a GPU it is the default.
 """
 

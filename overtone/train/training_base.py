@@ -20,10 +20,10 @@ from overtone.train.precision import choose
 
 
 class TrainingBase:
-    """A base's frozen weights and the fast way through them, which is made when it is first wanted."""
+    """A base's frozen weights and their compiled pass, which is created at the first call."""
 
     def __init__(self, decoder: Decoder, in_integers: bool = False):
-        """`in_integers`: multiply with the base's own blocks in 16-bit integers, where it has such (precision.py)."""
+        """`in_integers`: multiply with the base's quant blocks in 16-bit integers, if it has any (precision.py)."""
         self.decoder = decoder
         self.in_integers = in_integers
 
@@ -31,14 +31,14 @@ class TrainingBase:
     def load(cls, base_folder: Path, device: torch.device, wanted: str = "auto") -> TrainingBase:
         """Load a base for training in the numbers that `precision.choose` says.
 
-        Raises OvertoneError for one that is not what its config.json says.
+        Raises OvertoneError if it does not match its config.json.
         """
         check_weights(base_folder)
         chosen = choose(base_folder, device, wanted)
         return cls(Decoder.load(base_folder, chosen.dtype, device), chosen.in_integers)
 
     def compiled_for(self, jobs: Sequence[JobRows]) -> CompiledPass | None:
-        """Return the compiled pass, or None where the kernels do not know this base or the ranks of these jobs."""
+        """Return the compiled pass, or None if the kernels do not support this base or the ranks of these jobs."""
         return self._compiled if compiled_pass.can_run(self.decoder, jobs) else None
 
     @cached_property

@@ -129,7 +129,7 @@ class RunningJob:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
         if self.tuning.rate_factor < 1.0:
             raise TuningFailed(self._why_hopeless(step))
-        with suppress(OSError):  # of a checkpoint that found no room
+        with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
         progress = load_newest(self.job.artifacts.checkpoints, self.tuning.lora.flat.numel())
         if progress is None:
@@ -172,7 +172,7 @@ class RunningJob:
 
     def save_result(self, base_revision: str) -> str:
         """Write the adapter and return its digest. Raises OSError."""
-        with suppress(OSError):  # of a checkpoint that found no room
+        with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
         return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
