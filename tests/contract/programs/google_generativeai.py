@@ -101,9 +101,7 @@ assert model.description == "This is my model." and model.display_name == "incre
 
 # Share it, as samples/tuned_models.py does.
 everyone = model.permissions.create(role="READER", grantee_type="EVERYONE")
-group = model.permissions.create(
-    role="READER", grantee_type="QUANT_BLOCK", email_address="x@googlegroups.com"
-)
+group = model.permissions.create(role="READER", grantee_type="GROUP", email_address="x@googlegroups.com")
 user = model.permissions.create(role="READER", grantee_type="USER", email_address="u@example.com")
 user.update({"role": "WRITER"})  # the client keeps what it sent and ignores the answer
 assert genai.types.Permission.get(user.name).role.name == "WRITER"

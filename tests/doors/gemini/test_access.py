@@ -99,13 +99,13 @@ ROLES = {
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("by", ["USER", "QUANT_BLOCK", "EVERYONE"])
+@pytest.mark.parametrize("by", ["USER", "GROUP", "EVERYONE"])
 def test_a_role_allows_what_it_says(
     client: Any, store: Store, keys: dict[str, str], role: str | None, by: str
 ) -> None:
     make(client, keys[ANN])
     store.groups.add("team@example.com", BOB)
-    email = {"USER": {"emailAddress": BOB}, "QUANT_BLOCK": {"emailAddress": "team@example.com"}}.get(by, {})
+    email = {"USER": {"emailAddress": BOB}, "GROUP": {"emailAddress": "team@example.com"}}.get(by, {})
     if role:
         client.post(SHARES, json={"granteeType": by, "role": role, **email}, headers=as_(keys[ANN]))
     tries = {
@@ -249,7 +249,7 @@ def test_a_model_shared_with_a_group_is_in_its_members_lists(
     client: Any, keys: dict[str, str], store: Store
 ) -> None:
     make(client, keys[ANN])
-    share = {"granteeType": "QUANT_BLOCK", "emailAddress": "team@example.com", "role": "WRITER"}
+    share = {"granteeType": "GROUP", "emailAddress": "team@example.com", "role": "WRITER"}
     assert client.post("/v1/tunedModels/a/permissions", json=share, headers=as_(keys[ANN])).status_code == 200
     assert client.get("/v1/tunedModels", headers=as_(keys[BOB])).json() == {}
 

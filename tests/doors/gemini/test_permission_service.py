@@ -12,7 +12,7 @@ from tests.doors.gemini.test_model_service import create
 
 EVERYONE = {"granteeType": "EVERYONE", "role": "READER"}
 USER = {"granteeType": "USER", "emailAddress": "U@example.com", "role": "READER"}
-QUANT_BLOCK = {"granteeType": 2, "email_address": "g@example.com", "role": 2}
+GROUP = {"granteeType": 2, "email_address": "g@example.com", "role": 2}
 SHARES = "/v1beta/tunedModels/a/permissions"
 
 
@@ -28,7 +28,7 @@ def share(client: Any, body: dict[str, Any]) -> dict[str, Any]:
         (EVERYONE, EVERYONE),
         ({"granteeType": 3, "role": 3}, EVERYONE),
         (USER, {**USER, "emailAddress": "u@example.com"}),
-        (QUANT_BLOCK, {"granteeType": "QUANT_BLOCK", "emailAddress": "g@example.com", "role": "WRITER"}),
+        (GROUP, {"granteeType": "GROUP", "emailAddress": "g@example.com", "role": "WRITER"}),
     ],
 )
 def test_a_permission_is_given(client: Any, body: dict[str, Any], expected: dict[str, Any]) -> None:
