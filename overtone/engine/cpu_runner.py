@@ -83,6 +83,7 @@ class CpuRunner:
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
         """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""
         plan = self._plan(chunks, slots)
+        assert len(plan["ids"]) <= self._max_rows, "the step has more rows than the working memory"
         num_kept = len(plan["keep"])
         plan["logits"] = np.empty((num_kept, self.config.vocab_size), np.float32)
         plan["best"] = np.empty((num_kept, llama.LOGIT_SEGMENTS), np.int64)

@@ -75,6 +75,12 @@ def test_many_rows_take_another_way_to_the_same_logits(fast: Runner) -> None:
     assert torch.equal(together, torch.stack(alone))
 
 
+def test_a_step_larger_than_the_working_memory_is_noticed(fast: Runner) -> None:
+    sequence = Sequence(0, "", [5] * 65, blocks=list(range(5)))
+    with pytest.raises(AssertionError, match="more rows"):
+        fast.step([Chunk(sequence, 0, 65)], [0])
+
+
 def test_a_text_is_the_same_in_any_chunks(fast: Runner) -> None:
     (whole,) = sequences(TEXTS[:1])
     at_once = fast.step([Chunk(whole, 0, 13)], [1]).rows
