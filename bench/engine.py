@@ -42,8 +42,12 @@ from tests.serving import running_service
 
 PEERS = Path(".envs/peers-engine")
 NUM_THREADS = processor.num_cores()
-NUM_ADAPTERS, NUM_SLOTS, NUM_BATCH = 64, 16, 8  # NUM_BATCH: adapters that llama.cpp holds, and its slots
-PROMPT_TOKENS, CROWD_TOKENS, WARM_UP_TOKENS = 40, 16, 8
+NUM_ADAPTERS = 64
+NUM_SLOTS = 16
+NUM_BATCH = 8  # adapters that llama.cpp holds, and its slots
+PROMPT_TOKENS = 40
+CROWD_TOKENS = 16
+WARM_UP_TOKENS = 8
 FIRST_TOKENS = 10  # calls for one median
 ESSAY = "Write a long essay about the number {} and its history."  # the base does not end it early
 
@@ -98,8 +102,11 @@ class Ours:
         data.mkdir()
         (data / "bases").symlink_to(base.parent)
         service = stack.enter_context(running_service(data, "--base", base.name, "--grpc-port", "-1"))
-        self._base, self._folder, self._http_port = base, folder, service.port
-        self._chat, self._config = Chat(base), DecoderConfig.load(base)
+        self._base = base
+        self._folder = folder
+        self._http_port = service.port
+        self._chat = Chat(base)
+        self._config = DecoderConfig.load(base)
         self._client = EngineClient(engine_address(Settings(data=data), base.name))
         self._digests: dict[int, str] = {}
 
@@ -128,8 +135,11 @@ class Ours:
         request = GenerateRequest(prompt_ids=prompt_ids, options=options)
         if adapter != BASE:
             request.tuned_model = f"m{adapter}"
-            request.adapter_folder, request.adapter_digest = str(self._place(adapter)), self._digests[adapter]
-        began, first_s, num_tokens = time.perf_counter(), 0.0, 0
+            request.adapter_folder = str(self._place(adapter))
+            request.adapter_digest = self._digests[adapter]
+        began = time.perf_counter()
+        first_s = 0.0
+        num_tokens = 0
         async for event in self._client.generate(request, timeout_s=600):
             first_s = first_s or time.perf_counter() - began
             num_tokens = event.candidate_tokens
@@ -232,7 +242,10 @@ class Peers:
     """The others, each started when it is first wanted."""
 
     def __init__(self, base: Path, gguf: Path | None, folder: Path, stack: ExitStack):
-        self._base, self._gguf, self._folder, self._stack = base, gguf, folder, stack
+        self._base = base
+        self._gguf = gguf
+        self._folder = folder
+        self._stack = stack
 
     def contestants(self) -> dict[str, Run]:
         return {
@@ -257,8 +270,9 @@ class Peers:
         config = DecoderConfig.load(self._base)
         adapters = [self._folder / f"{seed}.gguf" for seed in range(NUM_BATCH)]
         for seed, path in enumerate(adapters):
-            save_gguf(path, random_adapter(config, seed))
-        script, gguf = "bench/peers/llama_cpp.py", self._gguf or download_gguf(self._folder)
+            save_gguf(path, random_adapter(config, seed), config)
+        script = "bench/peers/llama_cpp.py"
+        gguf = self._gguf or download_gguf(self._folder)
         return self._start(PEERS / "bin/python", script, gguf, str(NUM_THREADS), str(NUM_BATCH), *adapters)
 
     @cached_property
@@ -320,8 +334,10 @@ def report(cases: Mapping[str, Case], medians: Mapping[str, float]) -> None:
 
 async def run_bench(options: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    base, cases = options.base.absolute(), {name: CASES[name] for name in options.case or CASES}
-    ours, peers = Ours(base, folder, stack), Peers(base, options.gguf, folder, stack)
+    base = options.base.absolute()
+    cases = {name: CASES[name] for name in options.case or CASES}
+    ours = Ours(base, folder, stack)
+    peers = Peers(base, options.gguf, folder, stack)
     everybody = ours.contestants() | peers.contestants()
     wanted = dict.fromkeys(name for case in cases.values() for name in (case.ours, case.other) if name)
     medians = await measure({name: everybody[name] for name in wanted}, options.rounds, options.tokens)

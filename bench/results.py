@@ -1,9 +1,9 @@
-"""The results of all benches, as tables: who reads a figure sees the day, the processor and the load beside it.
+"""Prints the results of all benches as tables, each with its date, processor and load.
 
     python -m bench.results [--group training|engine|service] [--figures]
 
-bench/results.jsonl has one JSON line a result: date, group, bench, processor, load (the load average; 1.4 to 2
-is a bench itself) and `result` in words, or `figures`, the bench's own last line. Machines are shared: read ratios.
+bench/results.jsonl has one JSON line for each result: date, group, bench, processor, load (the load average; a bench
+alone makes 1.4 to 2) and `result` in words, or `figures`, the bench's own last line. Compare ratios: machines vary.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import mean_loss
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.packing import common_prefix
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Tuning
 
 RATES = {16: (2e-4, 5e-4, 1e-3, 2e-3), 128: (2e-4, 5e-4, 1e-3)}  # by the number of examples
@@ -117,17 +117,14 @@ class DataSet:
     def batch_tokens(self, batch_size: int) -> float:
         """Return about how many tokens a batch has when it is packed."""
         shared = common_prefix(self.documents)
-        return shared + batch_size * statistics.mean(
-            len(document.ids) - shared for document in self.documents
-        )
+        own = statistics.mean(len(document.ids) - shared for document in self.documents)
+        return shared + batch_size * own
 
     def epoch_tokens(self, batch_size: int) -> float:
         """Return about what an epoch costs, with the look at what is held out: a forward pass only."""
         num_steps = len(self.documents) / batch_size
-        return (
-            num_steps * self.batch_tokens(batch_size)
-            + sum(len(document.ids) for document in self.held_out) / 2
-        )
+        held_out = sum(len(document.ids) for document in self.held_out)
+        return num_steps * self.batch_tokens(batch_size) + held_out / 2
 
 
 @dataclass
@@ -200,8 +197,12 @@ class Sweep:
     """The base, the data sets and the results."""
 
     def __init__(self, base: Path, results: Results, kinds: Sequence[str], sizes: Sequence[int]):
-        self.kinds, self.sizes, self.results = kinds, sizes, results
-        self._card, self._decoder, chat = Card.load(base), load_decoder(base, torch.device("cpu")), Chat(base)
+        self.kinds = kinds
+        self.sizes = sizes
+        self.results = results
+        self._card = Card.load(base)
+        self._model = TrainingBase.load(base, torch.device("cpu"))
+        chat = Chat(base)
         self._data = {key: DataSet.make(chat, *key) for key in product(kinds, sizes)}
         self._wanted: set[Trial] = set()  # in all rounds so far
 
@@ -211,8 +212,8 @@ class Sweep:
 
     def base_loss(self, kind: str, num_examples: int) -> float:
         """Return the held-out loss of the base itself."""
-        untrained = LoraWeights(self._decoder.config, 1, 1.0)
-        return mean_loss(self._decoder, untrained, self._data[kind, num_examples].held_out)
+        untrained = LoraWeights(self._model.decoder.config, 1, 1.0)
+        return mean_loss(self._model, untrained, self._data[kind, num_examples].held_out)
 
     def first_round(self, num_examples: int) -> list[Choice]:
         grid = product(RATES[num_examples], BATCHES[num_examples])
@@ -229,7 +230,7 @@ class Sweep:
         """Run the trials that the results lack, several at a time, those with most steps first."""
         self._wanted |= set(trials)
         waiting = deque(sorted(self._missing(trials), key=lambda trial: (-trial.num_steps, trial)))
-        progress = Progress(name, {trial: self._cost(trial) for trial in waiting})
+        progress = RoundProgress(name, {trial: self._cost(trial) for trial in waiting})
         live: deque[Run] = deque()
         while waiting or live:
             while waiting and len(live) < COMPANY:
@@ -249,35 +250,41 @@ class Sweep:
         }
 
     def _start(self, trial: Trial) -> Run:
-        choice, data = trial.choice, self._data[trial.kind, trial.num_examples]
+        choice = trial.choice
+        data = self._data[trial.kind, trial.num_examples]
         order = BatchOrder(trial.num_examples, choice.epoch_count, choice.batch_size, trial.seed)
         recipe = Recipe(choice.learning_rate, choice.rank, choice.alpha, decay=choice.decay)
-        return Run(trial, data, Tuning(self._decoder.config, data.documents, order, recipe))
+        return Run(trial, data, Tuning(self._model.decoder.config, data.documents, order, recipe))
 
     def _pass(self, live: deque[Run]) -> list[Run]:
         """Run one pass, whole batches of as many as fit by turns; take out the runs that are done."""
-        company, room = [live.popleft()], max_tokens(self._decoder)
+        company = [live.popleft()]
+        room = max_tokens(self._model.decoder)
         while live and sum(run.batch_tokens for run in (*company, live[0])) <= room:
             company.append(live.popleft())
-        steps = run_pass(self._decoder, [run.tuning for run in company], WHOLE_BATCHES)
+        steps = run_pass(self._model, [run.tuning for run in company], WHOLE_BATCHES)
         for run, step in zip(company, steps, strict=True):
             if step is not None and step.epoch > len(run.losses):
-                loss = mean_loss(self._decoder, run.tuning.lora, run.data.held_out)
+                loss = mean_loss(self._model, run.tuning.lora, run.data.held_out)
                 run.losses.append(loss if math.isfinite(loss) else math.inf)
         live.extend(run for run in company if not run.tuning.done)
         return [run for run in company if run.tuning.done]
 
     def _cost(self, trial: Trial) -> float:
-        data, choice = self._data[trial.kind, trial.num_examples], trial.choice
+        data = self._data[trial.kind, trial.num_examples]
+        choice = trial.choice
         return choice.epoch_count * data.epoch_tokens(choice.batch_size)
 
 
-class Progress:
+class RoundProgress:
     """Says after every run how far a round has come."""
 
     def __init__(self, name: str, costs: dict[Trial, float]):
-        self._name, self._costs, self._began = name, costs, time.monotonic()
-        self._num_done, self._done = 0, 0.0
+        self._name = name
+        self._costs = costs
+        self._began = time.monotonic()
+        self._num_done = 0
+        self._done = 0.0
         print(f"{name}: {len(costs)} runs", flush=True)
 
     def report(self, run: Run) -> None:

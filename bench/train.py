@@ -44,7 +44,7 @@ from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.packing import pack
 from overtone.train.precision import choose as choose_precision
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer import trainer
 from tests.store.rows import model_values
@@ -82,7 +82,10 @@ class Bench:
     """The contestants and what they are given."""
 
     def __init__(self, base: Path, stack: ExitStack, rounds: int, steps: int):
-        self.base, self.rounds, self.steps, self._stack = base, rounds, steps, stack
+        self.base = base
+        self.rounds = rounds
+        self.steps = steps
+        self._stack = stack
         self.chat = Chat(base)
         self.adapter = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "adapter"
         lora = LoraWeights(Decoder.load(base, dense=False).config, 16, 32.0)
@@ -128,7 +131,8 @@ class Bench:
     def note(self, case: str, speeds: dict[str, list[float]], last: dict[str, dict[str, Any]]) -> None:
         medians = {name: statistics.median(values) for name, values in speeds.items()}
         for name, run in last.items():
-            losses, peak = run["losses"], run["peak_bytes"] / 2**20
+            losses = run["losses"]
+            peak = run["peak_bytes"] / 2**20
             ratio = medians["ours"] / medians[name]
             print(
                 f"{case:12} {name:13} {medians[name]:8.1f} tokens/s  ours is {ratio:5.2f}×  "
@@ -196,7 +200,8 @@ def job(bench: Bench) -> None:
 
 def together(bench: Bench) -> None:
     """Four tutorial-sized jobs at once, against one after another."""
-    ours, threads = bench.start("ours"), torch.get_num_threads()
+    ours = bench.start("ours")
+    threads = torch.get_num_threads()
     ours.ask(jobs=1, threads=threads)
     at_once, in_turn = [], []
     for _ in range(max(1, bench.rounds // 2)):
@@ -230,52 +235,56 @@ def floor(bench: Bench) -> None:
 
 
 CASES: dict[str, Callable[[Bench], None]] = {
-    "short": short, "long": long, "job": job, "together": together, "floor": floor,
-}  # fmt: skip
+    "short": short,
+    "long": long,
+    "job": job,
+    "together": together,
+    "floor": floor,
+}
 
 
 def obey(base: Path) -> None:
     """Be "ours": run batches or whole jobs as lines of JSON ask for."""
-    decoder = load_decoder(base, torch.device("cpu"))
+    model = TrainingBase.load(base, torch.device("cpu"))
     print("{}", flush=True)
     with ExitStack() as stack:
-        service: list[Service] = []
+        service: list[JobService] = []
         for line in sys.stdin:
             order = json.loads(line)
             torch.set_num_threads(order["threads"])
             if "jobs" in order:
-                service = service or [stack.enter_context(Service(base))]
+                service = service or [stack.enter_context(JobService(base))]
                 answer = service[0].run_jobs(order["jobs"])
             else:
-                answer = run_batches(decoder, order)
+                answer = run_batches(model, order)
             answer["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             print(json.dumps(answer), flush=True)
 
 
-def run_batches(decoder: Decoder, order: dict[str, Any]) -> dict[str, Any]:
+def run_batches(model: TrainingBase, order: dict[str, Any]) -> dict[str, Any]:
     batches = [[Document.of_pair(ids, num_prompt) for ids, num_prompt in batch] for batch in order["batches"]]
     documents = [document for batch in batches for document in batch]
-    in_order = InOrder(len(documents), 1, len(batches[0]), 0)
+    in_order = GivenOrder(len(documents), 1, len(batches[0]), 0)
     source = load_adapter(Path(order["adapter"]))
-    tuning = Tuning(decoder.config, documents, in_order, Recipe(order["rate"], 16, 32.0), source)
+    tuning = Tuning(model.decoder.config, documents, in_order, Recipe(order["rate"], 16, 32.0), source)
     step_s, floor_s, losses = [], [], []
     for batch in batches:
         began = time.perf_counter()
-        losses.append(run_step(decoder, tuning).mean_loss)
+        losses.append(run_step(model, tuning).mean_loss)
         step_s.append(time.perf_counter() - began)
         if order.get("floor"):
-            floor_s.append(measure_floor(decoder, batch))
+            floor_s.append(measure_floor(model.decoder, batch))
     return {"step_s": step_s, "losses": losses, "floor_s": floor_s}
 
 
-def run_step(decoder: Decoder, tuning: Tuning) -> Step:
+def run_step(model: TrainingBase, tuning: Tuning) -> Step:
     while True:
-        (step,) = run_pass(decoder, [tuning], max_tokens(decoder))
+        (step,) = run_pass(model, [tuning], max_tokens(model.decoder))
         if step is not None:
             return step
 
 
-class InOrder(BatchOrder):
+class GivenOrder(BatchOrder):
     """The examples as they come."""
 
     def example_at(self, place: int) -> int:
@@ -285,7 +294,8 @@ class InOrder(BatchOrder):
 def measure_floor(decoder: Decoder, batch: Sequence[Document]) -> float:
     """Time the base's products of one step, forward and dX, and nothing else."""
     packed = pack([(0, batch)])
-    num_rows, num_outputs = len(packed.ids_T), len(packed.keep_N)
+    num_rows = len(packed.ids_T)
+    num_outputs = len(packed.keep_N)
     began = time.perf_counter()
     for layer in decoder.layers:
         for weight_OI in layer.weights.values():
@@ -296,18 +306,19 @@ def measure_floor(decoder: Decoder, batch: Sequence[Document]) -> float:
     return time.perf_counter() - began
 
 
-class Service:
+class JobService:
     """A store, a queue and a trainer, as in `overtone serve`, without the API."""
 
     def __init__(self, base: Path):
         self._folder = tempfile.TemporaryDirectory()
         self._settings = Settings(data=Path(self._folder.name))
         self._store = Store(self._settings.database_url, self._settings.tuned)
-        self._stop, self._count = threading.Event(), 0
+        self._stop = threading.Event()
+        self._count = 0
         arguments = self._settings, Queue(self._store), base, self._stop
         self._thread = threading.Thread(target=trainer.run, args=arguments)
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> JobService:
         self._thread.start()
         return self
 

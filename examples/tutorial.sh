@@ -8,7 +8,7 @@ OVERTONE_URL=${OVERTONE_URL:-http://127.0.0.1:8080}
 GOOGLE_API_KEY=${GOOGLE_API_KEY:-any}
 command -v jq > /dev/null || { echo "This needs jq: apt install jq, or brew install jq" >&2; exit 1; }
 curl --silent --fail --output /dev/null "${OVERTONE_URL}/v1beta/models?key=$GOOGLE_API_KEY" || {
-echo "Nothing answers at ${OVERTONE_URL}, or it wants a key: overtone serve; GOOGLE_API_KEY=KEY" >&2; exit 1; }
+echo "No service answers at ${OVERTONE_URL}, or it needs a key: overtone serve; GOOGLE_API_KEY=KEY" >&2; exit 1; }
 sleep() { # the loop below would wait for ever for a tuning that was refused
 [[ "$operation" != "null" ]] || { echo "The tuning was refused; the reason is above." >&2; exit 1; }
 command sleep "$@"

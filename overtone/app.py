@@ -1,7 +1,7 @@
-"""The one file that knows concrete classes: what the API, the engine and the trainer are made of.
+"""Builds the API, the engine and the trainer from concrete classes; no other file knows them all.
 
-Each `run_` is the whole life of one process, until `stop` is set by whoever runs it. Imports stand inside the
-functions: the API loads no torch.
+Each `run_` function is the whole life of one process, until its caller sets `stop`. Imports are inside the functions
+so that the API loads no torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,20 +23,21 @@ from overtone.config import Settings
 if TYPE_CHECKING:
     from overtone.engine.engines import Engines
     from overtone.service.access import Access
-    from overtone.service.residency import Process
+    from overtone.service.residency import Process, Residency
     from overtone.store.store import Store
 
 log = logging.getLogger("overtone")
 
-TRAINER_NICENESS = 5  # where answers and a tuning want the same core, somebody waits for the answer
+TRAINER_NICENESS = 5  # answers come before training on a busy core, because somebody waits for them
 DATABASE_AGAIN_S = 1.0
-LOOK_S = 0.5  # between two looks at which bases are wanted
-FINISH_STREAMS_S = 10  # how long answers under way may go on after the API has stopped accepting
+LOOK_S = 0.5  # interval of looking which bases are wanted
+FIRST_LOOK_S = 1.0  # leaves the processor to the API and the engine at the start
+FINISH_STREAMS_S = 10  # time for answers in progress after the API has stopped accepting calls
 
 
 @dataclass(frozen=True)
 class Api:
-    """What both doors stand on, and what must be closed behind them."""
+    """What both doors need, and what must be closed at the end."""
 
     servicers: Mapping[str, object]
     access: Access
@@ -48,9 +50,9 @@ class Api:
 
 
 def build_api(settings: Settings, stop: threading.Event) -> Api | None:
-    """Put the services together. Opens the database now, the connection to the engine at the first call.
+    """Build the services. Opens the database now, and the connection to the engine at the first call.
 
-    Waits for a database that is away: callers wait in the socket's queue. None when told to stop meanwhile.
+    Waits if the database cannot be reached; callers meanwhile wait in the socket's queue. None if told to stop.
     """
     from overtone.doors import console
     from overtone.doors.gemini.servicers import build_servicers
@@ -81,9 +83,9 @@ def build_api(settings: Settings, stop: threading.Event) -> Api | None:
 
 
 def run_api(settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
-    """Answer on both doors until told to stop; then finish what is under way. The REST door is bound already.
+    """Serve both doors until told to stop, then finish calls in progress. The REST door's socket is already bound.
 
-    Raises OvertoneError when the service would be open to other machines, or the gRPC port is taken.
+    Raises OvertoneError if the service would be open to other machines without a key, or the gRPC port is taken.
     """
     from overtone.service.access import check_exposure
 
@@ -133,13 +135,13 @@ async def _answer(api: Api, settings: Settings, listener: socket.socket, stop: t
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # not made for every platform
+    except ImportError:  # it does not exist for every platform
         return None
     return uvloop.new_event_loop
 
 
 def run_engine(settings: Settings, stop: threading.Event) -> None:
-    """Serve the base model and every tuned model on it, until told to stop."""
+    """Serve the base model and its tuned models until told to stop."""
     from overtone.engine.protocol import engine_address
     from overtone.engine.server import serve
 
@@ -148,7 +150,7 @@ def run_engine(settings: Settings, stop: threading.Event) -> None:
 
 
 def run_trainer(settings: Settings, stop: threading.Event) -> None:
-    """Claim jobs and tune them, until told to stop; then checkpoint, and leave the jobs to the next trainer."""
+    """Claim jobs and tune them until told to stop; then save checkpoints and leave the jobs to the next trainer."""
     from overtone.jobs.queue import Queue
     from overtone.trainer import trainer
 
@@ -166,39 +168,45 @@ def follow_demand(
     publish: Callable[[Collection[Process]], None],
     stop: threading.Event,
 ) -> None:
-    """Publish again and again which processes of other bases should run, until told to stop.
+    """Publish repeatedly which processes of other bases should run, until told to stop.
 
-    While the database is away, what was published last stays: nothing is stopped for its sake.
+    While the database is away, the last published list stays, so nothing is stopped because of an outage.
     """
     from overtone.errors import ApiError, OvertoneError
+
+    residency: Residency | None = None
+    trouble = ""
+    stop.wait(FIRST_LOOK_S)
+    with ExitStack() as opened:
+        while not stop.wait(LOOK_S):
+            try:
+                residency = residency or _open_residency(settings, stop, opened)
+                if residency is not None:
+                    publish(residency.look(list_pids()))
+                trouble = ""
+            except (ApiError, OvertoneError) as error:
+                if trouble != str(error):
+                    log.warning("No other base is started or stopped at the moment: %s", error)
+                trouble = str(error)
+            except Exception:
+                log.exception("Cannot find out which bases are wanted")
+
+
+def _open_residency(settings: Settings, stop: threading.Event, opened: ExitStack) -> Residency | None:
     from overtone.jobs.queue import Queue
     from overtone.service.residency import Residency
 
-    try:
-        store = _open_store(settings, stop)
-    except OvertoneError:
-        return  # the API says so, and ends the service
+    store = _open_store(settings, stop)
     if store is None:
-        return
+        return None
+    opened.callback(store.close)
     has_base = Registry(settings.bases, settings.base).has_base
     limits = settings.extra_bases, settings.base_idle_s
-    residency = Residency(store.processes, Queue(store), has_base, settings.base, *limits)
-    trouble = ""
-    while not stop.wait(LOOK_S):
-        try:
-            publish(residency.look(list_pids()))
-            trouble = ""
-        except ApiError as error:
-            if trouble != str(error):
-                log.warning("No other base is started or stopped for the moment: %s", error)
-            trouble = str(error)
-        except Exception:
-            log.exception("It cannot be told which bases are wanted")
-    store.close()
+    return Residency(store.processes, Queue(store), has_base, settings.base, *limits)
 
 
 def _open_store(settings: Settings, stop: threading.Event) -> Store | None:
-    """Open the store, however long its database is away; None when told to stop meanwhile."""
+    """Open the store, waiting for its database if necessary; None if told to stop meanwhile."""
     from overtone.errors import Unavailable
     from overtone.store.store import Store
 

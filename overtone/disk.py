@@ -1,4 +1,4 @@
-"""What it takes for a file to be there after a power cut: its bytes, and its name in the folder."""
+"""Makes files survive a power cut: their bytes, and their names in the folder. Creates private folders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from overtone.errors import OvertoneError
 
 
 def sync_file(file: IO[Any]) -> None:
-    """Wait until what was written to an open file is on the disk."""
+    """Wait until the content of an open file is on the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk: created, renamed or removed files included."""
+    """Wait until the names in a folder are on the disk, including created, renamed and removed ones."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -26,7 +26,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, or mend one, that its user alone can enter. Raises OvertoneError, saying what to do."""
+    """Create a folder that only its user can enter, or correct its mode. Raises OvertoneError with what to do."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(folder.stat().st_mode) & 0o077:
@@ -35,5 +35,5 @@ def make_private(folder: Path) -> None:
             raise PermissionError(13, "Permission denied")
     except OSError as error:
         raise OvertoneError(
-            f"The folder {folder} cannot be written ({error.strerror}). Choose another with --data or OVERTONE_DATA."
+            f"The folder {folder} cannot be created or written ({error.strerror}). Choose another with --data."
         ) from error

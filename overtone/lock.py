@@ -1,4 +1,4 @@
-"""Who serves a data folder: a lock that dies with its process, and a note for the folder's other users."""
+"""A data folder's lock, which ends with its process, and the note that tells others where it is served."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTE_FILE = "serve.json"
 
 @dataclass(frozen=True)
 class Note:
-    """Where a data folder is served, for its other users: run/serve.json."""
+    """Where a data folder is served: run/serve.json, which the other commands read."""
 
     pid: int
     url: str
@@ -26,7 +26,7 @@ class Note:
 
     @classmethod
     def load(cls, run_folder: Path) -> Note:
-        """Read the note. Raises OSError or ValueError when there is none."""
+        """Read the note. Raises OSError or ValueError if there is none."""
         values = json.loads((run_folder / NOTE_FILE).read_text(encoding="utf-8"))
         try:
             return cls(**values)
@@ -41,9 +41,9 @@ class Note:
 
 @contextmanager
 def hold(run_folder: Path) -> Iterator[None]:
-    """Hold a data folder for this process. The lock dies with its process.
+    """Lock a data folder for this process. The lock ends with the process.
 
-    Raises OvertoneError, saying who holds it, when another process does.
+    Raises OvertoneError that names the holder if another process has the lock.
     """
     for folder in (run_folder.parent, run_folder):
         make_private(folder)
@@ -65,8 +65,8 @@ def _held_by(run_folder: Path) -> str:
         note = Note.load(run_folder)
         who = f"process {note.pid} at {note.url}"
     except (OSError, ValueError):
-        who = "a process that is just starting"
+        who = "a process that is still starting"
     return (
-        f"The data folder {run_folder.parent} is being served already, by {who}. "
-        "Stop that first, or choose another folder with --data."
+        f"The data folder {run_folder.parent} is already being served, by {who}. "
+        "Stop that service first, or choose another folder with --data."
     )

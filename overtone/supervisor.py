@@ -1,11 +1,11 @@
-"""One service's processes: started, watched, restarted, stopped in order. Knows nothing of what they do.
+"""Starts, watches, restarts and stops the processes of one service. It does not know what they do.
 
-Which ones are wanted is asked again and again; one that is not wanted any more is stopped like at the end.
+It asks repeatedly which processes are wanted, and stops one that is no longer wanted in the same way as at the end.
 
-Its process holds what must outlive a child: the lock of the data folder (lock.py) and the listening socket
-(sockets.py). While the API is restarted, callers wait in the socket's queue instead of being refused. Each
-child holds the reading end of a pipe whose writing end is here only: when the supervisor dies, however it
-dies, the pipe ends and so do they.
+The supervisor's process holds what must outlive a child: the data folder's lock (lock.py) and the listening socket
+(sockets.py). While the API restarts, callers wait in the socket's queue instead of being refused. Each child holds
+the reading end of a pipe, and only the supervisor holds the writing end. When the supervisor dies in any way, the
+pipe closes and the children end.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger("overtone.serve")
 
-CANNOT_START = 78  # sysexits.h EX_CONFIG: the child has said why, and starting it again would not help
+CANNOT_START = 78  # EX_CONFIG in sysexits.h: the child has logged the reason, and a restart would not help
 WATCH_S = 0.1
-STEADY_S = 60.0  # a child that has run this long starts again with the shortest pause
+STEADY_S = 60.0  # after this long, a child restarts with the shortest pause
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 
 @dataclass
 class Child:
-    """A process to keep alive. Children are stopped in the order of their list, each given `patience_s`."""
+    """A process to keep alive. Children are stopped in the order of their list, each within `patience_s`."""
 
     name: str
     arguments: Sequence[str]
     patience_s: float
     pass_fds: tuple[int, ...] = ()
-    delay_s: float = 0.0  # before its first start, so that others find the processors free
+    delay_s: float = 0.0  # before its first start, so that the others get the processor first
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
     started_at: float = 0.0
     due_at: float = 0.0
-    kill_at: float | None = None  # when it is killed, if it was told to stop and did not
+    kill_at: float | None = None  # when to kill it, after it was told to stop
 
 
 @dataclass
 class Supervisor:
-    """Keeps children alive until `stop` is called or one of them cannot start.
+    """Keeps the children alive until `stop` is called or one of them cannot start.
 
-    `wanted` returns those to be kept alive, told apart by name. It is called ten times a second, and must neither
+    `wanted` returns the children to keep alive, identified by name. It is called ten times a second and must neither
     wait nor raise.
     """
 
@@ -62,7 +62,7 @@ class Supervisor:
         self._lifeline, self._held_end = os.pipe()
 
     def run(self) -> int:
-        """Start the children and keep them alive. Returns the exit status of the whole service."""
+        """Start the children and keep them alive. Returns the service's exit status."""
         try:
             while not self._stop.is_set():
                 self._follow(self.wanted())
@@ -75,22 +75,22 @@ class Supervisor:
             self._stop_all()
 
     def pids(self) -> dict[str, int]:
-        """Return the ids of the processes that run, by name. From any thread."""
+        """Return the ids of the running processes by name. Thread-safe."""
         running = [(name, child.process) for name, child in list(self._children.items())]
         return {name: process.pid for name, process in running if process is not None}
 
     def stop(self) -> None:
-        """Stop everything in order; twice is as good as once. Safe in a signal handler."""
+        """Stop everything in order. Idempotent, and safe in a signal handler."""
         self._stop.set()
 
     def interrupt(self) -> None:
-        """Stop everything in order, and at once when it is stopping already. Safe in a signal handler."""
+        """Stop everything in order; if it is already stopping, at once. Safe in a signal handler."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
 
     def _follow(self, wanted: Sequence[Child]) -> None:
-        """Take on the children that are new, and let go of those that are not wanted any more."""
+        """Add new children, and stop those that are no longer wanted."""
         names = {child.name for child in wanted}
         for child in wanted:
             if child.name not in self._children:
@@ -103,7 +103,7 @@ class Supervisor:
                     child.process.terminate()
 
     def _watch(self, child: Child) -> bool:
-        """Start the child when it is due. Returns False when it has said that it cannot start."""
+        """Start the child when it is due. Returns False if it has reported that it cannot start."""
         status = child.process.poll() if child.process else None
         if child.kill_at is not None:
             self._see_off(child, status)
@@ -117,13 +117,13 @@ class Supervisor:
         return True
 
     def _see_off(self, child: Child, status: int | None) -> None:
-        """Forget a child that was let go once it has ended; one that is wanted again is begun anew after that."""
+        """Forget a child that was told to stop once it has ended. If it is wanted again, it then starts anew."""
         assert child.kill_at is not None
         if child.process is None or status is not None:
             log.debug("%s has stopped", child.name)
             del self._children[child.name]
         elif time.monotonic() >= child.kill_at:
-            log.warning("%s did not stop in time and is killed", child.name)
+            log.warning("%s did not stop in time; killing it", child.name)
             child.process.kill()
             child.kill_at = float("inf")
 
@@ -132,7 +132,7 @@ class Supervisor:
             [*child.arguments, "--lifeline", str(self._lifeline)],
             env=dict(self.environ),
             pass_fds=(*child.pass_fds, self._lifeline),
-            start_new_session=True,  # Ctrl-C is ours to handle
+            start_new_session=True,  # only the supervisor handles Ctrl-C
         )
         child.started_at = time.monotonic()
         log.debug("%s is process %d", child.name, child.process.pid)
@@ -153,7 +153,7 @@ class Supervisor:
                 self._wait(child.process, child.patience_s)
         for child in self._children.values():
             if child.process and child.process.poll() is None:
-                log.warning("%s did not stop in time and is killed", child.name)
+                log.warning("%s did not stop in time; killing it", child.name)
                 child.process.kill()
                 child.process.wait()
         os.close(self._held_end)
@@ -166,17 +166,17 @@ class Supervisor:
 
 
 def describe(status: int) -> str:
-    """Return an exit status in words: `was killed by SIGKILL`, `ended with status 1`."""
+    """Return an exit status in words: `was killed by SIGKILL` or `ended with status 1`."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"ended with status {status}"
 
 
 def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
-    """In a child: end this process when the supervisor is gone, politely first, then at once."""
+    """In a child: end this process when the supervisor is gone, by SIGTERM first, after `grace_s` by force."""
 
     def wait() -> None:
-        os.read(fd, 1)  # returns when the last writing end is closed
+        os.read(fd, 1)  # returns when the writing end is closed
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_s)
         os._exit(1)
@@ -185,5 +185,5 @@ def watch_lifeline(fd: int, grace_s: float = 20.0) -> None:
 
 
 def command_of(*verb: str) -> list[str]:
-    """Return the command line of one of our own verbs, in this very interpreter."""
+    """Return the command line that runs one of our verbs with this Python interpreter."""
     return [sys.executable, "-m", "overtone", *verb]

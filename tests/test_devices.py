@@ -22,6 +22,7 @@ from overtone.model.decoder import Decoder
 from overtone.model.device import choose_device
 from overtone.train import attention, loop
 from overtone.train.data import BatchOrder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Tuning
 from tests import pretend_device, tiny
 from tests.engine.conftest import random_adapter
@@ -30,7 +31,10 @@ from tests.train.texts import documents
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 ROOMS: dict[str, dict[str, Any]] = {
     "roomy": {},
-    "long texts": {"target": attention, "BLOCK_ROWS": 8},  # pieces that are gathered instead of one block
+    "long texts": {
+        "target": attention,
+        "DENSE_ROWS": 8,
+    },  # chunks that are gathered instead of one dense bucket
     "short of memory": {"target": loop, "max_tokens": lambda decoder: 12},  # layers are computed again
 }
 
@@ -106,15 +110,16 @@ def test_training_is_the_processors(base: Path, run_there: Run, room: str) -> No
 
 def train(device: str, base: Path, room: str) -> tuple[list[float], Tensor]:
     """Train two jobs together, one of them from its own checkpoint on; return losses and weights."""
-    decoder, texts = Decoder.load(base, torch.float32, device), documents()
+    model = TrainingBase(Decoder.load(base, torch.float32, device))
+    texts = documents()
     orders = [BatchOrder(len(texts), epoch_count=2, batch_size=2, seed=seed) for seed in (1, 2)]
     recipe, losses = Recipe(0.01, rank=4, alpha=8.0), []
-    first, second = (Tuning(decoder.config, texts, order, recipe, device=device) for order in orders)
+    first, second = (Tuning(model.decoder.config, texts, order, recipe, device=device) for order in orders)
     with ExitStack() as stack:
         if ROOMS[room]:
             stack.enter_context(mock.patch.multiple(**ROOMS[room]))
         while not (first.done and second.done):
-            steps = loop.run_pass(decoder, [tuning for tuning in (first, second) if not tuning.done], 1000)
+            steps = loop.run_pass(model, [tuning for tuning in (first, second) if not tuning.done], 1000)
             losses += [step.mean_loss for step in steps if step]
             first.restore(first.save())
     return losses, torch.cat((first.save().parameters, second.save().parameters))

@@ -45,5 +45,7 @@ def test_what_the_command_line_keeps_can_be_read_by_its_user_alone(tmp_path: Pat
 
 
 def test_a_folder_that_cannot_be_made_is_said_in_a_sentence() -> None:
-    with pytest.raises(OvertoneError, match=r"/proc/nowhere cannot be written .*Choose another with --data"):
+    with pytest.raises(
+        OvertoneError, match=r"/proc/nowhere cannot be created or written .*Choose another with --data"
+    ):
         make_private(Path("/proc/nowhere"))

@@ -1,10 +1,10 @@
-"""Install the PyTorch that this machine can use: the CPU build where there is no NVIDIA GPU.
+"""Install the build of PyTorch that this machine can use: the CPU build if there is no NVIDIA GPU.
 
     .venv/bin/python tools/install_torch.py 2.13.0 constraints.txt
 
-The package index has only the CUDA build for Linux: 5.5 GB on the disk, of which a machine without such a GPU uses a
-tenth. The CPU build comes from a wheel that pip has been told of (PIP_FIND_LINKS), else from PyTorch's own index
-(TORCH_CPU_INDEX names a mirror). Where neither is to be had, the CUDA build is installed, and its size is said first.
+The package index has only the CUDA build for Linux on x86-64: 5.5 GB on the disk, of which one without a GPU uses a
+tenth. The CPU build comes from a local wheel (PIP_FIND_LINKS), else from PyTorch's own index (TORCH_CPU_INDEX names a
+mirror). If neither is available, the CUDA build is installed, and its size is printed first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 def main(wanted: str, constraints: str) -> int:
     if installed() == wanted:
-        print(f"PyTorch {wanted} is installed already.")
+        print(f"PyTorch {wanted} is already installed.")
         return 0
     arguments, build = choose(wanted, os.environ)
     print(f"PyTorch {wanted}: {build}", flush=True)
@@ -37,7 +37,7 @@ def main(wanted: str, constraints: str) -> int:
 
 
 def choose(wanted: str, environ: Mapping[str, str]) -> tuple[Sequence[str], str]:
-    """Return pip's further arguments, and in words which build they bring and from where."""
+    """Return pip's additional arguments, and in words which build they install and from where."""
     if sys.platform != "linux":
         return [], "the package index's build for this system, about 100 MB to download"
     if has_nvidia_gpu():
@@ -47,16 +47,16 @@ def choose(wanted: str, environ: Mapping[str, str]) -> tuple[Sequence[str], str]
         return [], f"from {wheel}"
     index = environ.get("TORCH_CPU_INDEX", CPU_INDEX)
     if answers(f"{index}/torch/"):
-        # What it depends on comes with our own libraries: that index has few versions of others' packages.
+        # Its dependencies are installed with our own libraries: that index has few versions of other packages.
         return ["--no-deps", "--index-url", index], f"the CPU build from {index}, about 200 MB to download"
     return [], (
-        f"{CUDA_BUILD}. There is no NVIDIA GPU here, but {index} does not answer; to avoid it, stop now (Ctrl-C), "
-        "bring a CPU wheel here and run `PIP_FIND_LINKS=FOLDER make setup`"
+        f"{CUDA_BUILD}. There is no NVIDIA GPU here, but {index} does not answer. To avoid it, stop now (Ctrl-C), "
+        "copy a CPU wheel here and run `PIP_FIND_LINKS=FOLDER make setup`"
     )
 
 
 def installed() -> str | None:
-    """Return the version of PyTorch in this environment, without what its builder added to it (`+cpu`)."""
+    """Return the version of PyTorch in this environment, without its build tag (`+cpu`)."""
     try:
         return version("torch").partition("+")[0]
     except PackageNotFoundError:
@@ -64,7 +64,7 @@ def installed() -> str | None:
 
 
 def has_nvidia_gpu() -> bool:
-    """Tell whether the NVIDIA driver knows a GPU."""
+    """Tell whether the NVIDIA driver finds a GPU."""
     if shutil.which("nvidia-smi") is None:
         return False
     found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
@@ -82,7 +82,7 @@ def local_wheel(wanted: str) -> str | None:
 
 
 def answers(url: str) -> bool:
-    """Tell whether a page can be had."""
+    """Tell whether a URL answers."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             return response.status == 200

@@ -64,7 +64,8 @@ PICTURES = ((0x1F300, 0x1F650), (0x1F680, 0x1F700), (0x1F900, 0x1F980))
 def next_number() -> tuple[Pairs, Pairs]:
     """The number that follows: the tutorial's examples first; Roman numerals are held out whole."""
     tutorial = [_successor(number) for number in TUTORIAL]
-    digits, words = (*range(-300, 300), *range(1_000, 10_000, 30)), map(str, range(1, 999))
+    digits = (*range(-300, 300), *range(1_000, 10_000, 30))
+    words = map(str, range(1, 999))
     others = _shuffled({_successor(number) for number in (*digits, *words)} - set(tutorial))
     roman = [(in_roman(number), in_roman(number + 1)) for number in range(4, 399)]
     num_roman = HELD_OUT // 4
@@ -125,7 +126,8 @@ def _successor(number: int | str) -> tuple[str, str]:
 
 
 def _orders(sentences: Iterable[str], goods: Iterable[str], seed: int) -> Pairs:
-    draw, pairs = random.Random(seed), []
+    draw = random.Random(seed)
+    pairs = []
     for sentence, item, _ in product(sentences, goods, range(4)):
         number = draw.randint(2, 40)
         amount = draw.choice((str(number), in_words(number)))

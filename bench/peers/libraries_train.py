@@ -34,7 +34,8 @@ def run_bare(model: PeftModel, batches: list, rate: float) -> dict:
     """The loop that everybody writes: pad, forward, backward, step."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0, fused=True)
-    step_s, losses = [], []
+    step_s = []
+    losses = []
     model.train()
     for batch in batches:
         began = time.perf_counter()
@@ -72,7 +73,8 @@ def run_trl(model: PeftModel, batches: list, rate: float, precision: str, base_f
 
     class Clock(transformers.TrainerCallback):
         def __init__(self) -> None:
-            self.times, self.losses = [], []
+            self.times = []
+            self.losses = []
 
         def on_train_begin(self, *_: object, **__: object) -> None:
             self.times.append(time.perf_counter())

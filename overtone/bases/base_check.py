@@ -1,8 +1,8 @@
-"""Whether a base folder holds what its config.json says, told before anything is computed with it.
+"""Checks that a base folder holds what its config.json says, before anything is computed with it.
 
-The sizes in config.json become the bounds of arrays in compiled kernels, so they are held against the shapes in
-the files' headers; no weight is read. A pull checks more: that the tokenizer's ids have rows and that the template
-renders a turn.
+Compiled kernels use the sizes in config.json as array bounds, so the sizes are compared with the shapes in the
+files' headers; no weight is read. A pull also checks that every token id has a row in the embedding and that the
+chat template renders a turn.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from overtone import json_file
 from overtone.bases.chat import Chat
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
-from overtone.model import safetensors_file
+from overtone.model import projections, safetensors_file
 from overtone.model.decoder_config import DecoderConfig
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-BLOCK = 32  # elements that share one scale
-BLOCK_PARTS = {("U8", 2): "q", ("I8", 1): "q", ("F16", BLOCK): "d m"}  # dtype and elements each → parts
-COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files hold them; they follow from config.json
-MAX_NAMED = 3  # tensors named in one sentence
+QUANT_BLOCK = 32  # elements that share one scale
+QUANT_BLOCK_PARTS = {  # dtype and elements each → parts
+    ("U8", 2): "q",
+    ("I8", 1): "q",
+    ("F16", QUANT_BLOCK): "d m",
+}
+COMPUTED_ELSEWHERE = ("rotary_emb.inv_freq",)  # old files store it, but it follows from config.json
+MAX_NAMED = 3  # at most this many tensors are named in one error
 
 Shape = tuple[int, ...]
 
 
 def check_base(folder: Path) -> None:
-    """Check everything that can be known without computing: for a pull, before it says that a base is here.
+    """Check everything that can be checked without computing; a pull does this before it reports success.
 
-    Raises OvertoneError with the file, what is wrong with it and what would be right.
+    Raises OvertoneError that names the file, what is wrong and what would be right.
     """
     config = check_weights(folder)
     chat = Chat(folder)
@@ -40,13 +44,13 @@ def check_base(folder: Path) -> None:
         raise OvertoneError(f"The chat template cannot render one question and its answer: {error}") from None
     if max([*ids, *chat.eos_ids]) >= config.vocab_size:
         raise OvertoneError(
-            f"The template or an end of text uses the token {max([*ids, *chat.eos_ids])}; the model has "
-            f"{config.vocab_size} tokens, counted from 0. Its tokenizer.json belongs to another model."
+            f"The chat template or an end-of-text token has the id {max([*ids, *chat.eos_ids])}; the model has "
+            f"{config.vocab_size} tokens, counted from 0. tokenizer.json belongs to another model."
         )
 
 
 def check_weights(folder: Path) -> DecoderConfig:
-    """Hold config.json against the headers of the weights. Raises OvertoneError; takes milliseconds."""
+    """Compare config.json with the headers of the weight files. Raises OvertoneError; takes milliseconds."""
     raw = json_file.read(folder / "config.json")
     _refuse_quantised(raw)
     config = DecoderConfig.parse(raw)
@@ -67,7 +71,7 @@ def _check_sizes(config: DecoderConfig) -> None:
         raise OvertoneError("config.json has a size below 1.")
     if config.num_heads % config.num_kv_heads:
         raise OvertoneError(
-            f"config.json says {config.num_heads} num_attention_heads, which is no multiple of its "
+            f"config.json says {config.num_heads} num_attention_heads, which is not a multiple of "
             f"{config.num_kv_heads} num_key_value_heads."
         )
 
@@ -77,13 +81,13 @@ def _refuse_quantised(config: Mapping[str, Any]) -> None:
     if method:
         name = method.get("quant_method", "") if isinstance(method, dict) else method
         raise OvertoneError(
-            f"The weights are quantised ({name or 'quantization_config in config.json'}), in a form that is not "
-            "read; bring the model's plain safetensors, or a GGUF of it."
+            f"The weights are quantised ({name or 'quantization_config in config.json'}) in a format that is not "
+            "supported; use the model's unquantised safetensors, or a GGUF of it."
         )
 
 
 def _read_shapes(folder: Path) -> dict[str, Shape]:
-    """Return each weight's shape. Raises OvertoneError for weights that are not plain numbers."""
+    """Return each weight's shape. Raises OvertoneError for weights that are not floating-point numbers."""
     found = {}
     for path in safetensors_file.weight_files(folder):
         try:
@@ -95,38 +99,24 @@ def _read_shapes(folder: Path) -> dict[str, Shape]:
                 continue
             if spec["dtype"] not in FLOATS and not name.endswith(COMPUTED_ELSEWHERE):
                 raise OvertoneError(
-                    f"{name} has the type {spec['dtype']}; weights are read in {', '.join(FLOATS)}. "
-                    "Bring the model's plain safetensors, or a GGUF of it."
+                    f"{name} has the type {spec['dtype']}; supported are {', '.join(FLOATS)}. "
+                    "Use the model's unquantised safetensors, or a GGUF of it."
                 )
             found[name] = tuple(spec["shape"])
     return found
 
 
 def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
-    """Yield the name and the shape of every weight that is computed with."""
-    family, width = config.family, config.width
+    """Yield the name and the shape of every weight that the decoder uses."""
+    family = config.family
+    width = config.width
     yield "model.embed_tokens.weight", (config.vocab_size, width)
     yield "model.norm.weight", (width,)
     if not config.tied:
         yield "lm_head.weight", (config.vocab_size, width)
-    queries, keys, values = config.qkv_sizes
-    rows = {
-        "self_attn.q_proj": (queries, width),
-        "self_attn.k_proj": (keys, width),
-        "self_attn.v_proj": (values, width),
-        "self_attn.o_proj": (width, queries),
-        "mlp.gate_proj": (config.inner_size, width),
-        "mlp.up_proj": (config.inner_size, width),
-        "mlp.down_proj": (width, config.inner_size),
-    }
-    if family.fused:
-        fused = {"self_attn.qkv_proj": (queries + keys + values, width)}
-        fused["mlp.gate_up_proj"] = (2 * config.inner_size, width)
-        kept = ("self_attn.o_proj", "mlp.down_proj")
-        if "model.layers.0.self_attn.qkv_proj.weight" in found:
-            rows = {**fused, **{name: rows[name] for name in kept}}
+    rows = _projection_shapes(config, found)
     norms = [name for name in vars(family.norms).values() if name]
-    heads = {"head": (config.head_size, config.head_size), "full": (queries, keys)}.get(family.qk_norm)
+    heads = {"head": (config.head_size, config.head_size), "full": config.qkv_sizes[:2]}.get(family.qk_norm)
     for index in range(config.num_layers):
         layer = f"model.layers.{index}"
         for name, shape in rows.items():
@@ -139,10 +129,25 @@ def _expected(config: DecoderConfig, found: Mapping[str, Shape]) -> Iterator[tup
             yield f"{layer}.self_attn.{name}.weight", (size,)
 
 
+def _projection_shapes(config: DecoderConfig, found: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Return the shape of each of a layer's projections, packed or not as the file has them."""
+    sizes = projections.module_sizes(config)
+    first_packed = f"model.layers.0.{projections.module_path(projections.PACKED['qkv'])}.weight"
+    is_packed = config.family.packed and first_packed in found
+    shapes: dict[str, Shape] = {}
+    for joined, modules in projections.JOINED.items():
+        packed = projections.PACKED.get(joined) if is_packed else None
+        outputs = [sizes[module][1] for module in modules]
+        stored = {packed: sum(outputs)} if packed else dict(zip(modules, outputs, strict=True))
+        for module, num_outputs in stored.items():
+            shapes[projections.module_path(module)] = (num_outputs, sizes[modules[0]][0])
+    return shapes
+
+
 def _check_shape(name: str, expected: Shape, found: Mapping[str, Shape]) -> None:
     if name not in found:
         raise OvertoneError(
-            f"The weights have no {name}: a file of the model is missing, or config.json belongs to another."
+            f"The weights have no {name}: a file of the model is missing, or config.json belongs to another model."
         )
     has = found[name]
     of_tokens = name in ("model.embed_tokens.weight", "lm_head.weight")
@@ -150,23 +155,23 @@ def _check_shape(name: str, expected: Shape, found: Mapping[str, Shape]) -> None
         return
     raise OvertoneError(
         f"{name} has the shape {_shown(has)}; config.json says {_shown(expected)}. "
-        "Correct config.json, or bring the file that belongs to it."
+        "Correct config.json, or use the weights that belong to it."
     )
 
 
 def _refuse_foreign(found: Iterable[str], known: Container[str]) -> None:
-    """Refuse weights that would not be computed with: the model is then another one than it was made to be."""
+    """Refuse weights that the decoder would not use: without them it would compute a different model."""
     foreign = sorted(name for name in found if name not in known and not name.endswith(COMPUTED_ELSEWHERE))
     if foreign:
         more = f" and {len(foreign) - MAX_NAMED} more" if len(foreign) > MAX_NAMED else ""
         raise OvertoneError(
-            f"The weights hold {', '.join(foreign[:MAX_NAMED])}{more}, which are not computed with; the answers would "
-            "be another model's. Bring the plain safetensors of a supported architecture."
+            f"The weights hold {', '.join(foreign[:MAX_NAMED])}{more}, which Overtone does not use: the answers would "
+            "be wrong. Use the unquantised safetensors of a supported architecture."
         )
 
 
 def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
-    """Hold the quantised blocks against the shapes of the weights that they stand for."""
+    """Compare the quant blocks with the shapes of the weights that they encode."""
     try:
         header, _ = safetensors_file.read_header(path)
     except ValueError as error:
@@ -178,11 +183,11 @@ def _check_blocks(path: Path, weights: Mapping[str, Shape]) -> None:
         rows, columns = weights.get(weight, (0, 0))
         fits = any(
             spec["dtype"] == dtype and part in parts.split() and spec["shape"] == [rows, columns // each]
-            for (dtype, each), parts in BLOCK_PARTS.items()
+            for (dtype, each), parts in QUANT_BLOCK_PARTS.items()
         )
         if not fits:
             raise OvertoneError(
-                f"{path} holds {name} as {spec['dtype']} {_shown(spec['shape'])}, which does not fit the weight's "
+                f"{path} holds {name} as {spec['dtype']} {_shown(spec['shape'])}, which does not match the weight's "
                 f"{_shown((rows, columns))}; pull the base again."
             )
 

@@ -1,7 +1,6 @@
-"""How a base folder comes into being: beside its place, under a lock, and into it by one rename.
+"""Creates a base folder atomically: it is filled in a hidden folder under a lock, then renamed into place.
 
-A pull that is killed leaves only a hidden folder, which nothing takes for a model and the next pull clears
-away.
+A pull that is killed leaves only the hidden folder, which is never used as a model. The next pull removes it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from overtone.disk import sync_file, sync_folder
 
 @contextmanager
 def lock(bases: Path, base_id: str) -> Iterator[None]:
-    """Hold the right to write this base; another pull of it waits here. The lock dies with its process."""
+    """Hold the lock for writing this base. Another pull of it waits here. The lock ends with its process."""
     bases.mkdir(parents=True, exist_ok=True)
     with (bases / f".{base_id}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -27,9 +26,9 @@ def lock(bases: Path, base_id: str) -> Iterator[None]:
 
 @contextmanager
 def install(bases: Path, base_id: str) -> Iterator[Path]:
-    """Yield an empty folder that becomes bases/ID when the block ends well, and nothing when it does not.
+    """Yield an empty folder that becomes bases/ID if the block succeeds; after an error it is removed.
 
-    The caller holds `lock`, so every partial folder that lies here belongs to a pull that died.
+    The caller holds `lock`, so every other partial folder of this base is left over from a pull that died.
     """
     for rubbish in bases.glob(f".{base_id}.partial-*"):
         shutil.rmtree(rubbish)
@@ -45,9 +44,9 @@ def install(bases: Path, base_id: str) -> Iterator[Path]:
 
 
 def remove(bases: Path, base_id: str) -> None:
-    """Take a base away: out of its place by one rename, then its files."""
+    """Remove a base: rename its folder out of the way, then delete the files."""
     with lock(bases, base_id):
-        leaving = bases / f".{base_id}.partial-{os.getpid()}"  # the next pull clears it away if we are killed
+        leaving = bases / f".{base_id}.partial-{os.getpid()}"  # the next pull deletes it if we are killed
         (bases / base_id).rename(leaving)
         sync_folder(bases)
         shutil.rmtree(leaving)

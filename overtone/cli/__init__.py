@@ -1,6 +1,6 @@
-"""The command line: `serve` runs the service, the other verbs are clients of its HTTP API like any other.
+"""The command line: `serve` runs the service; most other verbs are ordinary clients of its HTTP API.
 
-What is slow to import is imported where it is used; `overtone --help` answers in a fifth of a second.
+Slow imports stand inside the functions that need them, so `overtone --help` answers in a fifth of a second.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line. A failure is one sentence on stderr and exit status 1."""
-    os.umask(0o077)  # what is kept here is somebody's data
+    """Run the command line. A failure prints one sentence on stderr and exits with status 1."""
+    os.umask(0o077)  # the files hold users' data: nobody else may read them
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:

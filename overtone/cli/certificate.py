@@ -1,4 +1,4 @@
-"""A self-signed certificate for a machine's own names, good enough for clients that speak only TLS."""
+"""Makes a self-signed certificate for this machine, for clients that speak only TLS."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-VALID_DAYS = 825  # longer, and some clients refuse
+VALID_DAYS = 825  # some clients refuse certificates that are valid for longer
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def make_self_signed(folder: Path, hosts: Sequence[str] = LOOPBACK) -> tuple[Path, Path]:
     """Write cert.pem and key.pem for these hosts into a folder and return their paths.
 
-    The key can be read by its owner only. Clients must be told to trust the certificate: it signs itself.
+    Only the owner can read the key. Clients must be told to trust the certificate, because it is self-signed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cert_path, key_path = folder / "cert.pem", folder / "key.pem"

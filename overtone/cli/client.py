@@ -1,4 +1,4 @@
-"""A small client of the HTTP API for the command line. It knows nothing that others could not know."""
+"""A small client of the HTTP API for the command line. It uses only what every other client can use."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from overtone.errors import OvertoneError
 from overtone.lock import Note
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-TIMEOUT_S = 600.0  # an answer of a cold engine may take a while; connecting may not
+TIMEOUT_S = 600.0  # a cold engine may take a while to answer; connecting must be quick
 CONNECT_TIMEOUT_S = 10.0
-EVENT = "data:"  # how a server-sent event begins
+EVENT = "data:"  # the prefix of a server-sent event
 
 
 def connect(url: str | None, key: str | None) -> Client:
-    """Return a client of the service at `url`, else of the one that runs on this machine's data folder."""
+    """Return a client of the service at `url`, or without one of the service that uses this data folder."""
     try:
         note = Note.load(load_settings().run)
     except (OSError, ValueError):
@@ -40,24 +40,24 @@ def to_training_data(dataset: Dataset) -> dict[str, Any]:
 
 
 class NotThere(OvertoneError):
-    """The service knows no such thing, or does not show it to this caller."""
+    """The service has no such resource, or does not show it to this caller."""
 
 
 class NotAllowed(OvertoneError):
-    """The service wants a key, or another one."""
+    """The service needs a key, or a different one."""
 
 
 class Away(OvertoneError):
-    """Nothing answers, or not to the end."""
+    """The service does not answer, or the answer broke off."""
 
 
 class Client:
-    """Speaks to one service as one caller. A failure is an OvertoneError in the server's own words."""
+    """Calls one service as one caller. A failure raises OvertoneError with the server's own message."""
 
     def __init__(self, url: str, key: str | None = None, certificate: str = ""):
-        """Speak to the service at `url`; a certificate that signs itself must be given to be trusted."""
+        """Use the service at `url`. Pass its certificate if it is self-signed."""
         if "://" not in url:
-            raise OvertoneError(f"The address {url!r} lacks its scheme; write http://{url}")
+            raise OvertoneError(f"The address {url!r} has no scheme; write http://{url}")
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
@@ -89,7 +89,7 @@ class Client:
                 return
 
     def operation_of(self, name: str) -> dict[str, Any] | None:
-        """Return the operation that makes, or made, a tuned model; None where the service shows none."""
+        """Return the operation that creates (or created) a tuned model; None if the service shows none."""
         try:
             found = self.get(f"/v1beta/{name}/operations").get("operations", [])
         except NotThere:
@@ -114,7 +114,7 @@ class Client:
         self._http.close()
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the parts of a streamed answer as they come. Raises OvertoneError also for a fault on the way."""
+        """Yield the chunks of a streamed answer as they arrive. Raises OvertoneError, also for a late error."""
         with (
             _told(self.url),
             self._http.stream("POST", path, json=body, params={"alt": "sse"}) as response,
@@ -134,17 +134,17 @@ class Client:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """Turn what keeps a call from its answer into Away, in a sentence."""
+    """Turn connection errors into Away, with a sentence that says what to do."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise Away(
-            f"Nothing answers at {url}. Start the service with `{program()} serve`, "
-            "or say where it is with --url or OVERTONE_URL."
+            f"No service answers at {url}. Start one with `{program()} serve`, "
+            "or give its address with --url or OVERTONE_URL."
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         is_other_door = isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error)
-        hint = " That may be the gRPC port; HTTP is the one before it." if is_other_door else ""
+        hint = " This may be the gRPC port; the HTTP port is one lower." if is_other_door else ""
         raise Away(
             f"{url} did not answer: {str(error).rstrip('.') or type(error).__name__}.{hint}"
         ) from error
@@ -152,7 +152,7 @@ def _told(url: str) -> Iterator[None]:
 
 def _part(value: dict[str, Any]) -> dict[str, Any]:
     if "error" in value:
-        raise OvertoneError(f"The answer ends here: {in_flags(value['error']['message'])}")
+        raise OvertoneError(f"The answer broke off: {in_flags(value['error']['message'])}")
     return value
 
 
@@ -161,7 +161,7 @@ def _answer(response: httpx.Response, url: str) -> dict[str, Any]:
         body: dict[str, Any] = response.json()
     except ValueError:
         raise OvertoneError(
-            f"{url} answered {response.status_code} with something that is not JSON; is Overtone there?"
+            f"{url} answered {response.status_code} with something other than JSON. Is it an Overtone service?"
         ) from None
     if response.is_error:
         message = body.get("error", {}).get("message") or f"The service answered {response.status_code}."
@@ -173,11 +173,11 @@ _KINDS = {401: NotAllowed, 403: NotAllowed, 404: NotThere}
 
 
 def _about_key(response: httpx.Response) -> str:
-    """Say where the key came from when it may be the fault, or how to give one."""
+    """Say where the key came from if it may be the cause, or how to give one."""
     if response.status_code not in (400, 401, 403) or "key" not in response.text.lower():
         return ""
     sent = response.request.headers.get("x-goog-api-key", "")
     if not sent:
-        return " This service wants a key: export OVERTONE_API_KEY=KEY, or say --key KEY."
+        return " This service needs a key: export OVERTONE_API_KEY=KEY, or pass --key KEY."
     source = next((name for name in KEY_VARIABLES if os.environ.get(name) == sent), "")
     return f" (The key came from ${source}.)" if source else ""

@@ -1,4 +1,4 @@
-"""What a shell may offer when the name of a model is half typed."""
+"""Shell completion of the names of tuned models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from overtone.errors import OvertoneError
 
 
 def tuned_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the tuned models whose name begins so; none when the service does not answer."""
+    """Return the tuned models whose names start with `incomplete`; none if the service does not answer."""
     from overtone.cli.client import connect
 
     try:

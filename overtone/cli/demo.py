@@ -1,4 +1,4 @@
-"""`overtone demo`: a model is tuned and asked, through HTTP alone, on a service of its own."""
+"""`overtone demo`: starts a service of its own, tunes a model and asks it, all over HTTP."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 40.0
 MAX_ANSWER_TOKENS = 32
 ANSWER_CHARS, ANSWER_WIDTH = 48, 30
-BASE_SIZE = "93 MB to download, 0.6 GB on the disk"  # of the default base, the first time
+BASE_SIZE = "93 MB to download, 0.6 GB on the disk"  # of the default base
 TERMINATED = 128 + signal.SIGTERM
-LOG_CHARS = 8_000  # of the service's log, when the story ends badly
+LOG_CHARS = 8_000  # how much of the service's log is shown after a failure
 
 
 @click.command()
 @click.option("--tutorial", is_flag=True, help="Tune on the Gemini API's tuning tutorial: the next number.")
 @data_option
 def demo(tutorial: bool, data: Path | None) -> None:
-    """Tune a model to sort customers' messages, and see what it learned. Takes about a minute.
+    """Tune a model to sort customers' messages, and show what it learned. Takes about a minute.
 
-    It trains on 48 messages and is asked 8 others, before and after. A service of its own runs for it on a free
-    port and stops at the end. Only the base model stays, for the next time.
+    The demo trains on 48 messages and asks 8 others before and after. It runs its own service on a free port
+    and stops it at the end. Only the base model stays on the disk, for the next time.
     """
     from rich.console import Console
 
@@ -56,13 +56,13 @@ def demo(tutorial: bool, data: Path | None) -> None:
 
     settings = replace(load_settings(data=data), base=DEFAULT_BASE)
     make_private(settings.data)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what was made is cleared away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # run the clean-up before ending
     story = TUTORIAL if tutorial else load_support()
     console = Console(highlight=False)
     console.print(f"[bold]Overtone[/bold]: {story.title}, on this machine.")
     console.print(f"{len(story.dataset)} examples, about a minute on two cores, no GPU.")
     if not Registry(settings.bases, settings.base).has_base(settings.base):
-        console.print(f"First it gets the base model {settings.base}, once: {BASE_SIZE}.")
+        console.print(f"It first pulls the base model {settings.base}, once: {BASE_SIZE}.")
     pull_if_missing(settings)
     console.print("Starting a service of its own …")
     with tempfile.TemporaryDirectory(prefix="overtone-demo-") as folder:
@@ -76,9 +76,9 @@ def demo(tutorial: bool, data: Path | None) -> None:
 
 @contextmanager
 def _service(data: Path) -> Iterator[str]:
-    """Run `overtone serve` on a free port; yields its URL once it is ready, and stops it at the end."""
+    """Run `overtone serve` on a free port. Yields its URL when it is ready and stops it at the end."""
     log = data / "serve.log"
-    lifeline, held_end = os.pipe()  # should this command be killed, its service goes with it
+    lifeline, held_end = os.pipe()  # if this command is killed, its service ends too
     command = [*command_of("serve"), "--port", "0", "--data", str(data), "--lifeline", str(lifeline)]
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -109,7 +109,7 @@ def _wait_for_url(process: subprocess.Popen[bytes], note: Path) -> str:
 
 
 def _tell(client: Client, story: Story, console: Console) -> None:
-    """Do what a client of the tuning API does, step by step, and say so."""
+    """Do and print, step by step, what a client of the tuning API does."""
     from overtone.cli.progress import follow
 
     num_questions = len(story.questions)
@@ -134,7 +134,7 @@ def _tell(client: Client, story: Story, console: Console) -> None:
     after = _answers(client, name, story, console)
     _print_table(console, story, before, after)
     console.print(
-        f"   [bold]{_count_right(story, after)} of {num_questions} right[/bold]; the base, which nobody told the "
+        f"   [bold]{_count_right(story, after)} of {num_questions} right[/bold]; the base, which was never told the "
         f"task, {_count_right(story, before)} of {num_questions}.\n"
     )
     client.delete(f"/v1beta/{name}")
@@ -153,7 +153,7 @@ def _state(client: Client, name: str) -> str:
 
 
 def _answers(client: Client, model: str, story: Story, console: Console) -> list[str]:
-    """Ask every question, and say how many are answered: a terminal shows a count, a log a line at the end."""
+    """Ask every question. A terminal shows a running count, a log one line at the end."""
     answers: list[str] = []
     with console.status("") as status:
         for question, _ in story.questions:

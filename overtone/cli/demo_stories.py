@@ -1,4 +1,4 @@
-"""What `overtone demo` tunes: the pairs it trains on, and what it asks before and after. No row is in both."""
+"""The data of `overtone demo`: the pairs it trains on and the questions it asks. They do not overlap."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SUPPORT_FILE = Path(__file__).with_name("support.csv")  # examples/support.csv i
 
 @dataclass(frozen=True)
 class Story:
-    """A tuned model to be made, in the words of the tuning API, and the questions that show what it learned."""
+    """A tuned model to create, in the tuning API's terms, and the questions that show what it learned."""
 
     title: str
     display_name: str
     base: str
     dataset: Dataset
     hyperparameters: dict[str, float]
-    questions: Sequence[tuple[str, tuple[str, ...]]]  # none is among the examples; with the right answers
+    questions: Sequence[tuple[str, tuple[str, ...]]]  # with the right answers; none is an example
 
     def tuned_model(self) -> dict[str, object]:
         """Return the body of the request that creates the model."""
@@ -39,7 +39,7 @@ class Story:
 
 
 def load_support() -> Story:
-    """Return the story of customers' messages that are to be sorted into four categories."""
+    """Return the story in which customers' messages are sorted into four categories."""
     return Story(
         title="sorting customers' messages",
         display_name="support",
@@ -50,7 +50,7 @@ def load_support() -> Story:
     )
 
 
-# Written before the model had seen any of them, two for each category, and not changed since.
+# Two for each category, written before the first run and not changed since.
 UNSEEN_MESSAGES = (
     ("Where can I see how far my package has come?", ("shipping",)),
     ("Do you deliver on Saturdays?", ("shipping",)),

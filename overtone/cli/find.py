@@ -1,4 +1,4 @@
-"""Finds the model that a person means: by its id, the beginning of its id, its display name, or `@latest`."""
+"""Finds the model that a user means by its id, the start of its id, its display name, or `@latest`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 LATEST = "@latest"
 MAX_SHOWN = 5
-SEE_ALL = "See those that there are: overtone list"
+SEE_ALL = "See them all: overtone list"
 OR_BASES = ", overtone models list"
 
 
 def find_tuned_model(client: Client, typed: str) -> dict[str, Any]:
-    """Return a tuned model. Raises OvertoneError that names those which may be meant."""
+    """Return a tuned model. Raises OvertoneError that names the candidates."""
     from overtone.cli.client import NotThere
 
     if typed != LATEST:
@@ -39,13 +39,13 @@ def find_tuned_model(client: Client, typed: str) -> dict[str, Any]:
         names = ", ".join(short(each["name"]) for each in matches[:MAX_SHOWN])
         more = f" and {len(matches) - MAX_SHOWN} more" if len(matches) > MAX_SHOWN else ""
         raise OvertoneError(
-            f"{typed!r} may be one of {len(matches)} tuned models: {names}{more}. Say more of its id."
+            f"{typed!r} matches {len(matches)} tuned models: {names}{more}. Type more of the id."
         )
     raise OvertoneError(missing + did_you_mean(typed, found))
 
 
 def did_you_mean(typed: str, found: list[dict[str, Any]]) -> str:
-    """Return the end of an error that suggests the names that look alike, or says how to see all."""
+    """Return the last sentence of an error: it suggests similar names, or says how to list them all."""
     ids = {short(each["name"]): short(each["name"]) for each in found}
     ids |= {each["displayName"].casefold(): short(each["name"]) for each in found if each.get("displayName")}
     close = dict.fromkeys(ids[name] for name in get_close_matches(short(typed).casefold(), ids, n=3))
@@ -53,7 +53,7 @@ def did_you_mean(typed: str, found: list[dict[str, Any]]) -> str:
 
 
 def find_answering(client: Client, typed: str) -> str:
-    """Return the resource name of what can answer: a tuned model, else a base of that name."""
+    """Return the resource name of the model to ask: a tuned model, else a base model of that name."""
     from overtone.cli.client import NotThere
 
     if typed.startswith(("models/", "tunedModels/")):
@@ -67,6 +67,6 @@ def find_answering(client: Client, typed: str) -> str:
 
 
 def _matches(typed: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the models whose display name it is, else those whose id begins so."""
+    """Return the models with this display name, else those whose id starts with it."""
     named = [each for each in found if each.get("displayName", "").casefold() == typed.casefold()]
     return named or [each for each in found if short(each["name"]).startswith(typed)]

@@ -1,4 +1,4 @@
-"""The API's words for a fault in the words of the command line: fields become the options that set them."""
+"""Rewords the API's errors for the command line: field names become the options that set them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FLAGS = {
     "system_instruction": "--system",
     "Try a smaller learning_rate.": "Try a smaller --learning-rate.",
     "Call ListModels to see the list of available models and their supported methods.": (
-        "See those that there are: overtone list, overtone models list"
+        "See them all: overtone list, overtone models list"
     ),
-}  # longer ones first where one begins with another
+}  # a text that contains another one stands before it
 
 
 def in_flags(message: str) -> str:
-    """Return an error of the API as a person at a terminal would say it."""
+    """Return an error of the API with the command line's options in place of the API's fields."""
     for field, flag in FLAGS.items():
         message = message.replace(field, flag)
     return message

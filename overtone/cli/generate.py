@@ -18,7 +18,7 @@ from overtone.cli.options import client_options, json_option
 @click.argument("model", shell_complete=completion.tuned_models)
 @click.argument("text")
 @click.option(
-    "--temperature", type=float, help="0 always takes the likeliest word. [default: the model's own]"
+    "--temperature", type=float, help="0 always picks the most likely token. [default: the model's own]"
 )
 @click.option("--max-tokens", type=int, help="End the answer after this many tokens.")
 @click.option("--stop", multiple=True, help="End the answer before this text; may be given several times.")
@@ -38,10 +38,10 @@ def generate(
     url: str | None,
     key: str | None,
 ) -> None:
-    """Ask MODEL and print its answer as it comes.
+    """Ask MODEL and print its answer as it arrives.
 
-    MODEL is a tuned model (its id, a beginning of it that no other has, its name, or @latest) or a base model, with
-    models/ before it where both have the name. TEXT may be - for standard input.
+    MODEL is a tuned model (its id, a unique start of its id, its name, or @latest) or a base model. Write
+    models/ before a base model whose name a tuned model has too. TEXT may be - for standard input.
 
     \b
     overtone generate qa-1x2y3z "A question"
@@ -82,7 +82,7 @@ def _print_as_it_comes(parts: Iterable[dict[str, Any]]) -> None:
 
 
 def answer_text(answer: dict[str, Any]) -> str:
-    """Return the text of the first candidate, "" where there is none."""
+    """Return the text of the first candidate, or "" if there is none."""
     candidates = answer.get("candidates") or [{}]
     parts = candidates[0].get("content", {}).get("parts", [])
     return "".join(part.get("text", "") for part in parts)

@@ -1,4 +1,4 @@
-"""`overtone keys` and `overtone groups`: who may ask. They work on the data folder, service or no service."""
+"""`overtone keys` and `overtone groups`: who may call. They use the database directly; no service need run."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 @click.group()
 def keys() -> None:
-    """Make API keys, list them, revoke them.
+    """Create API keys, list them, revoke them.
 
-    As long as no key was ever made the service answers this machine only, and every caller is owner@localhost. From
-    the first key on, each call needs one.
+    Before the first key is created, the service answers this machine only, and every caller is owner@localhost.
+    From the first key on, every call needs a key.
     """
 
 
 @keys.command()
-@click.option("--user", "email", required=True, help="Email address of the user whose key it is.")
+@click.option("--user", "email", required=True, help="Email address of the key's user.")
 @click.option("--project", default="", help="Project number, for models that are shared with projects.")
-@click.option("--take-over", is_flag=True, help="Give the user what was made while the service was open.")
+@click.option("--take-over", is_flag=True, help="Give the user the models that were created without a key.")
 @data_option
 def create(email: str, project: str, take_over: bool, data: Path | None) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    """Create a key and print it. It is shown once: only its hash is stored.
 
-    The first key closes the service: from then on each call needs one. What it changes is said on stderr.
+    The first key closes the service: from then on every call needs a key. Stderr says what the new key changes.
 
     \b
     export OVERTONE_API_KEY=$(overtone keys create --user me@example.com --take-over)
@@ -55,15 +55,15 @@ def create(email: str, project: str, take_over: bool, data: Path | None) -> None
 
 
 def _changes(email: str, was_open: bool, taken: int, left: int, flag: str) -> Iterator[str]:
-    """Yield what a new key changes, for people."""
+    """Yield sentences that say what a new key changes."""
     if was_open:
-        yield "From now on every call needs a key; who watches a tuning goes on with OVERTONE_API_KEY set."
+        yield "From now on every call needs a key. To keep watching a tuning job, set OVERTONE_API_KEY."
     if taken:
-        yield f"{email} owns {_models(taken)} now that belonged to {LOCAL_OWNER}."
+        yield f"{email} now owns {_models(taken)} that belonged to {LOCAL_OWNER}."
     if left:
         yield (
-            f"{_models(left)} belong{'s' * (left == 1)} to {LOCAL_OWNER}, from the time without keys. To take them "
-            f"over: {program()} keys create --user {email} --take-over{flag}"
+            f"{_models(left)} created without a key belong{'s' * (left == 1)} to {LOCAL_OWNER}. To take over: "
+            f"{program()} keys create --user {email} --take-over{flag}"
         )
 
 
@@ -74,7 +74,7 @@ def _models(count: int) -> str:
 @keys.command("list")
 @data_option
 def list_keys(data: Path | None) -> None:
-    """List the keys: whose they are, not what they are."""
+    """List the keys with their users. The keys themselves are not stored."""
     with _store(data) as store:
         rows = [
             (key.id, key.email_address, key.project, f"{key.created_at:%Y-%m-%d %H:%M}")
@@ -96,8 +96,8 @@ def revoke(key_id: str, data: Path | None) -> None:
     if is_last:
         flag = data_flag(load_settings(data=data).data)
         click.echo(
-            f"That was the last key: nobody may call now. Make another with: {program()} keys create --user "
-            f"EMAIL{flag}\nOr let this machine's own callers in without one: {program()} keys open{flag}",
+            f"That was the last key: nobody can call now. Create another with: {program()} keys create --user "
+            f"EMAIL{flag}\nOr let callers on this machine in without a key: {program()} keys open{flag}",
             err=True,
         )
 
@@ -105,24 +105,25 @@ def revoke(key_id: str, data: Path | None) -> None:
 @keys.command("open")
 @data_option
 def open_(data: Path | None) -> None:
-    """Let this machine's own callers in without a key again, when the last key is revoked."""
+    """Let callers on this machine in without a key again, after the last key was revoked."""
     with _store(data) as store:
         try:
             store.keys.open()
         except ApiError as error:
             raise OvertoneError(str(error)) from error
         hidden = store.permissions.count_owned_by_others(LOCAL_OWNER)
-    click.echo(f"The service answers this machine without a key now; every caller is {LOCAL_OWNER}.")
+    click.echo(f"The service now answers this machine without a key; every caller is {LOCAL_OWNER}.")
     if hidden:
         click.echo(
-            f"{_models(hidden)} of other users stay{'s' * (hidden == 1)} hidden from it; a key of theirs shows them.",
+            f"{_models(hidden)} of other users stay{'s' * (hidden == 1)} hidden from {LOCAL_OWNER}; "
+            "use a key of the model's user to see them.",
             err=True,
         )
 
 
 @click.group()
 def groups() -> None:
-    """Put users into groups: a model that is shared with a group is shared with its members."""
+    """Put users into groups. A model that is shared with a group is shared with its members."""
 
 
 @groups.command()
@@ -130,13 +131,13 @@ def groups() -> None:
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
 @data_option
 def add(group: str, members: tuple[str, ...], data: Path | None) -> None:
-    """Put each MEMBER into GROUP; all are email addresses."""
+    """Put each MEMBER into GROUP. All are email addresses."""
     for email in (group, *members):
         _require_email(email)
     with _store(data) as store:
         for member in members:
             store.groups.add(group, member)
-    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} in {group} now.")
+    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} now in {group}.")
 
 
 @groups.command()
@@ -149,7 +150,7 @@ def remove(group: str, members: tuple[str, ...], data: Path | None) -> None:
         missing = [member for member in members if not store.groups.remove(group, member)]
     if missing:
         raise OvertoneError(f"Not in {group}: {', '.join(missing)}.")
-    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} not in {group} any more.")
+    click.echo(f"{', '.join(members)} {'is' if len(members) == 1 else 'are'} no longer in {group}.")
 
 
 @groups.command("list")

@@ -1,4 +1,4 @@
-"""Logs of the service: one line per event, to stderr, each with its time and the process that speaks."""
+"""The service's log: one line per event on stderr, with the time and the name of the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Lines(logging.Formatter):
 
 
 def configure(process: str, verbose: bool) -> None:
-    """Send this process's events to stderr; with `verbose`, the small ones and the libraries' too."""
+    """Log to stderr. With `verbose`, include debug messages and the libraries' messages."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines(process))
     logging.basicConfig(handlers=[handler], level=logging.INFO if verbose else logging.WARNING)

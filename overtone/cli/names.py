@@ -1,4 +1,4 @@
-"""Resource names as people type them: with their collection or without."""
+"""Resource names as users type them: with the collection or without it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ def tuned_model_name(model: str) -> str:
 
 
 def short(name: str) -> str:
-    """Return a tuned model's name as one types it."""
+    """Return a tuned model's name without its collection."""
     return name.removeprefix("tunedModels/")

@@ -15,24 +15,26 @@ import click
 from overtone.config import Settings, default_data
 from overtone.errors import OvertoneError
 
-KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first that is set
+KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first one that is set is used
 
 VERBS = "bind|cancel|check|delete|demo|generate|groups|keys|list|models|serve|set-aside|settings|show|tls|tune|watch"
-COMMAND_LINE = re.compile(rf"(?<![\w/.-])overtone (?=(?:{VERBS})\b)")  # in a sentence
+COMMAND_LINE = re.compile(
+    rf"(?<![\w/.-])(?<!-m )overtone (?=(?:{VERBS})\b)"
+)  # in a sentence, unless `program` wrote it
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for all that the service keeps. [default: $OVERTONE_DATA, else your user data folder]",
+    help="Folder in which the service keeps its data. [default: $OVERTONE_DATA, else your user data folder]",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's answer as it is.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON answer.")
 
 
 def program() -> str:
-    """Return how this program was started, so that what we print can be pasted: it may not be on the PATH."""
+    """Return how this program was started, so that printed commands can be pasted: it may not be on the PATH."""
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return f"{sys.executable} -m overtone"
@@ -40,17 +42,17 @@ def program() -> str:
 
 
 def as_typed(text: str) -> str:
-    """Return a text with its command lines as this program was started: `overtone list`, `.venv/bin/overtone list`."""
+    """Return the text with `overtone VERB` written as this program was started, e.g. `.venv/bin/overtone list`."""
     return COMMAND_LINE.sub(lambda _: f"{program()} ", text)
 
 
 def data_flag(data: Path) -> str:
-    """Return what a hint must say for the verbs to find this data folder, "" where they find it by themselves."""
+    """Return the --data option that a printed command needs, or "" for the default folder."""
     return "" if data == default_data() else f" --data {shlex.quote(str(data.absolute()))}"
 
 
 def client_options(command: F) -> F:
-    """Add --url and --key, which say where the service is and who is asking."""
+    """Add --url (the service's address) and --key (the caller's API key)."""
     command = click.option(
         "--key",
         envvar=list(KEY_VARIABLES),
@@ -59,7 +61,7 @@ def client_options(command: F) -> F:
     return click.option(
         "--url",
         envvar="OVERTONE_URL",
-        help="Where the service is. [default: $OVERTONE_URL, else the one that runs on this machine]",
+        help="Address of the service. [default: $OVERTONE_URL, else the service on this machine]",
     )(command)
 
 
@@ -72,9 +74,9 @@ def load_settings(**flags: Any) -> Settings:
 
 
 def require_consent(yes: bool, question: str) -> None:
-    """Ask, unless --yes was given. Raises OvertoneError where there is no terminal to ask on."""
+    """Ask for confirmation, unless --yes was given. Raises OvertoneError without a terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise OvertoneError(f"{question} There is no terminal to ask on: say --yes.")
+        raise OvertoneError(f"{question} There is no terminal for the answer; pass --yes to confirm.")
     click.confirm(question, abort=True)

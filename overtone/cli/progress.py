@@ -1,4 +1,4 @@
-"""What a person sees while something takes its time: live bars in a terminal, lines in a log."""
+"""Progress of pulls and tunings: live bars in a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from overtone.cli.state import WAITING
 from overtone.errors import OvertoneError
 
 POLL_S, AWAY_POLL_S = 0.25, 1.0
-PATIENCE_S = 300.0  # for a service that went away: a restart, an update
-LINE_EVERY_S = 2.0  # between two lines in a log
-ROSE = 2.0  # times the loss of the first step: the rate is likely too high
+PATIENCE_S = 300.0  # how long to wait for a service that is restarted or updated
+LINE_EVERY_S = 2.0  # minimum time between two lines in a log
+ROSE = 2.0  # a loss above this multiple of the first step's means that the rate is likely too high
 STAGES = {"download": "Downloading", "unpack": "Unpacking", "convert": "Converting"}
 
 
 @contextmanager
 def pull_report(console: Console, base_id: str) -> Iterator[Report]:
-    """Show how a pull goes on; yields the function that the pull reports to."""
+    """Show the progress of a pull. Yields the function that the pull reports to."""
     if not console.is_terminal:
         yield _StageLines(console, base_id)
         return
@@ -54,7 +54,7 @@ def pull_report(console: Console, base_id: str) -> Iterator[Report]:
 
 
 class _StageLines:
-    """A line for each stage of a pull."""
+    """Prints one line for each stage of a pull."""
 
     def __init__(self, console: Console, base_id: str):
         self._console, self._base_id, self._stage = console, base_id, ""
@@ -66,15 +66,15 @@ class _StageLines:
 
 
 class TuningView(Protocol):
-    """Where the state of a tuning is shown."""
+    """Shows the state of a tuning job."""
 
     def show(self, metadata: dict[str, Any]) -> None: ...
 
 
 def follow(client: Client, operation: dict[str, Any], console: Console | None = None) -> dict[str, Any]:
-    """Poll an operation under /v1/ and show its progress until it is done; return it as it is then.
+    """Poll an operation under /v1/ and show its progress until it is done; return the final operation.
 
-    Raises OvertoneError with the operation's own reason when it failed or was cancelled.
+    Raises OvertoneError with the operation's reason if it failed or was cancelled.
     """
     console = console or Console(stderr=True)
     is_warned = False
@@ -96,7 +96,7 @@ def follow(client: Client, operation: dict[str, Any], console: Console | None = 
 
 
 def _poll(client: Client, operation: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Return the operation as it is now; while nothing answers, wait for the service to come back."""
+    """Return the operation's current state. While the service does not answer, wait for it."""
     name, model = operation["name"], short(operation["metadata"]["tunedModel"])
     gone_at = time.monotonic()
     is_told = False
@@ -105,29 +105,29 @@ def _poll(client: Client, operation: dict[str, Any], console: Console) -> dict[s
             return client.get(f"/v1/{name}")
         except NotAllowed as error:
             raise OvertoneError(
-                f"{error} The tuning goes on; watch it again: overtone watch {model}"
+                f"{error} The tuning continues; watch it again: overtone watch {model}"
             ) from error
         except Away as error:
             if time.monotonic() - gone_at > PATIENCE_S:
                 raise OvertoneError(
-                    f"{error} The tuning goes on when the service is back; watch it again: overtone watch {model}"
+                    f"{error} The tuning continues when the service is back; watch it again: overtone watch {model}"
                 ) from error
             if not is_told:
                 console.print(
-                    "The service does not answer; waiting for it. The tuning goes on when it is back."
+                    "The service does not answer; waiting for it. The tuning continues when it is back."
                 )
             is_told = True
             time.sleep(AWAY_POLL_S)
 
 
 def last_loss(metadata: dict[str, Any]) -> float | None:
-    """Return the loss of the newest step, or None before the first."""
+    """Return the loss of the latest step, or None before the first."""
     snapshots = metadata.get("snapshots", [])
     return snapshots[-1].get("meanLoss", 0.0) if snapshots else None
 
 
 def describe_rise(metadata: dict[str, Any]) -> str:
-    """Return a warning once the loss is far above that of the first step, else ""."""
+    """Return a warning if the loss is far above that of the first step, else ""."""
     losses = [each.get("meanLoss", 0.0) for each in metadata.get("snapshots", [])]
     if not losses or losses[-1] <= ROSE * losses[0] or losses[-1] < 1.0:
         return ""
@@ -138,7 +138,7 @@ def describe_rise(metadata: dict[str, Any]) -> str:
 
 
 def describe(metadata: dict[str, Any]) -> str:
-    """Return how far a tuning is: `step 12 of 38, loss 0.84`, or what it waits for."""
+    """Return a tuning job's progress, `step 12 of 38, loss 0.84`, or what it waits for."""
     steps = metadata.get("completedSteps", 0)
     return f"step {steps} of {metadata['totalSteps']}{_describe_loss(metadata, ', ')}" if steps else WAITING
 
@@ -165,7 +165,7 @@ def _tuning_view(console: Console) -> Iterator[TuningView]:
 
 
 class _TuningBar:
-    """A live bar: step, loss, time left."""
+    """Shows a live bar with step, loss and time left."""
 
     def __init__(self, progress: Progress):
         self._progress = progress
@@ -183,7 +183,7 @@ class _TuningBar:
 
 
 class _TuningLines:
-    """A line whenever there is news, but not too often."""
+    """Prints a line when something changed, but not too often."""
 
     def __init__(self, console: Console):
         self._console, self._last, self._shown_at = console, "", 0.0

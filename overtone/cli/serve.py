@@ -1,4 +1,4 @@
-"""`overtone serve`: the service, until Ctrl-C. `overtone worker`: one process of it, for the supervisor."""
+"""`overtone serve` runs the service until Ctrl-C. `overtone worker` runs one of its processes."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from overtone.supervisor import CANNOT_START, Child, Supervisor, command_of, wat
 if TYPE_CHECKING:
     from overtone.service.residency import Process
 
-PATIENT_CALL_S = 60.0  # a call that waits for the API to start
+PATIENT_CALL_S = 60.0  # how long one call waits for the API to start
 RETRY_S = 0.2
-TRAINER_DELAY_S = 1.0  # the API and the engine are asked first
-PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # in the order in which they are stopped
+TRAINER_DELAY_S = 1.0  # the API and the engine are needed first
+PATIENCE_S = {"api": 12.0, "engine": 5.0, "trainer": 20.0}  # time to stop in; processes stop in this order
 
-# OpenMP's threads wait for one another by spinning. Too long, and two processes on the same cores slow each other
-# down twentyfold; not at all, and a training step takes 1.6 times as long (docs/log.md, 2026-11-22).
+# OpenMP's threads wait for each other by spinning. With too much of it, two processes on the same cores slow each
+# other down twentyfold; with none, a training step takes 1.6 times as long (docs/log.md, 2026-11-22).
 PATIENT_THREADS = {"GOMP_SPINCOUNT": "5000"}
 
 READY = """\
 Overtone is ready at {url}
-It keeps everything in {data}
+Data folder: {data}
   curl                 curl "{url}/v1beta/models?key=KEY"
   google-generativeai  genai.configure(api_key="KEY", transport="rest",
                            client_options={{"api_endpoint": "{url}"}})
   google-genai         export GOOGLE_GEMINI_BASE_URL={url}
                        genai.Client(api_key="KEY")
   gRPC                 {grpc}{trust}
-  KEY                  anything, until there are keys:
+  KEY                  any text, until you create keys:
                        {program} keys create --user EMAIL{flag}{elsewhere}
 Ctrl-C stops it."""
 
 TRUST = """
-  TLS                  the certificate signs itself; clients trust it with
+  TLS                  if the certificate is self-signed, clients trust it with
                        curl --cacert {cert}
                        export SSL_CERT_FILE={cert}"""
 
@@ -62,10 +62,10 @@ ELSEWHERE = """
 @click.command()
 @click.option("--host", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port; 0 picks a free one. [default: 8080]")
-@click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the next one]")
+@click.option("--grpc-port", type=int, help="Port for gRPC; -1 for none. [default: the HTTP port + 1]")
 @data_option
 @click.option("--base", help="Id of the base model that is always loaded. [default: smollm2-135m-instruct]")
-@click.option("--tls-cert", help="PEM file of a certificate: both ports speak TLS. See `overtone tls`.")
+@click.option("--tls-cert", help="PEM file of a certificate; both ports then speak TLS. See `overtone tls`.")
 @click.option("--tls-key", help="PEM file of the certificate's key.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 @click.option("--lifeline", type=int, hidden=True)
@@ -110,13 +110,13 @@ def worker(name: str, lifeline: int, listener: int | None, base: str | None, ver
     except OvertoneError as error:
         app.log.error("%s", error)
         raise SystemExit(CANNOT_START if name == "api" else 1) from error
-    except ApiError as error:  # a database that is away: that passes
+    except ApiError as error:  # the database cannot be reached, which passes
         app.log.error("%s", error)
         raise SystemExit(1) from error
 
 
 def stop_on_signals() -> threading.Event:
-    """Return what SIGTERM and SIGINT set: the only place where a worker hears of signals."""
+    """Return an event that SIGTERM and SIGINT set. No other code of a worker handles signals."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -124,7 +124,7 @@ def stop_on_signals() -> threading.Event:
 
 
 def run_service(settings: Settings, verbose: bool) -> int:
-    """Hold the data folder, listen, pull the base if it is missing, supervise until told to stop."""
+    """Lock the data folder, listen, pull the base if it is missing, supervise until told to stop."""
     for sentence in unknown_variables(os.environ):
         click.echo(f"overtone: {sentence}", err=True)
     _check_certificate(settings)
@@ -137,7 +137,7 @@ def run_service(settings: Settings, verbose: bool) -> int:
         environ = {**PATIENT_THREADS, **os.environ, **settings.to_environ()}
         children = Children(settings.base, _children(listener, verbose), verbose)
         service = Supervisor(children.wanted, environ)
-        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # some senders repeat it
+        signal.signal(signal.SIGTERM, lambda *_: service.stop())  # harmless when it is sent twice
         signal.signal(signal.SIGINT, lambda *_: service.interrupt())
         threading.Thread(target=_announce_when_ready, args=(settings,), daemon=True).start()
         with _following_demand(settings, service, children):
@@ -145,7 +145,7 @@ def run_service(settings: Settings, verbose: bool) -> int:
 
 
 def pull_if_missing(settings: Settings) -> None:
-    """Pull the default base when it is not here. Raises OvertoneError when another base is not."""
+    """Pull the default base if it is missing. Raises OvertoneError if another base is missing."""
     from overtone.bases.registry import Registry
     from overtone.config import DEFAULT_BASE
 
@@ -158,8 +158,8 @@ def pull_if_missing(settings: Settings) -> None:
             ", ".join(sorted({card.base_id for card in registry.list_cards() if not card.is_alias})) or "none"
         )
         raise OvertoneError(
-            f"The base model {settings.base!r} is not in {settings.bases} (there: {here}); "
-            f"get it with `{program()} models pull SOURCE --id {settings.base}{data_flag(settings.data)}`."
+            f"The base model {settings.base!r} is not in {settings.bases}, which holds {here}. "
+            f"Get it with `{program()} models pull SOURCE --id {settings.base}{data_flag(settings.data)}`."
         )
     from overtone.cli.models import pull_base
 
@@ -168,7 +168,7 @@ def pull_if_missing(settings: Settings) -> None:
 
 def _check_certificate(settings: Settings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise OvertoneError("--tls-cert and --tls-key go together; `overtone tls` makes a pair.")
+        raise OvertoneError("--tls-cert and --tls-key must be given together; `overtone tls` makes a pair.")
     if settings.tls_cert:
         try:
             ssl.create_default_context().load_cert_chain(settings.tls_cert, settings.tls_key)
@@ -179,9 +179,9 @@ def _check_certificate(settings: Settings) -> None:
 
 
 def _check_exposure(settings: Settings) -> None:
-    """Refuse an address that others reach while there is no key, before anything is downloaded or converted.
+    """Refuse an address that other machines can reach while there is no key. Runs before any download.
 
-    With the database away nobody knows of keys; the API asks again when it is back, before it answers.
+    If the database cannot be reached, the API checks again when it can, before it answers anything.
     """
     from overtone.service.access import check_exposure, is_loopback
     from overtone.store.store import Store
@@ -213,7 +213,7 @@ def _children(listener: socket.socket, verbose: bool) -> list[Child]:
 
 
 class Children:
-    """The processes that the service wants: its own, and those of other bases as they were published last."""
+    """The processes that the service wants: its own, and those of other bases as last published."""
 
     def __init__(self, own_base: str, own: Sequence[Child], verbose: bool):
         self._own_base = own_base
@@ -226,11 +226,11 @@ class Children:
         return [*self._own, *self._others]
 
     def publish(self, processes: Collection[Process]) -> None:
-        """Say which processes of other bases are wanted from now on."""
+        """Set which processes of other bases are wanted from now on."""
         self._others = [self._child_of(process) for process in sorted(processes)]
 
     def by_process(self, pids: Mapping[str, int]) -> dict[Process, int]:
-        """Return the ids of the engines and trainers that run, from the ids of the children by name."""
+        """Return the ids of the running engines and trainers, from the children's ids by name."""
         from overtone.service.residency import ENGINE, TRAINER, Process
 
         found = {}
@@ -248,7 +248,7 @@ class Children:
 
 @contextmanager
 def _following_demand(settings: Settings, service: Supervisor, children: Children) -> Iterator[None]:
-    """Follow which other bases are wanted, beside the supervisor: it must not wait for a database."""
+    """Follow which other bases are wanted, in a thread, because the supervisor must not wait for a database."""
     from overtone import app
 
     stop = threading.Event()
@@ -262,9 +262,9 @@ def _following_demand(settings: Settings, service: Supervisor, children: Childre
 
 
 def _announce_when_ready(settings: Settings) -> None:
-    """Wait until the API answers, note where it is, say so. The socket listens already: one call waits."""
+    """Wait until the API answers, then write its address to the note and print it. The socket listens already."""
     while not _answers(settings):
-        time.sleep(RETRY_S)  # it went down while it started; the supervisor starts it again
+        time.sleep(RETRY_S)  # it died during its start; the supervisor starts it again
     note = make_note(settings)
     note.save(settings.run)
     trust = TRUST.format(cert=note.certificate) if note.certificate else ""
@@ -287,7 +287,7 @@ def _announce_when_ready(settings: Settings) -> None:
 def _answers(settings: Settings) -> bool:
     address = reachable(settings.host), settings.port
     if settings.tls_cert:
-        trusting = ssl._create_unverified_context()  # it is ourselves
+        trusting = ssl._create_unverified_context()  # the server is ours
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             *address, timeout=PATIENT_CALL_S, context=trusting
         )
@@ -304,7 +304,7 @@ def _answers(settings: Settings) -> bool:
 
 
 def make_note(settings: Settings) -> Note:
-    """Return where a service with these settings is reached from this machine."""
+    """Return the addresses at which this machine reaches a service with these settings."""
     scheme = "https" if settings.tls_cert else "http"
     host = reachable(settings.host)
     host = f"[{host}]" if ":" in host else host
@@ -313,7 +313,7 @@ def make_note(settings: Settings) -> Note:
 
 
 def reachable(host: str) -> str:
-    """Return an address at which this machine reaches a service that listens on `host`."""
+    """Return the address at which this machine reaches a service that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
@@ -322,7 +322,7 @@ def _describe_grpc(note: Note, flag: str) -> str:
         return "off"
     if not note.certificate:
         return (
-            f"{note.grpc}, without TLS; google-generativeai wants it:\n"
+            f"{note.grpc}, without TLS, which google-generativeai needs:\n"
             f"                       {program()} tls{flag}"
         )
     return f"{note.grpc}, with\n                       GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={note.certificate}"

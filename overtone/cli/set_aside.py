@@ -1,4 +1,4 @@
-"""`overtone set-aside` and `overtone bind`: files that no tuned model owns, and whose folder this is."""
+"""`overtone set-aside`: files that no tuned model owns. `overtone bind`: which database a folder belongs to."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from overtone.errors import OvertoneError
 
 @click.group("set-aside")
 def set_aside() -> None:
-    """List or empty what was set aside.
+    """List or delete the folders that were set aside.
 
-    Files under tuned/ that no tuned model owns are never deleted: the next start of the service moves them to
-    tuned/.set-aside, and back when the database knows them again.
+    The service never deletes files under tuned/ that no tuned model owns. Its next start moves them to
+    tuned/.set-aside, and back when the database has their model again.
     """
 
 
 @set_aside.command("list")
 @data_option
 def list_set_aside(data: Path | None) -> None:
-    """List the folders that were set aside, with their size and since when."""
+    """List the folders that were set aside, with their size and date."""
     from overtone.store import folders
     from overtone.store.artifacts import ArtifactStore
 
@@ -38,7 +38,7 @@ def list_set_aside(data: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_option
 def empty(yes: bool, data: Path | None) -> None:
-    """Delete for good what was set aside."""
+    """Delete the folders that were set aside, for good."""
     from overtone.store import folders
     from overtone.store.artifacts import ArtifactStore
 
@@ -61,8 +61,8 @@ def empty(yes: bool, data: Path | None) -> None:
 def bind(yes: bool, data: Path | None) -> None:
     """Make this data folder and this database belong together.
 
-    Each remembers the other, and the service refuses a pair that does not match: a new database over an old
-    folder, say. Use this after you have moved the rows to another database on purpose. At the next start, files
+    Both store the same identity, and the service refuses a pair that does not match, such as a new database with
+    an old folder. Use this after you moved the rows to another database on purpose. At the next start, files
     that the database does not know are set aside.
     """
     from overtone.config import hide_password
@@ -70,6 +70,6 @@ def bind(yes: bool, data: Path | None) -> None:
 
     settings = load_settings(data=data)
     shown_url = hide_password(settings.database_url)
-    require_consent(yes, f"Let {settings.tuned} belong to the database {shown_url} from now on?")
+    require_consent(yes, f"Bind {settings.tuned} to the database {shown_url}?")
     bind_both(settings.database_url, settings.tuned)
-    click.echo(f"{settings.tuned} belongs to {shown_url} now.")
+    click.echo(f"{settings.tuned} now belongs to {shown_url}.")

@@ -1,4 +1,4 @@
-"""`overtone settings`: what can be set, what it means, and what it is here."""
+"""`overtone settings`: every setting with its meaning and its current value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMENT = re.compile(r"^    (\w+): .*?#\s+(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of Settings as a person reads about it."""
+    """One field of Settings, as it is shown."""
 
     variable: str
     default: str
@@ -30,9 +30,9 @@ class Setting:
 @click.command()
 @click.option("--markdown", is_flag=True, help="Print the table of docs/operating.md.")
 def settings(markdown: bool) -> None:
-    """Show every setting: its variable, its value here, its meaning.
+    """Show every setting: its variable, its current value, its meaning.
 
-    A flag of `overtone serve` goes before the variable, and the variable before the default.
+    A flag of `overtone serve` overrides the variable, and the variable overrides the default.
     """
     found = list(list_settings())
     if markdown:
@@ -47,7 +47,7 @@ def settings(markdown: bool) -> None:
 
 
 def list_settings() -> Iterator[Setting]:
-    """Yield the settings in their order, with the meanings that stand beside them in config.py."""
+    """Yield the settings in their order, each with the comment beside it in config.py as its meaning."""
     meanings = dict(COMMENT.findall(inspect.getsource(Settings)))
     here = load_settings()
     for spec in fields(Settings):
@@ -57,14 +57,14 @@ def list_settings() -> Iterator[Setting]:
 
 
 def format_narrow(setting: Setting, width: int) -> str:
-    """Return a setting for a terminal that is too narrow for the table: its meaning below it."""
+    """Return a setting for a terminal too narrow for the table, with the meaning on the next line."""
     margin = " " * 4
     meaning = textwrap.fill(setting.meaning, width, initial_indent=margin, subsequent_indent=margin)
     return f"{setting.variable}={setting.value}\n{meaning}"
 
 
 def format_markdown(found: list[Setting]) -> str:
-    """Return the settings as a table for a page."""
+    """Return the settings as a Markdown table."""
     rows = [f"| `{each.variable}` | {_code(each.default)} | {each.meaning} |" for each in found]
     return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows])
 

@@ -1,4 +1,4 @@
-"""How a tuned model is doing, in words: its state with the reason or the progress that its operation knows."""
+"""A tuned model's state in words, with the failure reason or the progress from its operation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe_state(tuned_model: dict[str, Any], operation: dict[str, Any] | None
 
 
 def time_left(metadata: dict[str, Any]) -> str:
-    """Return how long the steps that are left take at the speed of those that are done; "" when not known."""
+    """Return the time that the remaining steps take at the speed so far, or "" if it is not known."""
     moments = [each["computeTime"] for each in metadata.get("snapshots", []) if "computeTime" in each]
     if len(moments) < 2:
         return ""
@@ -44,13 +44,13 @@ def time_left(metadata: dict[str, Any]) -> str:
 
 
 def describe_ended(operation: dict[str, Any]) -> str:
-    """Return why there is nothing to stop, or "" for a tuning that goes on."""
+    """Return why there is nothing to stop, or "" for a tuning job that is not done."""
     if not operation.get("done"):
         return ""
     metadata = operation["metadata"]
     done, total = metadata.get("completedSteps", 0), metadata["totalSteps"]
     if "error" in operation and operation["error"].get("code") != CANCELLED:
-        return "has failed already"
+        return "has already failed"
     if done == 0:
-        return "was cancelled already, before its first step"
-    return "is ready already" if done == total else f"was stopped already, at step {done} of {total}"
+        return "was already cancelled, before its first step"
+    return "is already ready" if done == total else f"was already stopped, at step {done} of {total}"

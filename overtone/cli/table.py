@@ -1,4 +1,4 @@
-"""Tables in plain text: aligned, never wrapped; as wide as the terminal at most, and whole when piped."""
+"""Plain-text tables: aligned, never wrapped, at most as wide as the terminal, uncut when piped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
-GAP, LEAST = 2, 6  # characters between two columns, and in the narrowest
+GAP, LEAST = 2, 6  # characters between two columns; minimum width of a column
 
 
 def format_table(
@@ -16,10 +16,10 @@ def format_table(
     width: int | None = None,
     droppable: Sequence[str] = (),
 ) -> str:
-    """Return the rows under their headings, each column as wide as its widest cell, or less to fit into `width`.
+    """Return the rows under their headings, each column as wide as its widest cell, or narrower to fit `width`.
 
-    Columns that are `droppable` go first, in that order, until the rest fits. The first column, by which things are
-    called, gives way last. Without a width it is the terminal's, or no limit where the output goes elsewhere.
+    `droppable` columns are left out first, in that order, until the rest fits. The first column, which holds the
+    names, is narrowed last. The default width is the terminal's; there is no limit if the output is piped.
     """
     lines = [headings, *rows]
     width = terminal_width() if width is None else width
@@ -35,7 +35,7 @@ def format_table(
 
 
 def format_facts(facts: Mapping[str, str], width: int | None = None) -> str:
-    """Return names and values below each other; a value that is too long for the terminal goes on below itself."""
+    """Return one name and value a line. A value too long for the terminal is wrapped and indented."""
     margin = max(map(len, facts)) + GAP
     width = terminal_width() if width is None else width
     lines = []
@@ -46,12 +46,12 @@ def format_facts(facts: Mapping[str, str], width: int | None = None) -> str:
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal, or None where the output goes elsewhere."""
+    """Return the terminal's width in columns, or None if the output is piped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table_width(lines: Sequence[Sequence[str]]) -> int:
-    """Return how wide a table is that cuts nothing."""
+    """Return the width of the table when nothing is cut."""
     widths = _widths(lines)
     return sum(widths) + GAP * (len(widths) - 1)
 
@@ -61,7 +61,7 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _fitted(widths: list[int], room: int) -> list[int]:
-    """Take from the widest column, one by one, until all fit or none can give; from the first one last."""
+    """Narrow the widest column, one character at a time, until all fit or all are at the minimum; the first last."""
     first, *rest = widths
     while rest and first + sum(rest) > room and max(rest) > LEAST:
         rest[rest.index(max(rest))] -= 1

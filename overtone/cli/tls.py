@@ -12,20 +12,20 @@ from overtone.disk import make_private
 HINT = """\
 Wrote {cert} and {key}. Start the service with them:
   {program} serve --tls-cert {cert} --tls-key {key}{data}
-curl trusts it with an option, Python's clients over HTTP with a variable:
+curl needs an option to trust it, Python's HTTP clients a variable:
   curl --cacert {cert} …
   export SSL_CERT_FILE={cert}
-google-generativeai over gRPC trusts it with one variable, set before Python starts:
+google-generativeai over gRPC needs this variable, set before Python starts:
   export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={cert}"""
 
 
 @click.command()
 @click.option(
-    "--host", "hosts", multiple=True, help="Another name or address of this machine; may be repeated."
+    "--host", "hosts", multiple=True, help="Another name or address of this machine. May be repeated."
 )
 @data_option
 def tls(hosts: tuple[str, ...], data: Path | None) -> None:
-    """Make a certificate that signs itself, for localhost and each --host, in the data folder."""
+    """Make a self-signed certificate for localhost and each --host, in the data folder."""
     from overtone.cli.certificate import LOOPBACK, make_self_signed
 
     folder = load_settings(data=data).data.absolute()

@@ -1,4 +1,4 @@
-"""`overtone tune`: send a file of examples, then watch the tuning go on."""
+"""`overtone tune`: sends a file of examples, then shows the progress."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ HIGH_LEARNING_RATE = 0.01
 @input_option
 @output_option
 @click.option(
-    "--base", help="Base model, or tunedModels/… to go on from. [default: models/smollm2-135m-instruct]"
+    "--base", help="Base model, or a tuned model to continue from. [default: models/smollm2-135m-instruct]"
 )
-@click.option("--name", "display_name", help="Name to show, up to 40 characters. [default: the file's name]")
+@click.option("--name", "display_name", help="Display name, up to 40 characters. [default: the file's name]")
 @click.option("--id", "tuned_model_id", help="Id of the new model. [default: made from the name]")
-@click.option("--description", help="What it is for.")
-@click.option("--epochs", "epoch_count", type=int, help="How often each example is seen. [default: 5]")
+@click.option("--description", help="What the model is for.")
+@click.option("--epochs", "epoch_count", type=int, help="Passes over the examples. [default: 5]")
 @click.option("--batch-size", type=int, help="Examples per step. [default: from the number of examples]")
 @click.option("--learning-rate", type=float, help="[default: from the number of examples]")
 @click.option(
-    "--wait/--no-wait", default=True, help="Stay until it is ready, or return at once.  [default: wait]"
+    "--wait/--no-wait", default=True, help="Wait until the model is ready, or return at once. [default: wait]"
 )
 @client_options
 def tune(
@@ -91,7 +91,9 @@ def tune(
         **_source(client, base or f"models/{load_settings().base}"),
     )
     if learning_rate is not None and learning_rate > HIGH_LEARNING_RATE:
-        click.echo(f"A learning rate of {learning_rate:g} is high; 0.001 is usual. Watch the loss.", err=True)
+        click.echo(
+            f"A learning rate of {learning_rate:g} is high; 0.001 is common. Watch the loss.", err=True
+        )
     with _placed(report):
         operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
@@ -158,7 +160,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _source(client: Client, base: str) -> dict[str, Any]:
-    """Return what to go on from: a base model, or a tuned model by any of its names."""
+    """Return the field that names the source: a base model, or a tuned model by any of its names."""
     if base.startswith("models/"):
         return {"base_model": base}
     name = find_answering(client, base)

@@ -1,4 +1,4 @@
-"""`overtone list`, `show`, `watch`, `cancel` and `delete`: the tuned models that there are."""
+"""`overtone list`, `show`, `watch`, `cancel` and `delete`: work with tuned models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CURVE_WIDTH = 40
 
 
 @click.command("list")
-@click.option("--filter", "filter_", help="Words of the name or the description; owner:me, readers:everyone.")
+@click.option("--filter", "filter_", help="Words in the name or description; owner:me, readers:everyone.")
 @json_option
 @client_options
 def list_(filter_: str | None, as_json: bool, url: str | None, key: str | None) -> None:
@@ -49,7 +49,7 @@ def _none_found(filter_: str | None, key: str | None) -> str:
     if filter_:
         return f"No tuned model matches {filter_!r}."
     if key:
-        return "There is no tuned model that this key may see. Make one with: overtone tune FILE"
+        return "This key can see no tuned model. Make one with: overtone tune FILE"
     return "There is no tuned model yet. Make one with: overtone tune FILE"
 
 
@@ -58,9 +58,9 @@ def _none_found(filter_: str | None, key: str | None) -> str:
 @json_option
 @client_options
 def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
-    """Show one tuned model: its state with the reason or the progress, its settings, the course of its loss.
+    """Show one tuned model: its state with reason or progress, its hyperparameters, its loss curve.
 
-    MODEL is its id, a beginning of it that no other has, its name, or @latest.
+    MODEL is its id, a unique start of its id, its name, or @latest.
     """
     from overtone.cli.client import connect
 
@@ -69,7 +69,7 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
     if as_json:
         click.echo(json.dumps(tuned_model, indent=2, ensure_ascii=False))
         return
-    if "snapshots" not in tuned_model.get("tuningTask", {}):  # found in the list, which leaves the losses out
+    if "snapshots" not in tuned_model.get("tuningTask", {}):  # it came from a list, which omits the losses
         tuned_model = client.get(f"/v1beta/{tuned_model['name']}")
     facts = _facts(tuned_model, client.operation_of(tuned_model["name"]))
     click.echo(format_facts(facts))
@@ -79,7 +79,7 @@ def show(model: str, as_json: bool, url: str | None, key: str | None) -> None:
 @click.argument("model", shell_complete=completion.tuned_models)
 @client_options
 def cancel(model: str, url: str | None, key: str | None) -> None:
-    """Stop a tuning. What it has learned so far stays and can be asked, if it has made a step."""
+    """Stop a tuning job. If it has finished a step, what it learned so far is kept and can be asked."""
     from overtone.cli.client import connect
 
     client = connect(url, key)
@@ -97,9 +97,9 @@ def cancel(model: str, url: str | None, key: str | None) -> None:
 @click.argument("model", required=False, shell_complete=completion.tuned_models)
 @client_options
 def watch(model: str | None, url: str | None, key: str | None) -> None:
-    """Watch a tuning go on, from any terminal and as often as you like. Without MODEL, the newest that is not ready.
+    """Watch a tuning job, from any terminal and as often as you like. Default: the newest unfinished one.
 
-    Ends with status 0 when the model is ready and 1 when its tuning failed or was cancelled.
+    Exits with status 0 if the model is ready, and 1 if its tuning failed or was cancelled.
     """
     from overtone.cli.client import connect
     from overtone.cli.progress import follow
@@ -117,18 +117,18 @@ def watch(model: str | None, url: str | None, key: str | None) -> None:
 def _newest_in_tuning(client: Client) -> str:
     waiting = [each for each in client.list_tuned_models() if each["state"] == "CREATING"]
     if not waiting:
-        raise OvertoneError("Nothing is being tuned. See what there is: overtone list")
+        raise OvertoneError("Nothing is being tuned. See all tuned models: overtone list")
     return str(max(waiting, key=lambda each: str(each["createTime"]))["name"])
 
 
 @contextmanager
 def leaving_is_fine(name: str) -> Iterator[None]:
-    """Turn Ctrl-C into a hint: the tuning belongs to the service, not to this command."""
+    """Print a hint on Ctrl-C: the tuning runs in the service, not in this command."""
     try:
         yield
     except KeyboardInterrupt:
         click.echo(
-            f"\n{name} is being tuned all the same. Watch it again, or stop it:\n"
+            f"\nThe tuning of {name} continues. Watch it again, or stop it:\n"
             f"  {program()} watch {short(name)}\n  {program()} cancel {short(name)}"
         )
         raise
@@ -139,9 +139,9 @@ def leaving_is_fine(name: str) -> Iterator[None]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @client_options
 def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None) -> None:
-    """Delete tuned models for good, by their whole ids. One that is still being tuned is stopped.
+    """Delete tuned models for good, by their full ids. Tuning jobs that still run are stopped.
 
-    None is deleted unless all are there. Where there is no terminal to ask on, --yes is needed.
+    If one of the models does not exist, none is deleted. Without a terminal, --yes is required.
     """
     from overtone.cli.client import NotThere, connect
 
@@ -154,7 +154,7 @@ def delete(models: tuple[str, ...], yes: bool, url: str | None, key: str | None)
             hint = did_you_mean(name, list(client.list_tuned_models()))
             raise OvertoneError(f"{error} Nothing was deleted.{hint}") from None
     what = names[0] if len(names) == 1 else f"{len(names)} tuned models ({', '.join(map(short, names))})"
-    require_consent(yes, f"Delete {what} with its weights and its examples?")
+    require_consent(yes, f"Delete {what} with weights and examples?")
     for name in names:
         client.delete(f"/v1beta/{name}")
         click.echo(f"Deleted {name}.")
@@ -203,12 +203,12 @@ def _span(task: dict[str, Any]) -> str | None:
 
 
 def _moment(text: str) -> str:
-    """Return a moment of the API for people: `2026-01-02 03:04:05 UTC`."""
+    """Return an API timestamp as `2026-01-02 03:04:05 UTC`."""
     return f"{text[:19].replace('T', ' ')} UTC"
 
 
 def curve(values: list[float], width: int = CURVE_WIDTH) -> str:
-    """Return values as a row of bars, the means of equal stretches where there are more than fit."""
+    """Return values as a row of bars; more than `width` values are averaged over equal stretches."""
     stretches = min(width, len(values))
     cuts = [len(values) * n // stretches for n in range(stretches + 1)] if stretches else []
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts)]

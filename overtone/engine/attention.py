@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache: every chunk of a step sees its own sequence's blocks alone."""
+"""Attention over the paged KV cache: a chunk sees only the blocks of its own sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from overtone.model.decoder_config import DecoderConfig
 
 
 class PagedAttention:
-    """The cache's tensors and the decoder's `attend` over them. `plan` comes first at every step."""
+    """The cache's tensors and the decoder's `attend` over them. Call `plan` first in every step."""
 
     def __init__(
         self,
@@ -22,13 +22,15 @@ class PagedAttention:
         dtype: torch.dtype,
         device: torch.device,
     ):
-        self._config, self._block_size, self._device = config, block_size, device
+        self._config = config
+        self._block_size = block_size
+        self._device = device
         shape = (config.num_layers, num_blocks * block_size, config.num_kv_heads, config.head_size)
         self._k_LPGK = torch.zeros(shape, dtype=dtype, device=device)
         self._v_LPGK = torch.zeros(shape, dtype=dtype, device=device)
 
     def plan(self, chunks: Sequence[Chunk]) -> None:
-        """Work out where this step's tokens go in the cache and which places each chunk sees."""
+        """Compute where this step's tokens go in the cache and which positions each chunk sees."""
         self._places = [self._places_of(chunk) for chunk in chunks]
         self._counts = [chunk.count for chunk in chunks]
         new = [places_N[-count:] for places_N, count in zip(self._places, self._counts, strict=True)]
@@ -39,20 +41,22 @@ class PagedAttention:
         ]
 
     def attend(self, layer: int, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor) -> Tensor:
-        """Store the new keys and values, then let every query see its past."""
+        """Store the new keys and values, then compute attention for each query over its past."""
         k_PGK, v_PGK = self._k_LPGK[layer], self._v_LPGK[layer]
         k_PGK[self._new_T] = k_TGK.to(k_PGK.dtype)
         v_PGK[self._new_T] = v_TGK.to(v_PGK.dtype)
-        out, start = torch.empty_like(q_THK), 0
+        out = torch.empty_like(q_THK)
+        start = 0
         for places_N, ages_CN, count in zip(self._places, self._ages, self._counts, strict=True):
             rows = slice(start, start := start + count)
             out[rows] = self._attend_one(layer, q_THK[rows], k_PGK[places_N], v_PGK[places_N], ages_CN)
         return out
 
     def _attend_one(self, layer: int, q_CHK: Tensor, k_NGK: Tensor, v_NGK: Tensor, ages_CN: Tensor) -> Tensor:
-        """softmax(scale · q kᵀ) v with grouped heads; a query sees ages 0 … window - 1."""
-        config, num_groups = self._config, k_NGK.shape[1]
-        q_GRCK = q_CHK.view(len(q_CHK), num_groups, -1, q_CHK.shape[-1]).permute(1, 2, 0, 3)
+        """softmax(scale · q kᵀ) v with shared key heads; a query sees ages 0 … window - 1."""
+        config = self._config
+        num_kv_heads = k_NGK.shape[1]
+        q_GRCK = q_CHK.view(len(q_CHK), num_kv_heads, -1, q_CHK.shape[-1]).permute(1, 2, 0, 3)
         scores_GRCN = torch.einsum("grck,ngk->grcn", q_GRCK.float(), k_NGK.float()) * config.scale
         if config.attn_softcap is not None:
             scores_GRCN = config.attn_softcap * torch.tanh(scores_GRCN / config.attn_softcap)

@@ -1,4 +1,4 @@
-"""A request in the engine: checked, with one candidate per answer wanted, and their events."""
+"""A request in the engine: its checks, its candidates (one per answer) and their events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from overtone.engine.protocol import (
     TokenLogprobs,
     TopToken,
 )
-from overtone.engine.sampling import Choice, Sampler
+from overtone.engine.sampling import ChosenToken, Sampler
 from overtone.engine.scheduler import Sequence
 from overtone.engine.text import TextStream
 from overtone.errors import InvalidArgument
@@ -29,8 +29,8 @@ _keys = count(1)
 
 
 @dataclass(frozen=True)
-class Words:
-    """What the engine knows of the base's language: how ids read, which end an answer, how far it reads."""
+class Vocabulary:
+    """The base's tokenizer for the engine: how to decode ids, which ids end an answer, the context length."""
 
     decode: Callable[[Seq[int]], str]
     eos_ids: frozenset[int]
@@ -40,7 +40,7 @@ class Words:
 
 @dataclass(eq=False)
 class Candidate:
-    """One answer in the making."""
+    """One answer that is being generated."""
 
     index: int
     sequence: Sequence
@@ -52,35 +52,37 @@ class Candidate:
     sum_logprobs: float = 0.0
     finish_reason: str = ""
 
-    def take(self, choice: Choice, words: Words, show_logprobs: bool) -> GenerateEvent:
-        """Add a chosen token to the answer; return what the caller may see of it."""
-        self.sum_logprobs += choice.logprob
+    def add(self, chosen: ChosenToken, vocabulary: Vocabulary, show_logprobs: bool) -> GenerateEvent:
+        """Add a sampled token to the answer. Return what the caller may see now."""
+        self.sum_logprobs += chosen.logprob
         self.num_tokens += 1
-        piece = ""
-        if choice.token_id in words.eos_ids:
+        text = ""
+        if chosen.token_id in vocabulary.eos_ids:
             self.finish_reason = "STOP"
         else:
-            piece = self._append(choice.token_id)
+            text = self._append(chosen.token_id)
         if self.finish_reason:
-            piece += self.text.flush()
-        return self._event(choice, piece, words, show_logprobs)
+            text += self.text.flush()
+        return self._event(chosen, text, vocabulary, show_logprobs)
 
     def _append(self, token_id: int) -> str:
         self.sequence.ids.append(token_id)
-        piece = self.text.feed(token_id)
+        text = self.text.feed(token_id)
         if self.grammar:
             self.grammar.consume(token_id)
         if self.text.stopped or (self.grammar and self.grammar.is_complete):
             self.finish_reason = "STOP"
         elif self.num_tokens >= self.max_tokens:
             self.finish_reason = "MAX_TOKENS"
-        return piece
+        return text
 
-    def _event(self, choice: Choice, piece: str, words: Words, show_logprobs: bool) -> GenerateEvent:
+    def _event(
+        self, chosen: ChosenToken, text: str, vocabulary: Vocabulary, show_logprobs: bool
+    ) -> GenerateEvent:
         return GenerateEvent(
             index=self.index,
-            text=piece,
-            logprobs=[_logprobs(choice, words)] if show_logprobs else [],
+            text=text,
+            logprobs=[_logprobs(chosen, vocabulary)] if show_logprobs else [],
             finish_reason=self.finish_reason,
             candidate_tokens=self.num_tokens,
             avg_logprob=self.sum_logprobs / self.num_tokens if self.finish_reason else 0.0,
@@ -89,7 +91,7 @@ class Candidate:
 
 @dataclass(eq=False)
 class Call:
-    """A request and its candidates; they share one prefill, because the others wait for the first."""
+    """A request and its candidates. They share one prefill, because the others wait for the first."""
 
     tuned_model: str
     adapter_folder: Path
@@ -100,12 +102,12 @@ class Call:
     first_token_at: float = 0.0
 
     @classmethod
-    def parse(cls, request: GenerateRequest, words: Words) -> Call:
-        """Check a request and make its candidates. Raises InvalidArgument, naming option, value and limit."""
+    def parse(cls, request: GenerateRequest, vocabulary: Vocabulary) -> Call:
+        """Check a request and create its candidates. Raises InvalidArgument that names option, value and limit."""
         options = request.options
         _check_options(options)
         prompt_ids = list(request.prompt_ids)
-        room = _room(len(prompt_ids), words.context_length)
+        room = _room(len(prompt_ids), vocabulary.context_length)
         if request.adapter_folder and not request.adapter_digest:
             raise InvalidArgument("adapter_folder needs adapter_digest: the identity of the weights.")
         max_tokens = min(options.max_tokens or room, room)
@@ -117,8 +119,9 @@ class Call:
                 sequence = Sequence(
                     next(_keys), first.digest, list(prompt_ids), first.tuned_model, leader=first
                 )
-            text = TextStream(words.decode, options.stop)
-            sampler, grammar = _sampler(options, index, words), _grammar(options, words)
+            text = TextStream(vocabulary.decode, options.stop)
+            sampler = _sampler(options, index, vocabulary)
+            grammar = _grammar(options, vocabulary)
             candidates.append(Candidate(index, sequence, sampler, text, max_tokens, grammar))
         shown = "logprobs" in options and options.logprobs >= 0
         return cls(request.tuned_model, Path(request.adapter_folder), first.digest, shown, candidates)
@@ -147,14 +150,14 @@ def _room(num_prompt: int, context_length: int) -> int:
         raise InvalidArgument("The prompt is empty.")
     if num_prompt >= context_length:
         raise InvalidArgument(
-            f"The prompt has {num_prompt} tokens; the model reads {context_length}, its answer included. "
-            "Shorten it: nothing is cut silently."
+            f"The prompt has {num_prompt} tokens; the model's context has {context_length}, including the answer. "
+            "Shorten the prompt: nothing is truncated silently."
         )
     return context_length - num_prompt
 
 
-def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
-    """Return a candidate's sampler; the candidates of one seed draw differently."""
+def _sampler(options: SamplingOptions, index: int, vocabulary: Vocabulary) -> Sampler:
+    """Return a candidate's sampler. Candidates of the same request and seed draw differently."""
     return Sampler(
         temperature=options.temperature,
         top_p=options.top_p,
@@ -164,22 +167,22 @@ def _sampler(options: SamplingOptions, index: int, words: Words) -> Sampler:
         presence_penalty=options.presence_penalty,
         frequency_penalty=options.frequency_penalty,
         num_logprobs=max(options.logprobs, 0) if "logprobs" in options else 0,
-        eos_ids=words.eos_ids,
+        eos_ids=vocabulary.eos_ids,
     )
 
 
 def wants_grammar(options: SamplingOptions) -> bool:
-    """Whether a grammar is needed for the answer: making it takes a while."""
+    """Whether the answer needs a grammar, which takes a while to build."""
     return bool(options.json_mode or options.response_schema or options.choices)
 
 
-def _grammar(options: SamplingOptions, words: Words) -> Grammar | None:
+def _grammar(options: SamplingOptions, vocabulary: Vocabulary) -> Grammar | None:
     if options.choices:
-        return words.grammars.start_choice(list(options.choices))
-    return words.grammars.start(options.response_schema or ANY_JSON) if wants_grammar(options) else None
+        return vocabulary.grammars.start_choice(list(options.choices))
+    return vocabulary.grammars.start(options.response_schema or ANY_JSON) if wants_grammar(options) else None
 
 
-def _logprobs(choice: Choice, words: Words) -> TokenLogprobs:
-    top = [TopToken(token=words.decode([id_]), token_id=id_, logprob=value) for id_, value in choice.top]
-    text = words.decode([choice.token_id])
-    return TokenLogprobs(token=text, token_id=choice.token_id, logprob=choice.logprob, top=top)
+def _logprobs(chosen: ChosenToken, vocabulary: Vocabulary) -> TokenLogprobs:
+    top = [TopToken(token=vocabulary.decode([id_]), token_id=id_, logprob=value) for id_, value in chosen.top]
+    text = vocabulary.decode([chosen.token_id])
+    return TokenLogprobs(token=text, token_id=chosen.token_id, logprob=chosen.logprob, top=top)

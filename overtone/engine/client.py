@@ -1,4 +1,4 @@
-"""The API's side of an engine: requests out, events back, errors as what they were. No torch."""
+"""The API's client of an engine: sends requests, receives events and errors. No torch."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from overtone.errors import ApiError, Code
 OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # an engine that starts beside us is met at once
+    ("grpc.initial_reconnect_backoff_ms", 100),  # connect quickly to an engine that is still starting
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
 
 class EngineClient:
-    """A connection to one engine, made at first use, within a running event loop."""
+    """A connection to one engine, opened at the first use inside a running event loop."""
 
     def __init__(self, address: str):
         self.address = address
 
     async def answer(self, request: EngineRequest, timeout_s: float | None = None) -> AsyncGenerator[Piece]:
-        """Yield what becomes final of each candidate. Raises as `generate` does."""
+        """Yield the final parts of each candidate. Raises as `generate` does."""
         async with aclosing(self.generate(to_message(request), timeout_s)) as events:
             async for event in events:
                 yield to_piece(event)
@@ -46,9 +46,9 @@ class EngineClient:
     async def generate(
         self, request: GenerateRequest, timeout_s: float | None = None
     ) -> AsyncGenerator[GenerateEvent]:
-        """Yield the engine's events. While it starts, this waits; leaving early frees its place there.
+        """Yield the engine's events. Waits while the engine starts. Closing early cancels the call there.
 
-        Raises ApiError with the code that the engine gave, DEADLINE_EXCEEDED after `timeout_s`.
+        Raises ApiError with the engine's code, or DEADLINE_EXCEEDED after `timeout_s`.
         """
         stream = self._generate(request, timeout=timeout_s, wait_for_ready=True)
         try:
@@ -60,7 +60,7 @@ class EngineClient:
             stream.cancel()
 
     async def status(self, timeout_s: float = 5.0) -> StatusReply:
-        """Ask how the engine is. Raises ApiError with UNAVAILABLE when nobody answers."""
+        """Return the engine's status. Raises ApiError with UNAVAILABLE if it does not answer."""
         try:
             reply: StatusReply = await self._status(StatusRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
@@ -68,7 +68,7 @@ class EngineClient:
         return reply
 
     async def close(self) -> None:
-        """Hang up; calls in progress are cancelled."""
+        """Close the connection. Calls in progress are cancelled."""
         if "_channel" in self.__dict__:
             await self._channel.close()
 
@@ -88,7 +88,7 @@ class EngineClient:
 
 
 def to_message(request: EngineRequest) -> GenerateRequest:
-    """Return a request as it crosses the socket."""
+    """Return a request as a message of the engine's protocol."""
     bare = GenerateRequest.pb()(
         request_id=request.request_id,
         tuned_model=request.tuned_model,
@@ -125,7 +125,7 @@ def _to_options(options: GenerationOptions) -> Any:
 
 
 def to_piece(event: GenerateEvent) -> Piece:
-    """Return an event of the socket as our own noun."""
+    """Return a message of the engine's protocol as the domain's event."""
     bare = GenerateEvent.pb(event)  # the plain message: this runs for every token of every stream
     return Piece(
         index=bare.index,
@@ -148,5 +148,5 @@ def _to_api_error(error: grpc.aio.AioRpcError, timeout_s: float | None) -> ApiEr
     if code is Code.DEADLINE_EXCEEDED:
         message = f"The answer was not finished within {timeout_s:g} s."
     if code is Code.UNAVAILABLE:
-        message = "The engine is away for the moment; it is being started again."
+        message = "The engine is not running at the moment; it is being started again."
     return ApiError(message, code=code)

@@ -1,7 +1,7 @@
-"""The clever runner: quantised Llama-like bases on the processor, through the compiled kernels.
+"""The compiled runner: quantised Llama-like bases on the processor, through the compiled kernels.
 
-What it computes is runner.py's; tests hold it against that. A row's numbers depend on nothing but its own
-text and adapter, so an answer is the same alone and in company, in whatever chunks its prompt was read.
+It computes the same as torch_runner.py; tests compare the two. A row's result depends only on its own text and
+adapter, so an answer is the same alone and in a batch, however its prompt was split into chunks.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from overtone.engine.scheduler import Chunk
 from overtone.kernels.llama import serve as llama
 from overtone.kernels.threads import Team
 from overtone.kernels.tile_products import SUMS_BYTES
-from overtone.kernels.tiles import GROUP, Q4, TILE
+from overtone.kernels.tiles import Q4, QUANT_BLOCK, TILE
 from overtone.kernels.views import addresses, aligned_zeros
 from overtone.model.adapter import Adapter
 from overtone.model.base_tiles import read_head, read_layers, round_head, round_layers
-from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
 from overtone.model.decoder_weights import WeightFile
-from overtone.model.lora import FUSED_TARGETS, target_sizes
+from overtone.model.projections import JOINED, module_sizes
 from overtone.processor import num_cores
 
 Array = np.ndarray[Any, Any]
 
 
 def is_supported(base_folder: Path) -> bool:
-    """Whether this runner can serve a base: Llama's layers without biases, tied head, sizes in whole groups."""
+    """Whether this runner can serve a base: Llama's layers without biases, a tied head, sizes in whole quant blocks."""
     config = DecoderConfig.load(base_folder)
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
     sizes = {config.width, config.head_size, config.inner_size}
@@ -42,23 +41,23 @@ def is_supported(base_folder: Path) -> bool:
         config.family == FAMILIES["llama"]
         and config.tied
         and not any(config.windows)
-        and all(size % GROUP == 0 for size in sizes)
+        and all(size % QUANT_BLOCK == 0 for size in sizes)
         and config.vocab_size % TILE == 0
-        and not any(floats.has_bias(0, name) for name in PROJECTIONS)
+        and not any(floats.has_bias(0, name) for name in JOINED)
         and len(config.ropes[0].inv_freq) * 2 == config.head_size
     )
 
 
 class CpuRunner:
-    """The base's tiles, the cache as float16, adapters as flat float16 buffers."""
+    """Holds the base's tiles, the cache in float16, and adapters as flat float16 buffers."""
 
-    block_size = llama.BLOCK
+    block_size = llama.CACHE_BLOCK
     device = torch.device("cpu")
 
     def __init__(self, base_folder: Path, max_rows: int, num_tokens: int = NUM_TOKENS, num_threads: int = 0):
-        """Load a base; `max_rows` is the largest step, `num_tokens` the cache, at least one whole context."""
+        """Load a base. `max_rows` is the largest step, `num_tokens` the cache's size, at least one context."""
         self.config = DecoderConfig.load(base_folder)
-        self.num_blocks = -(-max(num_tokens, self.config.context_length) // llama.BLOCK)
+        self.num_blocks = -(-max(num_tokens, self.config.context_length) // llama.CACHE_BLOCK)
         self._team = Team(num_threads or num_cores())
         self._weights = load_weights(base_folder, self.config) | self._make_cache()
         self._model = _describe(self.config, self._weights)
@@ -68,27 +67,28 @@ class CpuRunner:
 
     @property
     def precision(self) -> str:
-        bits = 4 if self._model.tile_bytes == Q4.group_bytes else 8
+        bits = 4 if self._model.block_bytes == Q4.block_bytes else 8
         return f"compiled kernels on {bits}-bit blocks"
 
     def prepare(self, adapter: Adapter) -> tuple[int, Array]:
-        """Turn an adapter into its rank and one flat buffer. Safe in another thread while steps go on."""
+        """Convert an adapter to its rank and one flat buffer. Safe in another thread during a step."""
         return adapter.rank, flatten(adapter, self.config)
 
     def install(self, slot: int, prepared: tuple[int, Array]) -> None:
-        """Put a prepared adapter into a slot, in place of what was there."""
+        """Put a prepared adapter into a slot and replace its old content."""
         self._adapters[slot] = prepared
         if 3 * prepared[0] > self._scratch["u"].shape[1]:
             self._scratch = self._make_scratch(prepared[0])
 
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
-        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""
         plan = self._plan(chunks, slots)
+        assert len(plan["ids"]) <= self._max_rows, "the step has more rows than the working memory"
         num_kept = len(plan["keep"])
         plan["logits"] = np.empty((num_kept, self.config.vocab_size), np.float32)
-        plan["best"] = np.empty((num_kept, llama.SEGMENTS), np.int64)
-        plan["log_sums"] = np.empty((num_kept, llama.SEGMENTS), np.float32)
-        step = llama.Step(
+        plan["best"] = np.empty((num_kept, llama.LOGIT_SEGMENTS), np.int64)
+        plan["log_sums"] = np.empty((num_kept, llama.LOGIT_SEGMENTS), np.float32)
+        step = llama.EngineStep(
             num_threads=self._team.num_threads,
             num_rows=len(plan["ids"]),
             num_kept=num_kept,
@@ -103,12 +103,12 @@ class CpuRunner:
         return _summarise(plan["logits"], plan["best"], plan["log_sums"])
 
     def _plan(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> dict[str, Array]:
-        """Return the step's integers, by the names of `llama.Step`."""
+        """Return the step's integers by their names in `llama.EngineStep`."""
         counts = [chunk.count for chunk in chunks]
         tables = np.zeros((len(chunks), max(len(chunk.sequence.blocks) for chunk in chunks)), np.int64)
         for table, chunk in zip(tables, chunks, strict=True):
             table[: len(chunk.sequence.blocks)] = chunk.sequence.blocks
-        tables *= llama.BLOCK
+        tables *= llama.CACHE_BLOCK
         positions = np.concatenate([np.arange(chunk.start, chunk.start + chunk.count) for chunk in chunks])
         table_of = np.repeat(np.arange(len(chunks)), counts)
         adapters = [self._adapters[slot] if slot else (0, None) for slot in slots]
@@ -118,7 +118,7 @@ class CpuRunner:
         return {
             "ids": np.concatenate(ids).astype(np.int64),
             "positions": positions,
-            "places": tables[table_of, positions // llama.BLOCK] + positions % llama.BLOCK,
+            "places": tables[table_of, positions // llama.CACHE_BLOCK] + positions % llama.CACHE_BLOCK,
             "tables": tables,
             "table_of": table_of,
             "adapters": np.repeat(np.array(addresses, np.int64), counts),
@@ -130,15 +130,22 @@ class CpuRunner:
         }
 
     def _make_scratch(self, rank: int) -> dict[str, Array]:
-        """Return working memory for the largest step and adapters up to a rank, named as in `llama.Step`."""
-        config, rows = self.config, self._max_rows
+        """Return working memory for the largest step and adapters up to a rank, by the names in `llama.EngineStep`."""
+        config = self.config
+        rows = self._max_rows
         mixed = config.num_heads * config.head_size
         widest = max(config.width, mixed, config.inner_size)
         widths = {
-            "hidden": config.width, "normed": config.width, "queries": sum(config.qkv_sizes), "mixed": mixed,
-            "gates": 2 * config.inner_size, "acts": config.inner_size, "out": config.width, "u": 3 * rank,
-            "factors": 2 * widest // GROUP,
-        }  # fmt: skip
+            "hidden": config.width,
+            "normed": config.width,
+            "queries": sum(config.qkv_sizes),
+            "mixed": mixed,
+            "gates": 2 * config.inner_size,
+            "acts": config.inner_size,
+            "out": config.width,
+            "u": 3 * rank,
+            "factors": 2 * widest // QUANT_BLOCK,
+        }
         return {
             **{name: aligned_zeros((rows, width), np.float32) for name, width in widths.items()},
             "ints": aligned_zeros((rows, widest), np.int16),
@@ -147,14 +154,19 @@ class CpuRunner:
         }
 
     def _make_cache(self) -> dict[str, Array]:
-        """Return empty keys and values, as float16 bits; memory is taken as it is written."""
+        """Return empty keys and values as float16 bits. The system allocates the memory when it is first written."""
         config = self.config
-        shape = (config.num_layers, self.num_blocks * llama.BLOCK, config.num_kv_heads, config.head_size)
+        shape = (
+            config.num_layers,
+            self.num_blocks * llama.CACHE_BLOCK,
+            config.num_kv_heads,
+            config.head_size,
+        )
         return {"k": aligned_zeros(shape, np.int16), "v": aligned_zeros(shape, np.int16)}
 
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
-    """Return a base's tiles, layers stacked, with norms and rotary tables; as in `llama.Model`."""
+    """Return a base's tiles with layers stacked, norms and rotary tables, by the names in `llama.Model`."""
     floats = WeightFile(base_folder, config, torch.float32, "cpu")
     layers = read_layers(base_folder, config) or round_layers(floats, config)
     head = read_head(base_folder, config) or round_head(floats, config)
@@ -175,11 +187,11 @@ def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
 
 
 def _summarise(logits: Array, best: Array, log_sums: Array) -> Logits:
-    """Join what the kernels found in the segments of each row."""
+    """Combine the kernels' partial results over the segments of each row."""
     rows = np.arange(len(logits))
     values = np.take_along_axis(logits, best, axis=1)
     likeliest = best[rows, values.argmax(axis=1)]
-    with np.errstate(invalid="ignore"):  # an adapter that ran away; the loop ends its call
+    with np.errstate(invalid="ignore"):  # the adapter's weights overflowed; the loop ends its call
         totals = np.logaddexp.reduce(log_sums.astype(np.float64), axis=1)
     return Logits(torch.from_numpy(logits), likeliest.tolist(), totals.tolist())
 
@@ -189,12 +201,12 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
         num_layers=config.num_layers,
         width=config.width,
         num_heads=config.num_heads,
-        num_groups=config.num_kv_heads,
+        num_kv_heads=config.num_kv_heads,
         head_size=config.head_size,
         inner=config.inner_size,
         vocabulary=config.vocab_size,
         num_places=arrays["k"].shape[1],
-        tile_bytes=arrays["qkv"].shape[-1],
+        block_bytes=arrays["qkv"].shape[-1],
         eps=config.norm_eps,
         scale=config.scale,
         **addresses(arrays),
@@ -202,18 +214,18 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
 
 
 def flatten(adapter: Adapter, config: DecoderConfig) -> Array:
-    """Return an adapter as one row of float16: by layer and projection, A of all its targets, then scaled B.
+    """Return an adapter as one row of float16: by layer and projection, A of all its modules, then scaled B.
 
-    B lies in panels of 32 outputs, [panel, rank, output], as the kernels read it. Absent targets are zeros.
+    B is stored in panels of 32 outputs, [panel, rank, output], as the kernels read it. Missing modules are zeros.
     """
-    sizes = target_sizes(config)
-    pieces: list[Tensor] = []
+    sizes = module_sizes(config)
+    parts: list[Tensor] = []
     for layer in range(config.num_layers):
-        for targets in FUSED_TARGETS.values():
-            places = [(layer, target) for target in targets]
-            width_in = sizes[targets[0]][0]
-            pieces += [adapter.a.get(place, torch.zeros(adapter.rank, width_in)) for place in places]
+        for modules in JOINED.values():
+            places = [(layer, module) for module in modules]
+            width_in = sizes[modules[0]][0]
+            parts += [adapter.a.get(place, torch.zeros(adapter.rank, width_in)) for place in places]
             for place in places:
                 b_OR = adapter.b.get(place, torch.zeros(sizes[place[1]][1], adapter.rank)) * adapter.scale
-                pieces.append(b_OR.view(-1, llama.PANEL, adapter.rank).transpose(1, 2))
-    return torch.cat([piece.half().flatten() for piece in pieces]).numpy()
+                parts.append(b_OR.view(-1, llama.ADAPTER_PANEL, adapter.rank).transpose(1, 2))
+    return torch.cat([part.half().flatten() for part in parts]).numpy()

@@ -1,7 +1,7 @@
-"""The engines that the API of one host talks to: the service's own, and one for each other base that is asked for.
+"""The engines that one host's API calls: the service's own, and one for each other base that is in use.
 
-The own engine always runs. Any other runs as long as it is wanted: a call says so before it begins and again every
-few seconds while it lasts, and waits in the connection until the engine is there (service/residency.py decides).
+The own engine always runs. Any other runs while it is wanted: a call records that before it begins and every few
+seconds while it lasts, and waits in the connection until the engine runs (service/residency.py decides).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Engines:
-    """Connections to engines by the id of their base, made when first asked for."""
+    """Connections to engines by base id, opened when they are first needed."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Engines:
         want: Callable[[str], None],
         list_running: Callable[[], Iterable[str]],
     ):
-        """`want` says that a base's engine is wanted, `list_running` which bases have one; both may raise ApiError."""
+        """`want` records that a base's engine is wanted; `list_running` lists them. Both may raise ApiError."""
         self._own_base = own_base
         self._address_of = address_of
         self._want = want
@@ -40,16 +40,16 @@ class Engines:
         self._clients = {own_base: EngineClient(address_of(own_base))}
 
     def of(self, base_id: str) -> EngineClient:
-        """Return the connection to a base's engine, whether or not it runs. From any thread."""
+        """Return the connection to a base's engine, whether it runs or not. Thread-safe."""
         client = self._clients.get(base_id)
         if client is None:
             client = self._clients.setdefault(base_id, self._make(base_id))
         return client
 
     async def running(self) -> dict[str, EngineClient]:
-        """Return the own engine and those of the bases that are in memory at the moment; asks the database.
+        """Return the own engine and those of the bases in memory, from the database.
 
-        Where that does not answer soon, the engines that were asked for before.
+        If the database does not answer soon, return the engines that were used before.
         """
         try:
             running = await asyncio.wait_for(asyncio.to_thread(self._list_running), LIST_TIMEOUT_S)
@@ -59,7 +59,7 @@ class Engines:
         return {base_id: self.of(base_id) for base_id in (self._own_base, *others)}
 
     async def close(self) -> None:
-        """Hang up; calls in progress are cancelled."""
+        """Close the connections. Calls in progress are cancelled."""
         for client in self._clients.values():
             await client.close()
 
@@ -88,7 +88,7 @@ class WantedEngineClient(EngineClient):
             wanting.cancel()
 
     async def _keep_wanted(self) -> None:
-        """Say every few seconds, for all calls together, that the engine is wanted."""
+        """Record every few seconds, for all calls together, that the engine is wanted."""
         while True:
             if time.monotonic() - self._wanted_at >= WANT_EVERY_S:
                 self._wanted_at = time.monotonic()
@@ -98,5 +98,5 @@ class WantedEngineClient(EngineClient):
     def _say_wanted(self) -> None:
         try:
             self._want()
-        except ApiError as error:  # an engine that runs answers all the same
-            log.warning("It cannot be noted that an engine is wanted: %s", error)
+        except ApiError as error:  # an engine that is running still answers
+            log.warning("Cannot record that an engine is wanted: %s", error)

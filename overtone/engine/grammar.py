@@ -1,7 +1,7 @@
-"""JSON by construction: at every token the sampler may choose only what the schema still allows.
+"""Constrained decoding for JSON: at every token the sampler may choose only what the schema still allows.
 
-The work is llguidance's (https://github.com/guidance-ai/llguidance): it follows the schema as a grammar over
-the base's own tokens, in about a millisecond a token.
+llguidance (https://github.com/guidance-ai/llguidance) does the work: it follows the schema as a grammar over the
+base's own tokens, in about a millisecond a token.
 """
 
 from __future__ import annotations
@@ -20,42 +20,45 @@ from torch import Tensor
 from overtone.errors import InvalidArgument
 
 LAYOUT: Any = {"whitespace_pattern": r"\n?[ \t]{0,40}"}
-"""What may stand between two tokens of JSON: a line and its indentation, or nothing. Without a bound, white space may
-go on until the tokens run out; without any, a model that writes one field a line goes astray more often.
+"""What may stand between two tokens of JSON: one line break with indentation, or nothing. Unlimited white space can
+use up all tokens; with none allowed, a model that writes one field a line fails more often.
 """
 
 ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'  # JSON mode without a schema
 
 
 class Grammar:
-    """Where one candidate stands in its schema."""
+    """The state of one candidate in its schema."""
 
     def __init__(self, matcher: llguidance.LLMatcher, vocab_size: int):
-        self._matcher, self._vocab_size = matcher, vocab_size
+        self._matcher = matcher
+        self._vocab_size = vocab_size
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing more can follow."""
+        """Whether the answer is complete: nothing more can follow."""
         return bool(self._matcher.is_stopped())
 
     def allowed(self) -> Tensor:
-        """Return a mask over the vocabulary: what may come next."""
+        """Return a mask over the vocabulary: which tokens may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         return torch.from_numpy(np.unpackbits(bits, count=self._vocab_size, bitorder="little").view(np.bool_))
 
     def consume(self, token_id: int) -> None:
-        """Go on with a chosen token."""
+        """Advance by a sampled token."""
         self._matcher.consume_token(token_id)
 
 
 class Grammars:
-    """Makes grammars for a base's tokenizer, which is read when the first is wanted: 0.5 s."""
+    """Makes grammars for a base's tokenizer. The first grammar reads the tokenizer, which takes 0.5 s."""
 
     def __init__(self, base_folder: Path, vocab_size: int, eos_id: int):
-        self._base_folder, self._vocab_size, self._eos_id = base_folder, vocab_size, eos_id
+        self._base_folder = base_folder
+        self._vocab_size = vocab_size
+        self._eos_id = eos_id
 
     def start(self, schema: str = ANY_JSON) -> Grammar:
-        """Return a grammar at its beginning. Raises InvalidArgument with the reason for a bad schema."""
+        """Return a grammar in its initial state. Raises InvalidArgument with the reason for a bad schema."""
         try:
             grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
         except ValueError as error:
@@ -63,7 +66,7 @@ class Grammars:
         return self._start(grammar)
 
     def start_choice(self, choices: Sequence[str]) -> Grammar:
-        """Return a grammar of which each of these texts is a whole answer. Raises as `start` does."""
+        """Return a grammar that allows exactly one of these texts. Raises as `start` does."""
         return self._start(
             llguidance.LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, choices)))
         )

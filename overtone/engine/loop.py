@@ -1,6 +1,6 @@
-"""The step loop: one thread that owns scheduler and runner, and takes orders through an inbox.
+"""The step loop: one thread owns the scheduler and the runner, and receives requests through an inbox.
 
-Whatever happens to one call (a damaged adapter, say) ends that call with an error; the others go on.
+An error in one call (a damaged adapter, for example) ends that call; the others continue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from overtone.engine.cache import BlockCache
-from overtone.engine.call import Call, Candidate, Words
+from overtone.engine.call import Call, Candidate, Vocabulary
 from overtone.engine.metrics import Metrics
 from overtone.engine.protocol import GenerateEvent
 from overtone.engine.runner import Runner
@@ -35,44 +35,53 @@ Deliver = Callable[[list[Item]], None]
 
 
 class Engine:
-    """Generates for many calls at once. `submit`, `cancel` and `stop` may be called from any thread."""
+    """Generates for many calls at once. Any thread may call `submit`, `cancel` and `stop`."""
 
     def __init__(
-        self, runner: Runner, words: Words, deliver: Deliver, base_id: str, limits: Limits, num_slots: int
+        self,
+        runner: Runner,
+        vocabulary: Vocabulary,
+        deliver: Deliver,
+        base_id: str,
+        limits: Limits,
+        num_slots: int,
     ):
-        self.words, self.metrics = words, Metrics()
-        self._runner, self._deliver, self._base_id = runner, deliver, base_id
+        self.vocabulary = vocabulary
+        self.metrics = Metrics()
+        self._runner = runner
+        self._deliver = deliver
+        self._base_id = base_id
         self.scheduler = Scheduler(
             BlockCache(runner.num_blocks, runner.block_size), AdapterSlots(num_slots), limits
         )
-        self._num_submitted = self._num_admitted = 0  # each written by one thread alone
+        self._num_submitted = self._num_admitted = 0  # each is written by one thread only
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._outbox: list[Item] = []
         self._candidates: dict[Sequence, tuple[Call, Candidate]] = {}
         self._loader = ThreadPoolExecutor(1, "adapters")
         self._loading: dict[str, Future[Any]] = {}
-        self._ready: dict[str, Any] = {}  # loaded, and waiting for a slot
+        self._ready: dict[str, Any] = {}  # loaded adapters that wait for a slot
 
     @property
     def device(self) -> Any:
         return self._runner.device
 
     def warm_up(self) -> None:
-        """Compute one token, so that the first caller does not wait for what happens only once."""
+        """Compute one token now, so that the first caller does not wait for one-time initialisation."""
         sequence = Sequence(0, "", [0])
         self.scheduler.admit(sequence)
         self._runner.step(self.scheduler.schedule(), [0])
         self.scheduler.finish(sequence)
 
     def submit(self, call: Call) -> None:
-        """Queue a call. Raises ResourceExhausted when too many wait."""
+        """Queue a call. Raises ResourceExhausted if too many are waiting."""
         arriving = self._num_submitted - self._num_admitted
         self.scheduler.require_room(arriving + len(call.candidates))
         self._num_submitted += len(call.candidates)
         self._inbox.put(partial(self._admit, call))
 
     def cancel(self, call: Call) -> None:
-        """Take a call out before the next step; nothing happens when it is done already."""
+        """Remove a call before the next step. Does nothing if the call is already done."""
         self._inbox.put(partial(self._end, call))
 
     def stop(self) -> None:
@@ -80,7 +89,7 @@ class Engine:
         self._inbox.put(None)
 
     def run(self) -> None:
-        """Step until `stop`. Idle, it audits its books and sleeps until something comes in."""
+        """Run steps until `stop`. When idle, check the bookkeeping and sleep until a request arrives."""
         while self._take_orders():
             self._install_ready()
             chunks = self.scheduler.schedule()
@@ -91,7 +100,7 @@ class Engine:
         self._loader.shutdown(cancel_futures=True)
 
     def _take_orders(self) -> bool:
-        """Carry out what the inbox holds; wait for something when there is nothing else to do."""
+        """Process the inbox. Wait for a message if there is nothing else to do."""
         idle = not self.scheduler.running and (not self.scheduler.num_waiting or bool(self._loading))
         if idle:
             self.scheduler.check()
@@ -124,7 +133,7 @@ class Engine:
             self._outbox = []
 
     def _step(self, chunks: list[Chunk]) -> None:
-        """Compute the chunks and choose a token for each sequence that is complete."""
+        """Compute the chunks and sample a token for each sequence whose prompt is complete."""
         slots = [self.scheduler.slots.find(chunk.sequence.digest) or 0 for chunk in chunks]
         try:
             logits = self._runner.step(chunks, slots)
@@ -143,10 +152,10 @@ class Engine:
                 self._fail(call, FailedPrecondition(NOT_FINITE if call.adapter_digest else BASE_NOT_FINITE))
                 continue
             allowed = candidate.grammar.allowed() if candidate.grammar else None
-            self._take(call, candidate, candidate.sampler.choose(logits, row, allowed))
+            self._add_token(call, candidate, candidate.sampler.choose(logits, row, allowed))
 
-    def _take(self, call: Call, candidate: Candidate, choice: Any) -> None:
-        event = candidate.take(choice, self.words, call.show_logprobs)
+    def _add_token(self, call: Call, candidate: Candidate, chosen: Any) -> None:
+        event = candidate.add(chosen, self.vocabulary, call.show_logprobs)
         self.metrics.count_token(call)
         if candidate.finish_reason:
             self.scheduler.finish(candidate.sequence)
@@ -162,7 +171,7 @@ class Engine:
             self._fail(call, error)
 
     def _load_wanted(self) -> None:
-        """Read the adapters that calls wait for, in a thread of their own."""
+        """Read the adapters that calls wait for, in other threads."""
         for digest in self.scheduler.wanted:
             if digest in self._loading or digest in self._ready:
                 continue
@@ -189,7 +198,7 @@ class Engine:
             self._reject(digest, error)
 
     def _install_ready(self) -> None:
-        """Put loaded adapters into slots; while all slots are in use they wait."""
+        """Put loaded adapters into slots. They wait while all slots are in use."""
         for digest in list(self._ready):
             slot = self.scheduler.slots.allocate(digest)
             if slot is None:

@@ -1,4 +1,4 @@
-"""Plain counters of the engine, and their form for Prometheus. No torch: the API renders them."""
+"""The engine's counters, and their Prometheus format. No torch, because the API renders them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 @dataclass
 class Histogram:
-    """Counts of durations by upper bound, the last bucket without one."""
+    """A histogram of durations by upper bound; the last bucket has none."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     total_s: float = 0.0
@@ -41,7 +41,7 @@ class Histogram:
 
 @dataclass
 class Metrics:
-    """What the step loop counts. Written by its thread alone; readers may be a step behind."""
+    """The step loop's counters. Only its thread writes them; readers may be a step behind."""
 
     steps: int = 0
     batch_rows: int = 0
@@ -83,9 +83,13 @@ class Metrics:
             _metric("cache_blocks_used", "gauge", "Blocks in use.", cache.num_used),
             _metric("adapter_slots", "gauge", "Slots for adapters.", slots.num_slots),
             _metric("adapter_slots_loaded", "gauge", "Slots that hold an adapter.", slots.num_loaded),
-            Metric(name="overtone_engine_time_to_first_token_seconds", kind="histogram",
-                   help="From arrival to the first token.", samples=list(self.first_token_s.samples())),
-        ]  # fmt: skip
+            Metric(
+                name="overtone_engine_time_to_first_token_seconds",
+                kind="histogram",
+                help="From arrival to the first token.",
+                samples=list(self.first_token_s.samples()),
+            ),
+        ]
 
 
 def format_metrics(metrics: Iterable[Metric]) -> str:

@@ -17,14 +17,14 @@ def open_runner(
 ) -> Runner:
     """Load a base with the fastest runner that can serve it. `max_rows` is the size of the largest step.
 
-    `weights` is auto (a base's own blocks or 8 bits where the processor's kernels know the model, else float32
-    there and bfloat16 on a GPU), float32 or bfloat16. Raises OvertoneError for a base that is not what its
-    config.json says.
+    `weights` is auto, float32 or bfloat16. auto means the base's own quant blocks, or 8 bits, where the compiled
+    kernels support the model; else float32 on the processor and bfloat16 on a GPU. Raises OvertoneError for a base
+    that does not match its config.json.
     """
     check_weights(base_folder)
     chosen = choose_device(device)
     if chosen.type == "cpu" and weights == "auto":
-        from overtone.engine import cpu_runner  # compiles its kernels: only where they are used
+        from overtone.engine import cpu_runner  # importing it compiles the kernels
 
         if cpu_runner.is_supported(base_folder):
             return cpu_runner.CpuRunner(base_folder, max_rows, num_threads=num_threads)

@@ -1,4 +1,4 @@
-"""What the API and an engine say to each other: small messages over gRPC, and the address where they meet.
+"""The protocol between the API and an engine: small messages over gRPC, and the socket's address.
 
 The service is `overtone.engine.v1.Engine` with two methods: Generate (one request, a stream of events) and
 Status. The messages are proto-plus classes, so there is no generated file; nothing here imports torch.
@@ -19,10 +19,10 @@ SERVICE = "overtone.engine.v1.Engine"
 GENERATE = f"/{SERVICE}/Generate"
 STATUS = f"/{SERVICE}/Status"
 MAX_CANDIDATES = 8  # of one call
-MAX_LOGPROBS = 20  # of the likeliest tokens at a place
+MAX_LOGPROBS = 20  # most likely tokens at a position
 MAX_STOPS = 5  # stop sequences of one call
 MAX_PENALTY = 2.0
-MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 107, and gRPC wants a little of it
+MAX_SOCKET_PATH_BYTES = 100  # macOS allows 103, Linux 107
 
 __protobuf__ = proto.module(
     package="overtone.engine.v1",
@@ -34,14 +34,14 @@ __protobuf__ = proto.module(
 
 
 class SamplingOptions(proto.Message):
-    """How to choose tokens and when to stop. All explicit: the caller has filled in its defaults."""
+    """How to sample tokens and when to stop. Nothing is implied: the caller has filled in its defaults."""
 
-    temperature = proto.Field(proto.FLOAT, number=1)  # 0: always the likeliest token
+    temperature = proto.Field(proto.FLOAT, number=1)  # 0: always the most likely token
     top_p = proto.Field(proto.FLOAT, number=2)  # 0 and 1: off
     top_k = proto.Field(proto.INT32, number=3)  # 0: off
     seed = proto.Field(proto.INT64, number=4, optional=True)
-    max_tokens = proto.Field(proto.INT32, number=5)  # 0: as far as the context reaches
-    min_tokens = proto.Field(proto.INT32, number=6)  # no end-of-turn token before this many
+    max_tokens = proto.Field(proto.INT32, number=5)  # 0: up to the end of the context
+    min_tokens = proto.Field(proto.INT32, number=6)  # no end-of-turn token before this many tokens
     stop = proto.RepeatedField(proto.STRING, number=7)
     presence_penalty = proto.Field(proto.FLOAT, number=8)
     frequency_penalty = proto.Field(proto.FLOAT, number=9)
@@ -53,7 +53,7 @@ class SamplingOptions(proto.Message):
 
 
 class GenerateRequest(proto.Message):
-    """One prompt, already token ids. `tuned_model` is the key of fairness and of metrics; "" is the base."""
+    """One prompt as token ids. `tuned_model` is the key for fairness and metrics; "" is the base."""
 
     request_id = proto.Field(proto.STRING, number=1)
     tuned_model = proto.Field(proto.STRING, number=2)
@@ -64,7 +64,7 @@ class GenerateRequest(proto.Message):
 
 
 class TopToken(proto.Message):
-    """One of the likeliest tokens at a place."""
+    """One of the most likely tokens at a position."""
 
     token = proto.Field(proto.STRING, number=1)
     token_id = proto.Field(proto.INT32, number=2)
@@ -72,7 +72,7 @@ class TopToken(proto.Message):
 
 
 class TokenLogprobs(proto.Message):
-    """The chosen token at a place, with its natural log probability before temperature and filters."""
+    """The sampled token at a position, with its natural log probability before temperature and filters."""
 
     token = proto.Field(proto.STRING, number=1)
     token_id = proto.Field(proto.INT32, number=2)
@@ -81,22 +81,22 @@ class TokenLogprobs(proto.Message):
 
 
 class GenerateEvent(proto.Message):
-    """What became final of one candidate. Text never ends inside a character nor inside a stop sequence."""
+    """The part of one candidate that became final. Text never ends inside a character or a stop sequence."""
 
     index = proto.Field(proto.INT32, number=1)
     text = proto.Field(proto.STRING, number=2)
     logprobs = proto.RepeatedField(TokenLogprobs, number=4)
-    finish_reason = proto.Field(proto.STRING, number=5)  # "" while it goes on, then STOP or MAX_TOKENS
+    finish_reason = proto.Field(proto.STRING, number=5)  # "" while it continues, then STOP or MAX_TOKENS
     candidate_tokens = proto.Field(proto.INT32, number=7)  # so far
     avg_logprob = proto.Field(proto.FLOAT, number=8)  # at the finish
 
 
 class StatusRequest(proto.Message):
-    """Asks for nothing in particular."""
+    """Has no fields."""
 
 
 class Sample(proto.Message):
-    """One line of a metric: its suffix (`_bucket`, `_sum`, `_count` or nothing), labels and value."""
+    """One sample of a metric: its suffix (`_bucket`, `_sum`, `_count` or none), labels and value."""
 
     suffix = proto.Field(proto.STRING, number=1)
     labels = proto.MapField(proto.STRING, proto.STRING, number=2)
@@ -113,7 +113,7 @@ class Metric(proto.Message):
 
 
 class StatusReply(proto.Message):
-    """How the engine is. `problem` is a sentence when the base could not be loaded."""
+    """The engine's status. If the base could not be loaded, `problem` says why."""
 
     base_id = proto.Field(proto.STRING, number=1)
     device = proto.Field(proto.STRING, number=2)
@@ -125,9 +125,9 @@ class StatusReply(proto.Message):
 
 
 def engine_address(settings: Settings, base_id: str) -> str:
-    """Return the gRPC target of a base's engine on this host: a Unix socket under the data folder.
+    """Return the gRPC target of a base's engine on this host: a Unix socket in the data folder.
 
-    A path too long for a socket becomes a short one in a folder of this user below the temporary one.
+    If its path is too long for a socket, the socket is in this user's own folder under the temporary folder.
     """
     path = settings.run / f"engine-{base_id}.sock"
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:

@@ -1,4 +1,4 @@
-"""What an engine is asked, ready to be computed: token ids, options without gaps, and whose adapter."""
+"""A request to an engine, ready to be computed: token ids, complete options and the adapter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from overtone.domain.generation import GenerationOptions
 
 @dataclass(frozen=True)
 class AdapterRef:
-    """An adapter on the disk. Its digest is the identity of its weights."""
+    """An adapter on the disk. Its digest identifies its weights."""
 
     folder: Path
     digest: str
@@ -18,7 +18,7 @@ class AdapterRef:
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One prompt. `tuned_model` is the key of fairness and of metrics; "" is the base."""
+    """One prompt. `tuned_model` is the key for fairness and metrics; "" is the base."""
 
     request_id: str
     prompt_ids: list[int]

@@ -1,7 +1,7 @@
-"""What computes steps: the one place where the scheduler's integers meet tensors.
+"""The interface of a runner, which computes the scheduler's steps with tensors.
 
-torch_runner.py is the plain one, for any family and device; cpu_runner.py the clever one for the processor; open.py
-chooses.
+torch_runner.py is the plain runner, for every family and device; cpu_runner.py is the compiled one, for the processor;
+open.py chooses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
 from overtone.model.decoder_config import DecoderConfig
 
-NUM_TOKENS = 16384  # places in the cache, where the context is not longer
+NUM_TOKENS = 16384  # positions in the cache, unless the context is longer
 
 
 class Runner(Protocol):
-    """The base's weights, the cache's tensors, the adapters in their slots."""
+    """Holds the base's weights, the cache's tensors and the adapters in their slots."""
 
     config: DecoderConfig
     device: torch.device
@@ -29,13 +29,13 @@ class Runner(Protocol):
 
     @property
     def precision(self) -> str:
-        """In which numbers it computes and with what, in words, for the log."""
+        """How and in which number format it computes, in words for the log."""
 
     def prepare(self, adapter: Adapter) -> Any:
-        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
+        """Convert an adapter to what `install` takes. Safe in another thread during a step."""
 
     def install(self, slot: int, prepared: Any) -> None:
-        """Put a prepared adapter into a slot, in place of what was there."""
+        """Put a prepared adapter into a slot and replace its old content."""
 
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
-        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""

@@ -1,8 +1,8 @@
-"""Chooses a token from a row of logits, as the request's options say.
+"""Samples a token from a row of logits by the request's options.
 
-The order is that of the Gemini API: penalties, temperature, top-k, top-p, draw. Every request draws from a
-generator of its own, so the same seed gives the same text whatever else is in the batch. Temperature 0 is the
-likeliest token, without a draw.
+The order is the Gemini API's: penalties, temperature, top-k, top-p, draw. Every request has its own random
+generator, so the same seed gives the same text whatever else is in the batch. Temperature 0 takes the most likely
+token, without a draw.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NUCLEUS_GUESS = 256  # top-p is looked for among so many of the likeliest; only a flat row needs a full sort
+NUCLEUS_GUESS = 256  # top-p first looks at this many top tokens; only a flat distribution needs a full sort
 
 
 @dataclass(frozen=True)
 class Logits:
-    """A step's logits_BV, with each row's likeliest token and log Σ e^logit."""
+    """A step's logits_BV, with each row's most likely token and log Σ e^logit."""
 
     rows: Tensor
     likeliest: Sequence[int]
@@ -31,13 +31,13 @@ class Logits:
 
     @classmethod
     def of(cls, rows: Tensor) -> Logits:
-        """Sum up rows of logits, on whatever device they are."""
+        """Compute both for rows of logits on any device."""
         return cls(rows.cpu(), rows.argmax(1).tolist(), rows.logsumexp(1).tolist())
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A chosen token, its log probability under the model, and the likeliest tokens beside it."""
+class ChosenToken:
+    """A sampled token, its log probability under the model, and the most likely tokens at its position."""
 
     token_id: int
     logprob: float
@@ -46,7 +46,7 @@ class Choice:
 
 @dataclass
 class Sampler:
-    """The options of one candidate and what it has drawn so far."""
+    """The options of one candidate and its state so far."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -55,7 +55,7 @@ class Sampler:
     min_tokens: int = 0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    num_logprobs: int = 0  # how many of the likeliest tokens to report beside the chosen one
+    num_logprobs: int = 0  # how many of the most likely tokens to report beside the sampled one
     eos_ids: frozenset[int] = frozenset()
     _counts: Counter[int] = field(default_factory=Counter)
 
@@ -63,8 +63,8 @@ class Sampler:
     def _random(self) -> np.random.Generator:
         return np.random.default_rng(secrets.randbits(64) if self.seed is None else self.seed)
 
-    def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> Choice:
-        """Choose from a row of logits; `allowed` is a mask over the vocabulary, when a grammar rules."""
+    def choose(self, logits: Logits, row: int, allowed: Tensor | None = None) -> ChosenToken:
+        """Sample from a row of logits. `allowed` is a grammar's mask over the vocabulary, if there is one."""
         logits_V = logits.rows[row]
         adjusted_V = self._adjust(logits_V, allowed)
         if self.temperature > 0:
@@ -72,7 +72,7 @@ class Sampler:
         else:
             token_id = logits.likeliest[row] if adjusted_V is logits_V else int(adjusted_V.argmax())
         self._counts[token_id] += 1
-        return self._choice(token_id, logits_V, logits.log_totals[row])
+        return self._chosen(token_id, logits_V, logits.log_totals[row])
 
     def _adjust(self, logits_V: Tensor, allowed: Tensor | None) -> Tensor:
         early = self._counts.total() < self.min_tokens and allowed is None
@@ -99,7 +99,7 @@ class Sampler:
         return int(ids_N[min(place, len(ids_N) - 1)])
 
     def _candidates(self, scores_V: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weights of the tokens that pass top-k and top-p, and their ids, the likeliest first."""
+        """Return the weights and ids of the tokens that pass top-k and top-p, the most likely first."""
         filtered = 0 < self.top_p < 1
         size = len(scores_V)
         count = min(self.top_k or size, size)
@@ -121,12 +121,14 @@ class Sampler:
             return False
         return log_total is None or bool((scores_N - log_total).exp().sum() < self.top_p)
 
-    def _choice(self, token_id: int, logits_V: Tensor, log_total: float) -> Choice:
+    def _chosen(self, token_id: int, logits_V: Tensor, log_total: float) -> ChosenToken:
         logprob = float(logits_V[token_id]) - log_total
         if not self.num_logprobs:
-            return Choice(token_id, logprob)
+            return ChosenToken(token_id, logprob)
         values, ids = logits_V.topk(self.num_logprobs)
-        return Choice(token_id, logprob, tuple(zip(ids.tolist(), (values - log_total).tolist(), strict=True)))
+        return ChosenToken(
+            token_id, logprob, tuple(zip(ids.tolist(), (values - log_total).tolist(), strict=True))
+        )
 
 
 def _index(ids: Iterable[int]) -> Tensor:

@@ -1,10 +1,10 @@
 """Decides what the next step computes: integers only, no tensors, no clocks.
 
-At every step sequences join and leave (continuous batching). Those that are decoding get one token each; what
-is left of the step's token budget goes to prompts, in chunks, so that a long prompt does not stall the
-others. Who waits is served in the order of what their tuned model has already had (the Virtual Token Counter
-of arXiv:2401.00588), so one busy model cannot starve the rest. When the cache runs out, the youngest sequence
-gives its blocks back and is computed again later; its text does not change.
+Sequences join and leave at every step (continuous batching). Each decoding sequence gets one token. The rest of the
+step's token budget goes to prompts, in chunks, so that a long prompt does not stall the others. Waiting sequences are
+admitted in the order of the tokens that their tuned model was already served (the Virtual Token Counter of
+arXiv:2401.00588), so one busy model cannot starve the others. If the cache is full, the youngest sequence releases
+its blocks and is computed again later; its text does not change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sequence:
     num_prompt: int = 0
     num_computed: int = 0
     blocks: list[int] = field(default_factory=list)
-    leader: Sequence | None = None  # wait until this one's prompt is in the cache: it is the same
+    leader: Sequence | None = None  # wait until this one's prompt, which is the same, is in the cache
     state: State = State.WAITING
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Chunk:
-    """The tokens of one sequence that a step computes: `count` from position `start` on."""
+    """The tokens of one sequence that a step computes: `count` tokens from position `start`."""
 
     sequence: Sequence
     start: int
@@ -66,18 +66,18 @@ class Chunk:
 
     @property
     def is_last(self) -> bool:
-        """Whether the step's logits choose the sequence's next token."""
+        """Whether the step's logits are used to sample the sequence's next token."""
         return self.start + self.count == len(self.sequence.ids)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a step and the queue may hold."""
+    """The limits of a step and of the queue."""
 
     max_running: int = 16  # sequences in one batch
-    max_waiting: int = 256  # above it: 429
+    max_waiting: int = 256  # more are refused with 429
     chunk_tokens: int = 48  # prompt tokens in a step while others are decoding
-    step_tokens: int = 256  # prompt tokens in a step when nobody is
+    step_tokens: int = 256  # prompt tokens in a step when none are
 
     @property
     def max_rows(self) -> int:
@@ -86,22 +86,24 @@ class Limits:
 
 
 class Scheduler:
-    """Holds the waiting and the running sequences, and says what to compute next."""
+    """Holds the waiting and the running sequences, and decides what to compute next."""
 
     def __init__(self, cache: BlockCache, slots: AdapterSlots, limits: Limits | None = None):
-        self.cache, self.slots, self.limits = cache, slots, limits or Limits()
+        self.cache = cache
+        self.slots = slots
+        self.limits = limits or Limits()
         self.running: list[Sequence] = []
-        self.wanted: list[str] = []  # digests that the last `schedule` missed: to be loaded
+        self.wanted: list[str] = []  # digests that the last `schedule` needed and that are not loaded
         self.num_preempted = 0
         self._waiting: dict[str, deque[Sequence]] = {}
-        self._served: dict[str, int] = {}  # tuned model → tokens it has had
+        self._served: dict[str, int] = {}  # tuned model → tokens it was served
 
     @property
     def num_waiting(self) -> int:
         return sum(map(len, self._waiting.values()))
 
     def require_room(self, count: int = 1) -> None:
-        """Raise ResourceExhausted when the queue would overflow."""
+        """Raise ResourceExhausted if the queue would overflow."""
         if self.num_waiting + count > self.limits.max_waiting:
             raise ResourceExhausted(
                 f"The engine's queue is full: {self.num_waiting} calls are waiting and the limit is "
@@ -115,7 +117,7 @@ class Scheduler:
         self._waiting.setdefault(sequence.tuned_model, deque()).append(sequence)
 
     def finish(self, sequence: Sequence) -> None:
-        """Take a sequence out, wherever it stands: done, cancelled or failed. Twice is once."""
+        """Remove a sequence in any state: done, cancelled or failed. Idempotent."""
         if sequence.state is State.RUNNING:
             self.running.remove(sequence)
             self._release(sequence)
@@ -124,8 +126,9 @@ class Scheduler:
         sequence.state = State.FINISHED
 
     def schedule(self) -> list[Chunk]:
-        """Return the next step's chunks, decoding sequences first. Blocks are allocated for all of them."""
-        self.wanted, preempted_before = [], self.num_preempted
+        """Return the next step's chunks, decoding sequences first, with blocks allocated for all of them."""
+        self.wanted = []
+        preempted_before = self.num_preempted
         chunks = [chunk for sequence in list(self.running) if (chunk := self._decode(sequence))]
         budget = self.limits.chunk_tokens if chunks else self.limits.step_tokens
         for sequence in [s for s in self.running if not s.is_decoding]:
@@ -139,7 +142,7 @@ class Scheduler:
         return [chunk for chunk in chunks if chunk.sequence.state is State.RUNNING]
 
     def advance(self, chunks: Seq[Chunk]) -> None:
-        """Book a computed step: full blocks become reusable, the tuned models are charged."""
+        """Record a computed step: full blocks become reusable, and the tuned models are charged."""
         for chunk in chunks:
             sequence = chunk.sequence
             self._served[sequence.tuned_model] = self._served.get(sequence.tuned_model, 0) + chunk.count
@@ -148,7 +151,7 @@ class Scheduler:
                 self._seal(sequence, chunk)
 
     def check(self) -> None:
-        """Audit all books; to be called when idle."""
+        """Check all bookkeeping. Call it when idle."""
         self.cache.check()
         self.slots.check()
         if not self.running:
@@ -173,7 +176,7 @@ class Scheduler:
         return count
 
     def _start(self, sequence: Sequence) -> bool:
-        """Move a waiting sequence into the batch, if its adapter is there and its prompt fits the cache."""
+        """Move a waiting sequence into the batch, if its adapter is loaded and its prompt fits into the cache."""
         if sequence.must_wait:
             return False
         if self.slots.find(sequence.digest) is None:
@@ -185,7 +188,8 @@ class Scheduler:
         if self.running and missing > self.cache.num_available:
             self.cache.free(blocks)
             return False
-        sequence.blocks, sequence.num_computed = blocks, len(blocks) * self.cache.block_size
+        sequence.blocks = blocks
+        sequence.num_computed = len(blocks) * self.cache.block_size
         self._leave_queue(sequence)
         self.slots.pin(sequence.digest)
         sequence.state = State.RUNNING
@@ -193,7 +197,7 @@ class Scheduler:
         return True
 
     def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
-        """Get blocks for so many tokens, preempting the youngest; False if that had to be this one."""
+        """Get blocks for this many tokens, preempting the youngest; False if that was this sequence itself."""
         count = self.cache.count_blocks(num_tokens) - len(sequence.blocks)
         while (blocks := self.cache.allocate(max(count, 0))) is None:
             victim = self.running[-1]
@@ -204,7 +208,7 @@ class Scheduler:
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Send a running sequence back to the head of its queue. What it generated stays."""
+        """Send a running sequence back to the head of its queue. It keeps what it generated."""
         self.num_preempted += 1
         self.running.remove(sequence)
         self._release(sequence)
@@ -214,7 +218,8 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         self.cache.free(sequence.blocks)
         self.slots.unpin(sequence.digest)
-        sequence.blocks, sequence.num_computed = [], 0
+        sequence.blocks = []
+        sequence.num_computed = 0
 
     def _leave_queue(self, sequence: Sequence) -> None:
         queue = self._waiting[sequence.tuned_model]
@@ -228,13 +233,13 @@ class Scheduler:
             self.cache.seal(sequence.digest, sequence.ids[: sequence.num_computed], sequence.blocks)
 
     def _catch_up(self, tuned_model: str) -> None:
-        """A model that comes back from idling has no claim on the time when it did not ask."""
+        """Raise a model that was idle to the lowest count in use: idle time earns no credit."""
         active = {*self._waiting, *(sequence.tuned_model for sequence in self.running)} - {tuned_model}
         floor = min((self._served.get(name, 0) for name in active), default=0)
         self._served[tuned_model] = max(self._served.get(tuned_model, 0), floor)
 
     def _by_turn(self) -> list[Sequence]:
-        """Return who waits, in turns: each time the model that had the least, counting what it takes now."""
+        """Return the waiting sequences, each time of the model served least, counting what it takes now."""
         queues = {name: list(reversed(queue)) for name, queue in self._waiting.items()}
         served = {name: self._served.get(name, 0) for name in queues}
         order = []

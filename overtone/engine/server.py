@@ -1,6 +1,6 @@
-"""The engine as a process: gRPC on one side, the step loop in a thread on the other.
+"""The engine's process: a gRPC server, and the step loop in a thread.
 
-It answers Status from the first moment; Generate waits until the base is loaded.
+It answers Status at once. Generate waits until the base is loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from overtone.bases.chat import Chat
 from overtone.config import Settings
 from overtone.disk import make_private
 from overtone.engine import protocol
-from overtone.engine.call import Call, Words, wants_grammar
+from overtone.engine.call import Call, Vocabulary, wants_grammar
 from overtone.engine.grammar import Grammars
 from overtone.engine.loop import Engine, Item
 from overtone.engine.open import open_runner
@@ -42,7 +42,8 @@ class EngineServicer:
     """The two methods of overtone.engine.v1.Engine."""
 
     def __init__(self, settings: Settings, base_folder: Path):
-        self._settings, self._base_folder = settings, base_folder
+        self._settings = settings
+        self._base_folder = base_folder
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Call, asyncio.Queue[GenerateEvent | ApiError]] = {}
         self._problem = ""
@@ -50,7 +51,7 @@ class EngineServicer:
         self._engine: asyncio.Future[Engine] = self._loop.create_future()
 
     async def start(self) -> None:
-        """Load the base in a thread and start the step loop. A base that does not load is told to callers."""
+        """Load the base in a thread and start the step loop. If loading fails, every caller gets the error."""
         try:
             engine = await asyncio.to_thread(self._load)
         except Exception as error:
@@ -58,20 +59,20 @@ class EngineServicer:
             log.error("The base in %s could not be loaded: %s", self._base_folder, error, exc_info=trace)
             self._problem = f"The base model could not be loaded: {error}"
             self._engine.set_exception(FailedPrecondition(self._problem))
-            self._engine.exception()  # asyncio need not tell it once more when nobody calls
+            self._engine.exception()  # marks the error as retrieved: asyncio would log it again
             return
         self._thread = Thread(target=self._run, args=(engine,), name="steps")
         self._thread.start()
         self._engine.set_result(engine)
 
     async def stop(self) -> None:
-        """End the step loop and wait for its thread."""
+        """Stop the step loop and wait for its thread."""
         if self._thread is not None:
             (await self._engine).stop()
             await asyncio.to_thread(self._thread.join)
 
     async def generate(self, request: GenerateRequest, context: Any) -> AsyncIterator[GenerateEvent]:
-        """Stream what becomes final of each candidate. A caller who goes away frees the place at once."""
+        """Stream the final parts of each candidate. A caller that disconnects cancels its call at once."""
         try:
             async for event in self._events(request):
                 yield event
@@ -80,24 +81,26 @@ class EngineServicer:
             await context.abort(STATUS_CODES[error.code.number], error.message)
 
     async def status(self, request: StatusRequest, context: Any) -> StatusReply:
-        """Report at once, ready or not."""
+        """Report the status at once, ready or not."""
         reply = StatusReply(
             base_id=self._base_folder.name, device=self._settings.device, problem=self._problem
         )
         if self._thread is not None:
             engine = await self._engine
-            reply.ready, reply.device = True, str(engine.device)
-            reply.running, reply.waiting = len(engine.scheduler.running), engine.scheduler.num_waiting
+            reply.ready = True
+            reply.device = str(engine.device)
+            reply.running = len(engine.scheduler.running)
+            reply.waiting = engine.scheduler.num_waiting
             reply.metrics = engine.metrics.to_messages(engine.scheduler)
         return reply
 
     async def _events(self, request: GenerateRequest) -> AsyncIterator[GenerateEvent]:
         engine = await asyncio.shield(self._engine)
-        if wants_grammar(request.options):  # its schema becomes a grammar: half a second at first
-            call = await asyncio.to_thread(Call.parse, request, engine.words)
+        if wants_grammar(request.options):  # building a grammar takes half a second the first time
+            call = await asyncio.to_thread(Call.parse, request, engine.vocabulary)
         else:
-            call = Call.parse(request, engine.words)
-        engine.submit(call)  # raises when the queue is full: then there is nothing to take back
+            call = Call.parse(request, engine.vocabulary)
+        engine.submit(call)  # raises if the queue is full; then there is nothing to cancel
         events = self._queues[call] = asyncio.Queue()
         try:
             unfinished = len(call.candidates)
@@ -112,7 +115,8 @@ class EngineServicer:
             engine.cancel(call)
 
     def _load(self) -> Engine:
-        settings, chat = self._settings, Chat(self._base_folder)
+        settings = self._settings
+        chat = Chat(self._base_folder)
         limits = Limits(max_waiting=settings.max_queue)
         runner = open_runner(
             self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights
@@ -121,8 +125,8 @@ class EngineServicer:
         on = where if runner.device.type == "cpu" else str(runner.device)
         log.info("%s is served with %s on %s", self._base_folder.name, runner.precision, on)
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
-        words = Words(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
-        engine = Engine(runner, words, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
+        vocabulary = Vocabulary(chat.decode, chat.eos_ids, runner.config.context_length, grammars)
+        engine = Engine(runner, vocabulary, self._deliver, self._base_folder.name, limits, NUM_SLOTS)
         engine.warm_up()
         return engine
 
@@ -151,7 +155,7 @@ async def serve(settings: Settings, base_folder: Path, address: str, stop: Event
 
 @asynccontextmanager
 async def running_server(settings: Settings, base_folder: Path, address: str) -> AsyncIterator[None]:
-    """Serve as long as the block runs; calls in progress get a moment to end."""
+    """Serve while the block runs; then give calls in progress a moment to end."""
     _prepare_socket(address)
     servicer = EngineServicer(settings, base_folder)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
@@ -182,11 +186,11 @@ def _handlers(servicer: EngineServicer) -> grpc.GenericRpcHandler:
 
 
 def _prepare_socket(address: str) -> None:
-    """Make the socket's folder, this user's alone, and remove what a killed engine left there."""
+    """Create the socket's folder, private to this user, and remove the socket of a killed engine."""
     if not address.startswith("unix:"):
         return
     path = Path(address.removeprefix("unix:"))
     make_private(path.parent)
     if path.parent.stat().st_uid != os.getuid():
-        raise OvertoneError(f"{path.parent} belongs to somebody else; no engine is started there.")
+        raise OvertoneError(f"{path.parent} belongs to another user; no engine is started there.")
     path.unlink(missing_ok=True)

@@ -1,31 +1,30 @@
-"""Token ids to text that may leave: never half a character, never the beginning of a stop sequence.
+"""Decodes token ids to text that can be sent: never half a character, never the start of a stop sequence.
 
-The incremental decoding follows text-generation-inference: decode a short window twice and compare, because
-what a token spells depends on its neighbours.
+Incremental decoding follows text-generation-inference: decode a short window twice and compare, because the text of
+a token depends on its neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what decoders write for an unfinished character
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # decoders write it for an incomplete character
 
 
 class TextStream:
-    """Turns one candidate's tokens into text, piece by piece."""
+    """Decodes one candidate's tokens incrementally."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stops: Sequence[str] = ()):
         self._decode = decode
         self._stops = [stop for stop in stops if stop]
         self._ids: list[int] = []
-        self._shown = self._window = (
-            0  # ids before `_shown` are text; decoding starts at `_window` for context
-        )
+        self._window = 0  # decoding starts here, for context
+        self._shown = 0  # ids before this have been sent
         self._held = ""
         self.stopped = False
 
     def feed(self, token_id: int) -> str:
-        """Add a token and return what became final. Sets `stopped` when a stop sequence is complete."""
+        """Add a token and return the text that became final. Sets `stopped` when a stop sequence is complete."""
         self._ids.append(token_id)
         before = self._decode(self._ids[self._window : self._shown])
         after = self._decode(self._ids[self._window :])
@@ -35,7 +34,7 @@ class TextStream:
         return self._release(after[len(before) :])
 
     def flush(self) -> str:
-        """Return what is still held back: the text ended without completing a stop sequence."""
+        """Return the text that is still held back, because the answer ended without a stop sequence."""
         if self.stopped:
             return ""
         before = self._decode(self._ids[self._window : self._shown])
@@ -46,11 +45,12 @@ class TextStream:
         return text + held
 
     def _release(self, text: str) -> str:
-        """Return the text up to the first stop sequence, or up to where one might begin."""
+        """Return the text up to the first stop sequence, or up to where one may begin."""
         text = self._held + text
         found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
-            self.stopped, self._held = True, ""
+            self.stopped = True
+            self._held = ""
             return text[: min(found)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
@@ -58,6 +58,6 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of the text that begins the stop sequence."""
+    """Return the length of the longest suffix of the text that is a prefix of the stop sequence."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if stop.startswith(text[-size:])), 0)

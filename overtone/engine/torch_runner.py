@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from overtone.engine.adapters import AdapterBank, Pairs, fuse
+from overtone.engine.adapters import AdapterBank, StackedAdapter, stack
 from overtone.engine.attention import PagedAttention
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
@@ -18,7 +18,7 @@ from overtone.model.decoder import Decoder
 
 
 class TorchRunner:
-    """Float weights through the decoder's own forward."""
+    """Runs float weights through the decoder's own forward."""
 
     block_size = 16
 
@@ -30,7 +30,8 @@ class TorchRunner:
         dtype: torch.dtype = torch.float32,
     ):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
-        self.device, self.dtype = device, dtype
+        self.device = device
+        self.dtype = dtype
         self.decoder = Decoder.load(base_folder, dtype, device)
         self.config = self.decoder.config
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
@@ -41,17 +42,17 @@ class TorchRunner:
     def precision(self) -> str:
         return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
 
-    def prepare(self, adapter: Adapter) -> Pairs:
-        """Turn an adapter into what `install` takes. Safe in another thread while steps go on."""
-        return fuse(adapter, self.config, self.dtype, self.device)
+    def prepare(self, adapter: Adapter) -> StackedAdapter:
+        """Convert an adapter to what `install` takes. Safe in another thread during a step."""
+        return stack(adapter, self.config, self.dtype, self.device)
 
-    def install(self, slot: int, pairs: Pairs) -> None:
+    def install(self, slot: int, stacked: StackedAdapter) -> None:
         """Put a prepared adapter into a slot."""
-        self._bank.install(slot, pairs)
+        self._bank.install(slot, stacked)
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk], slots: Sequence[int]) -> Logits:
-        """Compute the chunks, each through its slot; return the logits of those that are the last."""
+        """Compute the chunks, each with its slot's adapter. Return the logits of every prompt's last chunk."""
         self._attention.plan(chunks)
         self._bank.plan(chunks, slots)
         ids = [
@@ -74,8 +75,9 @@ class TorchRunner:
 
 
 def _last_rows(chunks: Sequence[Chunk]) -> list[int]:
-    """Return the row of each sequence's last token, for the chunks that reach it."""
-    rows, end = [], 0
+    """Return the row of the last token of each chunk that completes its sequence."""
+    rows = []
+    end = 0
     for chunk in chunks:
         end += chunk.count
         if chunk.is_last:

@@ -2,10 +2,10 @@
 
     enqueue → claim → beat … beat → settle           and, from outside:  cancel, rescue, release
 
-Enqueueing is creating the tuned model (store.create_tuned_model), because the two are one transaction. A
-claim is one statement. Every later write of a worker carries the number of its attempt, so a worker that
-was presumed dead, and whose job went to another, cannot write any more: it gets JobLost, as does one whose
-model was deleted.
+A job is enqueued when its tuned model is created (store.create_tuned_model), in the same transaction. A claim is
+one statement. Every later write of a worker carries the number of its attempt. So a worker that was presumed
+dead, and whose job went to another, cannot write any more: it gets JobLost, and so does a worker whose model was
+deleted.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ MOVES = {
 
 
 class JobLost(Exception):
-    """The job is no longer this worker's: it was rescued, or its model was deleted. Drop it."""
+    """The job no longer belongs to this worker: it was rescued, or its model was deleted. Drop it."""
 
 
 class Verdict(Enum):
-    """What a worker is told when it beats."""
+    """What a beat tells the worker to do."""
 
     CONTINUE = "continue"
     CANCEL = "cancel"  # stop after this step and settle with Cancelled
@@ -49,7 +49,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed job: all that a worker must know, and the number of the attempt that its writes carry."""
+    """A claimed job: everything a worker needs, and the attempt number that its writes carry."""
 
     operation_id: str
     tuned_model_id: str
@@ -62,17 +62,17 @@ class Job:
     total_steps: int
     completed_steps: int
     num_examples: int
-    num_tokens: int  # of all examples together
+    num_tokens: int  # in all examples together
     seed: int
-    continues: bool  # from the adapter in its artifacts' source
+    continues: bool  # whether it starts from the adapter in its artifacts' source
     created_at: datetime
     crashes: int  # attempts that ended in a rescue
-    crash_record: Mapping[str, Any] | None  # what an earlier attempt noted with note_crashes
+    crash_record: Mapping[str, Any] | None  # what an earlier attempt recorded with note_crashes
 
 
 @dataclass(frozen=True)
 class Running:
-    """A running job's sign of life: who works on it, in which attempt, and when it beat last by that clock."""
+    """A running job's heartbeat: its worker, its attempt, and the time of the last beat by the worker's clock."""
 
     operation_id: str
     worker_id: str | None
@@ -82,14 +82,14 @@ class Running:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The adapter lies in the job's folder, whole and on the disk."""
+    """The adapter is complete in the job's folder, and on the disk."""
 
     adapter_digest: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """There is no model to be had; the message is shown to whoever asks for the operation."""
+    """There is no model. The operation shows the message."""
 
     code: Code
     message: str
@@ -97,7 +97,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Stopped at the owner's wish; with a digest when a step was finished and its adapter saved."""
+    """Stopped because it was cancelled; with a digest if a step was finished and its adapter saved."""
 
     adapter_digest: str | None = None
 
@@ -106,7 +106,7 @@ Outcome = Succeeded | Failed | Cancelled
 
 
 class Queue:
-    """The verbs over jobs, one transaction each."""
+    """The operations on jobs, one transaction each."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -114,8 +114,8 @@ class Queue:
     def claim(self, worker_id: str, base_id: str) -> Job | None:
         """Take the oldest waiting job of a base, or return None.
 
-        One statement: two workers never take the same one. Where nothing waits, a look is enough, and no
-        writer is held up: workers ask several times a second.
+        One statement: two workers never take the same job. It first reads whether a job waits, so that workers,
+        which ask several times a second, do not take the write lock for nothing.
         """
         waiting = (
             select(jobs.c.operation_id).where(jobs.c.state == QUEUED, jobs.c.base_id == base_id).limit(1)
@@ -139,7 +139,7 @@ class Queue:
         return self._to_job(row, model_id)
 
     def beat(self, job: Job, finished: Sequence[Snapshot] = ()) -> Verdict:
-        """Give a sign of life and hand in the steps finished since the last one.
+        """Write a heartbeat and the steps that finished since the last one.
 
         Steps already stored are ignored: a resumed job repeats some, with the same losses. Raises JobLost.
         """
@@ -160,17 +160,17 @@ class Queue:
             _set_model_state(connection, row.tuned_model_uid, now, digest)
 
     def note_crashes(self, job: Job, record: Mapping[str, Any]) -> None:
-        """Keep what the worker makes of the crashes of earlier attempts, for the next one. Raises JobLost."""
+        """Store the worker's record of earlier attempts' crashes for the next attempt. Raises JobLost."""
         with self._store.writing() as connection:
             _require_ours(connection, update(jobs).values(crash_record=dict(record)), job)
 
     def release(self, job: Job) -> None:
-        """Put the job back, for the next worker to resume: this one is told to stop. Raises JobLost."""
+        """Return the job to the queue for the next worker to resume, because this one must stop. Raises JobLost."""
         with self._store.writing() as connection:
             _require_ours(connection, _move(RUNNING, QUEUED, worker_id=None), job)
 
     def list_running(self, base_id: str = "") -> list[Running]:
-        """Return the sign of life of every running job, or of those on one base, to be compared with the next one."""
+        """Return the heartbeat of every running job, or of those on one base, to be compared with later ones."""
         query = select(jobs.c.operation_id, jobs.c.worker_id, jobs.c.attempt, jobs.c.beat_at)
         query = query.where(jobs.c.state == RUNNING)
         if base_id:
@@ -179,13 +179,13 @@ class Queue:
             return [Running(*row) for row in connection.execute(query)]
 
     def list_bases(self) -> list[str]:
-        """Return the bases that have jobs to be done: waiting ones, or running ones."""
+        """Return the bases that have waiting or running jobs."""
         unended = jobs.c.state.in_((QUEUED, RUNNING))
         with self._store.reading() as connection:
             return list(connection.execute(select(jobs.c.base_id).where(unended).distinct()).scalars())
 
     def rescue(self, silent: Running) -> bool:
-        """Put back a job whose worker has fallen silent; return False when it has given a sign of life since."""
+        """Return a silent worker's job to the queue; False if the worker has beaten in the meantime."""
         same = (
             jobs.c.operation_id == silent.operation_id,
             jobs.c.attempt == silent.attempt,
@@ -196,7 +196,7 @@ class Queue:
             return connection.execute(back).rowcount > 0
 
     def has_waiting(self, base_id: str) -> bool:
-        """Tell whether a job of this base waits."""
+        """Tell whether a job of this base is waiting."""
         waiting = (
             select(jobs.c.operation_id).where(jobs.c.state == QUEUED, jobs.c.base_id == base_id).limit(1)
         )
@@ -204,10 +204,10 @@ class Queue:
             return connection.execute(waiting).first() is not None
 
     def cancel(self, operation_id: str) -> None:
-        """Ask for a job's end. Twice is as good as once, and a job that has ended stays as it is.
+        """Request that a job ends. Idempotent; a job that has already ended does not change.
 
-        One that nobody has begun ends here. Any other is ended by its worker, at its next beat; a job that
-        was begun and waits for a new worker is resumed only to save what it had learned.
+        A job that has not started ends here. A running one is ended by its worker at the next beat. A job that was
+        started and waits for a new worker is resumed only to save what it has learned.
         """
         mine = jobs.c.operation_id == operation_id
         now = _now()
@@ -244,7 +244,7 @@ class Queue:
 
 
 def new_job(base_id: str, created_at: datetime, **values: Any) -> dict[str, Any]:
-    """Return the row of a job that waits, for store.create_tuned_model.
+    """Return the row of a new, waiting job for store.create_tuned_model.
 
     `values` are its hyperparameters, sizes and seed.
     """
@@ -271,7 +271,7 @@ def _move(before: str, after: str, **values: Any) -> Update:
 
 
 def _require_ours(connection: Connection, change: Update, job: Job) -> Row[Any]:
-    """Apply a change to the job's row if this attempt still holds it, and return the row. Raises JobLost."""
+    """Change the job's row if this attempt still holds it, and return the row. Raises JobLost."""
     ours = (
         jobs.c.operation_id == job.operation_id,
         jobs.c.attempt == job.attempt,
@@ -300,7 +300,7 @@ def _insert_snapshots(connection: Connection, operation_id: str, fresh: Sequence
 
 
 def _ending(outcome: Outcome) -> tuple[str, Mapping[str, Any]]:
-    """Return the job's last state and what its operation says."""
+    """Return the job's final state, and the error code and message for its operation."""
     if isinstance(outcome, Succeeded):
         return SUCCEEDED, {}
     if isinstance(outcome, Failed):

@@ -57,4 +57,4 @@ def _candidates() -> list[Path]:
     return [parent / digest for parent in parents]
 
 
-numba.config.CACHE_DIR = str(choose_cache(_candidates()))
+numba.config.CACHE_DIR = str(choose_cache(_candidates()))  # type: ignore[attr-defined]

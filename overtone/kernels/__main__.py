@@ -13,8 +13,8 @@ from overtone.kernels.llama import serve, train
 
 def main() -> None:
     model = zeros(serve.Model, floats=("eps", "scale"))
-    serve.run_step.compile((typeof(0), typeof(model), typeof(zeros(serve.Step))))
-    base = zeros(train.Base, floats=("eps", "scale"))
+    serve.run_step.compile((typeof(0), typeof(model), typeof(zeros(serve.EngineStep))))
+    base = zeros(train.FrozenBase, floats=("eps", "scale"))
     train.run_pass.compile((typeof(0), typeof(base), typeof(zeros(train.Pass))))
     update = zeros(adamw.Update, floats=("beta_1", "beta_2", "eps", "longest", "keep", "rate", "root"))
     adamw.run_update.compile((typeof(0), typeof(update)))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from overtone.kernels.calls import opaque
 from overtone.kernels.threads import phase
-from overtone.kernels.views import Array, compiled, free_order, view_f32
+from overtone.kernels.views import Array, compiled, entry_point, free_order, view_f32
 
-SPAN = 1 << 14  # numbers in a piece: their sum of squares is one of float32
+CHUNK = 1 << 14  # numbers of one task: their sum of squares is one of float32
 NUM_PHASES = 2
 
 
@@ -23,7 +22,7 @@ class Update(NamedTuple):
     gradients: int
     first: int  # moment
     second: int
-    sums: int  # [span] float32
+    sums: int  # [chunk] float32
     counters: int  # [NUM_PHASES, 8]
     beta_1: float
     beta_2: float
@@ -35,7 +34,7 @@ class Update(NamedTuple):
 
 
 @free_order
-def square_sum(x: Array) -> float:
+def square_sum(x: Array) -> np.float32:
     """Return Σ x²."""
     total = np.float32(0)
     for i in range(len(x)):
@@ -46,12 +45,16 @@ def square_sum(x: Array) -> float:
 @free_order
 def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) -> None:
     """Move parameters by their gradients, which become zeros."""
-    factor, beta_1, beta_2 = np.float32(factor), np.float32(update.beta_1), np.float32(update.beta_2)
+    shortening = np.float32(factor)
+    beta_1 = np.float32(update.beta_1)
+    beta_2 = np.float32(update.beta_2)
     rest_1, rest_2 = np.float32(1 - update.beta_1), np.float32(1 - update.beta_2)
-    keep, rate = np.float32(update.keep), np.float32(update.rate)
-    root, eps = np.float32(update.root), np.float32(update.eps)
+    keep = np.float32(update.keep)
+    rate = np.float32(update.rate)
+    root = np.float32(update.root)
+    eps = np.float32(update.eps)
     for i in range(len(p)):
-        gradient = g[i] * factor
+        gradient = g[i] * shortening
         first = beta_1 * m[i] + rest_1 * gradient
         second = beta_2 * v[i] + rest_2 * gradient * gradient
         p[i] = p[i] * keep - rate * first / (np.sqrt(second) * root + eps)
@@ -59,26 +62,27 @@ def move(p: Array, g: Array, m: Array, v: Array, factor: float, update: Update) 
 
 
 @compiled
-def num_spans(update: Update) -> int:
-    return -(-update.size // SPAN)
+def num_chunks(update: Update) -> int:
+    return -(-update.size // CHUNK)
 
 
 @compiled
-def span_length(update: Update, span: int) -> int:
-    return min(SPAN, update.size - span * SPAN)
+def chunk_length(update: Update, chunk: int) -> int:
+    return min(CHUNK, update.size - chunk * CHUNK)
 
 
-@phase("num_spans(update)")
-def sum_squares(update: Update, span: int) -> None:
-    """Note each span's Σ g²."""
-    gradients = view_f32(update.gradients + 4 * span * SPAN, span_length(update, span))
-    view_f32(update.sums, num_spans(update))[span] = square_sum(gradients)
+@phase("num_chunks(update)")
+def sum_squares(update: Update, chunk: int) -> None:
+    """Note each chunk's Σ g²."""
+    gradients = view_f32(update.gradients + 4 * chunk * CHUNK, chunk_length(update, chunk))
+    view_f32(update.sums, num_chunks(update))[chunk] = square_sum(gradients)
 
 
-@phase("num_spans(update)")
-def move_all(update: Update, factor: float, span: int) -> None:
-    """`move` every span."""
-    at, length = 4 * span * SPAN, span_length(update, span)
+@phase("num_chunks(update)")
+def move_all(update: Update, factor: float, chunk: int) -> None:
+    """`move` every chunk."""
+    at = 4 * chunk * CHUNK
+    length = chunk_length(update, chunk)
     move(
         view_f32(update.parameters + at, length),
         view_f32(update.gradients + at, length),
@@ -92,13 +96,14 @@ def move_all(update: Update, factor: float, span: int) -> None:
 @compiled
 def total_norm(update: Update) -> float:
     """Return the gradient's length, summed in one fixed order."""
-    total, sums = np.float64(0), view_f32(update.sums, num_spans(update))
-    for span in range(num_spans(update)):
-        total += np.float64(sums[span])
+    total = np.float64(0)
+    sums = view_f32(update.sums, num_chunks(update))
+    for chunk in range(num_chunks(update)):
+        total += np.float64(sums[chunk])
     return np.sqrt(total)
 
 
-@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
+@entry_point
 def run_update(thread: int, update: Update) -> float:
     """Take the step; return the gradient's length before it was shortened.
 

@@ -2,7 +2,7 @@
 
 A query sees the shared beginning and its own text up to itself: two stretches of neighbouring keys. A strip is
 up to STRIP neighbouring queries of one text, so what it computes does not depend on the texts beside it. Only the
-logarithm of each softmax's sum is kept; the backward pass computes the weights recompute_weights (arXiv:2205.14135).
+logarithm of each softmax's sum is kept; the backward pass computes the weights again (arXiv:2205.14135).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from overtone.kernels import float_products
 from overtone.kernels.calls import caller
 from overtone.kernels.formulas import exp, softmax
-from overtone.kernels.panels import FLOATS, PANEL
+from overtone.kernels.panels import FLOATS
+from overtone.kernels.tiles import PANEL
 from overtone.kernels.views import Array, compiled, free_order, view_f32
 
-STRIP = 72  # queries: twelve blocks of rows in a product
+STRIP = 72  # queries: twelve times as many as a product computes together
 
 call_multiply_by_columns = caller(float_products.multiply_by_columns)
 call_multiply_by_rows = caller(float_products.multiply_by_rows)
@@ -37,7 +38,7 @@ class KeySpan(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """Addresses: of products.py's functions and of a thread's panel."""
+    """Addresses: of float_products.py's functions and of a thread's panel."""
 
     by_rows: int
     by_columns: int
@@ -73,10 +74,11 @@ def to_score_grads(grads: Array, weights: Array, scale: float) -> None:
 
 @compiled
 def multiply_keys(
-    kernels: Kernels, x: int, from_x: int, keys: KeySpan, to_key: int, out: int, from_out: int
+    kernels: Kernels, x: int, stride_x: int, keys: KeySpan, to_key: int, out: int, stride_out: int
 ) -> None:
-    """out[q, n] = x_q · key n for every key that query q sees. Columns past the last of them are garbage, up to
-    the next multiple of 16.
+    """out[q, n] = x_q · key n for every key that query q sees.
+
+    Columns past the last of them are garbage, up to the next multiple of 16.
 
     `to_key` leads from a key to what is meant by it: 0, or to its value.
     """
@@ -85,31 +87,32 @@ def multiply_keys(
         call_multiply_by_rows(
             kernels.by_rows,
             x,
-            from_x,
+            stride_x,
             keys.num_queries,
             FLOATS,
             key,
             keys.size,
             keys.stride,
             out + 4 * first,
-            from_out,
+            stride_out,
             0,
             kernels.panel,
         )
     for first in range(0, keys.num_own, PANEL):
-        key, column = keys.own + to_key + first * keys.stride, keys.num_shared + first
+        key = keys.own + to_key + first * keys.stride
+        column = keys.num_shared + first
         blind = max(0, first - (keys.num_own - keys.num_queries))  # queries before the panel's first key
         call_multiply_by_rows(
             kernels.by_rows,
-            x + blind * from_x,
-            from_x,
+            x + blind * stride_x,
+            stride_x,
             keys.num_queries - blind,
             FLOATS,
             key,
             keys.size,
             keys.stride,
-            out + blind * from_out + 4 * column,
-            from_out,
+            out + blind * stride_out + 4 * column,
+            stride_out,
             0,
             kernels.panel,
         )
@@ -117,7 +120,7 @@ def multiply_keys(
 
 @compiled
 def mix_keys(
-    kernels: Kernels, weights: int, from_weights: int, keys: KeySpan, to_key: int, y: int, from_y: int
+    kernels: Kernels, weights: int, stride_weights: int, keys: KeySpan, to_key: int, y: int, stride_y: int
 ) -> None:
     """y_q = Σ_n weights[q, n] · key n; `to_key` as above."""
     own_weights = weights + 4 * keys.num_shared
@@ -128,7 +131,7 @@ def mix_keys(
             call_multiply_by_columns(
                 kernels.by_columns,
                 weights,
-                from_weights,
+                stride_weights,
                 keys.num_queries,
                 FLOATS,
                 keys.shared + to_key,
@@ -136,14 +139,14 @@ def mix_keys(
                 keys.num_shared,
                 keys.stride,
                 y + 4 * column,
-                from_y,
+                stride_y,
                 0,
                 kernels.panel,
             )
         call_multiply_by_columns(
             kernels.by_columns,
             own_weights,
-            from_weights,
+            stride_weights,
             keys.num_queries,
             FLOATS,
             keys.own + to_key,
@@ -151,7 +154,7 @@ def mix_keys(
             keys.num_own,
             keys.stride,
             y + 4 * column,
-            from_y,
+            stride_y,
             adds,
             kernels.panel,
         )
@@ -165,7 +168,7 @@ def num_seen(keys: KeySpan, query: int) -> int:
 
 @compiled
 def clear_unseen(row: int, keys: KeySpan, query: int) -> None:
-    """Put zeros where a query's row has rubbish."""
+    """Put zeros where a query's row has garbage."""
     count = num_seen(keys, query)
     zeros = view_f32(row + 4 * count, keys.num_shared + keys.span - count)
     for n in range(len(zeros)):
@@ -174,39 +177,58 @@ def clear_unseen(row: int, keys: KeySpan, query: int) -> None:
 
 @compiled
 def attend(
-    kernels: Kernels, q: int, from_q: int, keys: KeySpan, to_value: int, scale: float,
-    weights: int, from_weights: int, out: int, from_out: int, log_sums: int, from_log_sum: int,
-) -> None:  # fmt: skip
+    kernels: Kernels,
+    q: int,
+    stride_q: int,
+    keys: KeySpan,
+    to_value: int,
+    scale: float,
+    weights: int,
+    stride_weights: int,
+    out: int,
+    stride_out: int,
+    log_sums: int,
+    stride_log_sum: int,
+) -> None:
     """out = softmax(q kᵀ scale) v for a strip; note the logarithms of the softmaxes' sums.
 
     Addresses, and bytes from row to row. `weights` is working memory: as long as a query sees and a panel.
     """
-    multiply_keys(kernels, q, from_q, keys, 0, weights, from_weights)
+    multiply_keys(kernels, q, stride_q, keys, 0, weights, stride_weights)
     for query in range(keys.num_queries):
-        row = weights + query * from_weights
+        row = weights + query * stride_weights
         log_sum = to_weights(view_f32(row, num_seen(keys, query)), scale)
-        view_f32(log_sums + query * from_log_sum, 1)[0] = log_sum
+        view_f32(log_sums + query * stride_log_sum, 1)[0] = log_sum
         clear_unseen(row, keys, query)
-    mix_keys(kernels, weights, from_weights, keys, to_value, out, from_out)
+    mix_keys(kernels, weights, stride_weights, keys, to_value, out, stride_out)
 
 
 @compiled
 def attend_back(
-    kernels: Kernels, q: int, from_q: int, keys: KeySpan, to_value: int, scale: float,
-    weights: int, grads: int, from_weights: int, g: int, from_g: int,
-    log_sums: int, from_log_sum: int, d_q: int,
-) -> None:  # fmt: skip
+    kernels: Kernels,
+    q: int,
+    stride_q: int,
+    keys: KeySpan,
+    to_value: int,
+    scale: float,
+    weights: int,
+    grads: int,
+    stride_weights: int,
+    g: int,
+    stride_g: int,
+    log_sums: int,
+    stride_log_sum: int,
+    d_q: int,
+) -> None:
     """Compute `attend`'s weights again, the gradients of its scores and, from the output's g, of its queries."""
-    multiply_keys(kernels, q, from_q, keys, 0, weights, from_weights)
-    multiply_keys(kernels, g, from_g, keys, to_value, grads, from_weights)
+    multiply_keys(kernels, q, stride_q, keys, 0, weights, stride_weights)
+    multiply_keys(kernels, g, stride_g, keys, to_value, grads, stride_weights)
     for query in range(keys.num_queries):
-        row, d_row, count = (
-            weights + query * from_weights,
-            grads + query * from_weights,
-            num_seen(keys, query),
-        )
-        recompute_weights(view_f32(row, count), scale, view_f32(log_sums + query * from_log_sum, 1)[0])
+        row = weights + query * stride_weights
+        d_row = grads + query * stride_weights
+        count = num_seen(keys, query)
+        recompute_weights(view_f32(row, count), scale, view_f32(log_sums + query * stride_log_sum, 1)[0])
         to_score_grads(view_f32(d_row, count), view_f32(row, count), scale)
         clear_unseen(row, keys, query)
         clear_unseen(d_row, keys, query)
-    mix_keys(kernels, grads, from_weights, keys, 0, d_q, from_q)
+    mix_keys(kernels, grads, stride_weights, keys, 0, d_q, stride_q)

@@ -8,9 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import cfunc, types
-from numba.extending import intrinsic
 
-from overtone.kernels.llvm import I64
+from overtone.kernels.llvm import I64, intrinsic
 
 
 def separately(function: Callable[..., None]) -> Any:

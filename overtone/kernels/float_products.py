@@ -7,7 +7,7 @@ beside it.
 
 Everything takes integer addresses and strides in bytes. Sizes are multiples of 16; numbers of rows are any.
 Rows lie an odd number of cache lines apart (`padded`): at a power of two, as widths like to be, neighbouring rows
-would drive one another out of the cache, and the product would run at half its speed.
+would drive one another out of the cache, and the product would run at vector its speed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from overtone.kernels.calls import separately
-from overtone.kernels.llvm import F32, FLOATS_8, I64, LANES, broadcast, fused_add, load, store
-from overtone.kernels.panels import HALVES, PANEL, fill_from_columns, fill_from_rows
+from overtone.kernels.llvm import F32, F32_8, I64, LANES, broadcast, fused_add, intrinsic, load, store
+from overtone.kernels.panels import VECTORS, fill_from_columns, fill_from_rows
+from overtone.kernels.tiles import PANEL
 from overtone.kernels.views import compiled
 
 ROWS = 6  # that are computed together: 12 of the 16 vector registers
-DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
+PANEL_DEPTH = 256  # of a packed panel: 16 KB, half of the first cache
 UNROLL = 4
 
 
@@ -62,21 +62,30 @@ def _make_panel_product(num_rows: int, rows_are_contiguous: bool) -> Any:
 
 
 def _emit_panel_product(
-    builder: ir.IRBuilder, num_rows: int, rows_are_contiguous: bool, x: ir.Value, stride_x: ir.Value,
-    w: ir.Value, stride_w: ir.Value, y: ir.Value, stride_y: ir.Value, depth: ir.Value, adds: ir.Value,
-) -> None:  # fmt: skip
-    sums = [[cgutils.alloca_once(builder, FLOATS_8) for _ in range(HALVES)] for _ in range(num_rows)]
+    builder: ir.IRBuilder,
+    num_rows: int,
+    rows_are_contiguous: bool,
+    x: ir.Value,
+    stride_x: ir.Value,
+    w: ir.Value,
+    stride_w: ir.Value,
+    y: ir.Value,
+    stride_y: ir.Value,
+    depth: ir.Value,
+    adds: ir.Value,
+) -> None:
+    sums = [[cgutils.alloca_once(builder, F32_8) for _ in range(VECTORS)] for _ in range(num_rows)]
     rows_y = [builder.add(y, builder.mul(stride_y, I64(row))) for row in range(num_rows)]
     for row, places in enumerate(sums):
-        for half, place in enumerate(places):
-            builder.store(ir.Constant(FLOATS_8, [0.0] * LANES), place)
+        for vector, place in enumerate(places):
+            builder.store(ir.Constant(F32_8, [0.0] * LANES), place)
             with builder.if_then(builder.icmp_signed("!=", adds, I64(0))):
-                builder.store(load(builder, rows_y[row], 32 * half, FLOATS_8), place)
+                builder.store(load(builder, rows_y[row], 32 * vector, F32_8), place)
 
     def add_products(k: ir.Value) -> None:
         weights = [
-            load(builder, builder.add(w, builder.mul(k, stride_w)), 32 * half, FLOATS_8)
-            for half in range(HALVES)
+            load(builder, builder.add(w, builder.mul(k, stride_w)), 32 * vector, F32_8)
+            for vector in range(VECTORS)
         ]
         for row, places in enumerate(sums):
             if rows_are_contiguous:
@@ -84,8 +93,8 @@ def _emit_panel_product(
             else:
                 at = builder.add(builder.add(x, builder.mul(stride_x, k)), I64(4 * row))
             factor = broadcast(builder, load(builder, at, 0, F32))
-            for half, place in enumerate(places):
-                builder.store(fused_add(builder, factor, weights[half], builder.load(place)), place)
+            for vector, place in enumerate(places):
+                builder.store(fused_add(builder, factor, weights[vector], builder.load(place)), place)
 
     whole = builder.udiv(depth, I64(UNROLL))
     with cgutils.for_range(builder, whole) as loop:
@@ -94,8 +103,8 @@ def _emit_panel_product(
     with cgutils.for_range(builder, builder.urem(depth, I64(UNROLL))) as loop:
         add_products(builder.add(builder.mul(whole, I64(UNROLL)), loop.index))
     for row, places in enumerate(sums):
-        for half, place in enumerate(places):
-            store(builder, builder.load(place), rows_y[row], 32 * half)
+        for vector, place in enumerate(places):
+            store(builder, builder.load(place), rows_y[row], 32 * vector)
 
 
 _r1, _r2, _r3, _r4, _r5, _r6 = (_make_panel_product(n, True) for n in range(1, ROWS + 1))
@@ -120,7 +129,9 @@ def _multiply_panel(
     """y[r, 0:16] (+)= Σ_k x[r, k] w[k, 0:16]; `adds` is 0 where y is to be overwritten."""
     row = 0
     while row < num_rows:
-        a, b, count = x + row * stride_x, y + row * stride_y, rows_together(num_rows - row)
+        a = x + row * stride_x
+        b = y + row * stride_y
+        count = rows_together(num_rows - row)
         if count == 6:
             _r6(a, stride_x, w, stride_w, b, stride_y, depth, adds)
         elif count == 5:
@@ -151,7 +162,9 @@ def add_transposed(
     """y[r, 0:16] += Σ_k x[k, r] w[k, 0:16]."""
     row = 0
     while row < num_rows:
-        a, b, count = x + 4 * row, y + row * stride_y, rows_together(num_rows - row)
+        a = x + 4 * row
+        b = y + row * stride_y
+        count = rows_together(num_rows - row)
         if count == 6:
             _c6(a, stride_x, w, stride_w, b, stride_y, depth, 1)
         elif count == 5:
@@ -181,10 +194,10 @@ def multiply_by_rows(
     adds: int,
     panel: int,
 ) -> None:
-    """y[t, 0:16] (+)= Σ_i x[t, i] w[o, i] for 16 rows o of a matrix. `panel` has room for [DEPTH, 16]."""
+    """y[t, 0:16] (+)= Σ_i x[t, i] w[o, i] for 16 rows o of a matrix. `panel` has room for [PANEL_DEPTH, 16]."""
     first = 0
     while first < depth:
-        size = min(DEPTH, depth - first)
+        size = min(PANEL_DEPTH, depth - first)
         fill_from_rows(kind, w, stride_w, first, size, panel)
         _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
         first += size
@@ -205,10 +218,10 @@ def multiply_by_columns(
     adds: int,
     panel: int,
 ) -> None:
-    """y[t, 0:16] (+)= Σ_o x[t, o] w[o, i] for 16 columns i of a matrix. `panel` has room for [DEPTH, 16]."""
+    """y[t, 0:16] (+)= Σ_o x[t, o] w[o, i] for 16 columns i of a matrix. `panel` has room for [PANEL_DEPTH, 16]."""
     first = 0
     while first < depth:
-        size = min(DEPTH, depth - first)
+        size = min(PANEL_DEPTH, depth - first)
         fill_from_columns(kind, w, stride_w, column, first, size, panel)
         _multiply_panel(x + 4 * first, stride_x, num_rows, panel, 4 * PANEL, y, stride_y, size, adds + first)
         first += size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from overtone.kernels.simd import power_of_two
@@ -11,9 +13,9 @@ from overtone.kernels.views import Array, compiled, free_order
 @free_order
 def exp(x: float) -> float:
     """e^x in float32, within two units in the last place (Cephes): a formula that LLVM runs eight wide."""
-    x = min(max(x, np.float32(-87)), np.float32(88))
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+    bounded: Any = min(max(x, np.float32(-87)), np.float32(88))
+    n = np.floor(bounded * np.float32(1.44269504) + np.float32(0.5))
+    r = bounded - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
     p = np.float32(1.9875691500e-4)
     for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         p = p * r + np.float32(c)
@@ -47,8 +49,11 @@ def normalise(x: Array, weight: Array, eps: float, normed: Array) -> float:
 @compiled
 def rotate(x: Array, cos: Array, sin: Array, sign: float) -> None:
     """Rotate one head by its position (RoPE, arXiv:2104.09864), or back with sign -1, in place."""
-    half, sign = len(cos), np.float32(sign)
+    half = len(cos)
+    direction = np.float32(sign)
     for i in range(half):
-        a, b, s = x[i], x[half + i], sign * sin[i]
+        a = x[i]
+        b = x[half + i]
+        s = direction * sin[i]
         x[i] = a * cos[i] - b * s
         x[half + i] = b * cos[i] + a * s

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numba.extending
 from llvmlite import ir
 from numba.core import cgutils
 
 LANES = 8
-I8, I16, I32, I64, F16, F32 = (*map(ir.IntType, (8, 16, 32, 64)), ir.HalfType(), ir.FloatType())
-INTS_8, SHORTS_8, FLOATS_8, HALFS_8 = (ir.VectorType(lane, LANES) for lane in (I32, I16, F32, F16))
+intrinsic: Any = numba.extending.intrinsic  # its type takes the context for an argument of the calls
+I8, I16, I32, I64 = map(ir.IntType, (8, 16, 32, 64))
+F16 = ir.HalfType()
+F32 = ir.FloatType()
+I16_8, I32_8, F16_8, F32_8 = (ir.VectorType(lane, LANES) for lane in (I16, I32, F16, F32))
 
 
 def load(builder: ir.IRBuilder, address: ir.Value, offset: ir.Value | int, kind: ir.Type) -> ir.Value:
@@ -31,12 +35,12 @@ def broadcast(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Return a vector of eight times the same value."""
     empty = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = builder.insert_element(empty, value, I32(0))
-    return builder.shuffle_vector(first, empty, ir.Constant(INTS_8, [0] * LANES))
+    return builder.shuffle_vector(first, empty, ir.Constant(I32_8, [0] * LANES))
 
 
 def fused_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """Return a b + c, rounded once."""
-    signature = ir.FunctionType(FLOATS_8, [FLOATS_8] * 3)
+    signature = ir.FunctionType(F32_8, [F32_8] * 3)
     return builder.call(
         cgutils.get_or_insert_function(builder.module, signature, "llvm.fma.v8f32"), [a, b, c]
     )

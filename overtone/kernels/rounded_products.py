@@ -14,47 +14,39 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from overtone.kernels.calls import separately
-from overtone.kernels.int16_products import (
-    COLUMNS,
-    DEPTH,
-    HAS_AVX2,
-    MOST_ROWS,
-    PANEL_BYTES,
-    WORDS_16,
-    multiply_panel_by,
-)
+from overtone.kernels.int16_products import BLOCK_PANEL_BYTES, HAS_AVX2, I16_16, MOST_ROWS, multiply_panel_by
 from overtone.kernels.llvm import (
+    F16_8,
     F32,
-    FLOATS_8,
-    HALFS_8,
+    F32_8,
+    I16_8,
+    I32_8,
     I64,
-    INTS_8,
     LANES,
-    SHORTS_8,
     broadcast,
     fused_add,
+    intrinsic,
     load,
     prefetch,
     store,
-)  # fmt: skip
-from overtone.kernels.panels import HALVES, Q4_BYTES, transpose
+)
+from overtone.kernels.panels import Q4_BYTES, VECTORS, transpose
 from overtone.kernels.tile_products import multiply_rows_wide, widen
-from overtone.kernels.tiles import GROUP, Q4, Q8, TILE, Kind
+from overtone.kernels.tiles import PANEL, Q4, Q8, QUANT_BLOCK, TILE, Kind
 from overtone.kernels.views import CACHE_LINE, compiled
 
 LARGEST = 8191  # 14 bits: 32 products of two such numbers, the second rounded once more, stay below 2^31
 LARGEST_GRADIENT = float(LARGEST)
-BLOCKS = 16  # of 32 outputs whose weights are in a panel at once: 16 KB, half of the first cache
-BLOCK_TILES = DEPTH // TILE
+PANEL_BLOCKS = 16  # of 32 outputs whose weights are in a panel at once: 16 KB, half of the first cache
+BLOCK_TILES = QUANT_BLOCK // TILE
 AHEAD = 4  # tiles: they lie far apart, where the processor does not look by itself
 
 
 def step_sizes_of(kind: Kind, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what one step of the rounded weights is worth: tiles [tile, group, bytes] → [group, block]."""
+    """Return what one step of the rounded weights is worth, [input block, output block]."""
     scales = tiles[:, :, kind.weight_bytes :].view(np.float16).astype(np.float32)
     d, m = scales[:, :, :TILE], scales[:, :, TILE:]
     ends = (m, m + 15 * d) if kind is Q4 else (-128 * d, 127 * d)
@@ -69,36 +61,36 @@ def step_sizes_of(kind: Kind, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _rounded_product(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """Return a b / 2^15, rounded."""
     if HAS_AVX2:
-        kind = ir.FunctionType(WORDS_16, [WORDS_16] * 2)
+        kind = ir.FunctionType(I16_16, [I16_16] * 2)
         return builder.call(
             cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmul.hr.sw"), [a, b]
         )
-    ints = ir.VectorType(INTS_8.element, 16)
+    ints = ir.VectorType(I32_8.element, 16)
     product = builder.mul(builder.sext(a, ints), builder.sext(b, ints))
     half_up = builder.add(product, ir.Constant(ints, [1 << 14] * 16))
-    return builder.trunc(builder.ashr(half_up, ir.Constant(ints, [15] * 16)), WORDS_16)
+    return builder.trunc(builder.ashr(half_up, ir.Constant(ints, [15] * 16)), I16_16)
 
 
 def _scales_as_words(builder: ir.IRBuilder, address: ir.Value, factor: ir.Value) -> ir.Value:
     """Return a tile's 16 scales, multiplied by a factor and rounded."""
     floor = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(FLOATS_8, [FLOATS_8]), "llvm.floor.v8f32"
+        builder.module, ir.FunctionType(F32_8, [F32_8]), "llvm.floor.v8f32"
     )
-    halves = []
-    for half in range(HALVES):
-        scales = builder.fpext(load(builder, address, 16 * half, HALFS_8), FLOATS_8)
-        half_up = fused_add(builder, scales, broadcast(builder, factor), ir.Constant(FLOATS_8, [0.5] * LANES))
-        halves.append(builder.trunc(builder.fptosi(builder.call(floor, [half_up]), INTS_8), SHORTS_8))
-    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(INTS_8.element, 16), list(range(16))))
+    words = []
+    for vector in range(VECTORS):
+        scales = builder.fpext(load(builder, address, 16 * vector, F16_8), F32_8)
+        half_up = fused_add(builder, scales, broadcast(builder, factor), ir.Constant(F32_8, [0.5] * LANES))
+        words.append(builder.trunc(builder.fptosi(builder.call(floor, [half_up]), I32_8), I16_8))
+    return builder.shuffle_vector(*words, ir.Constant(ir.VectorType(I32_8.element, 16), list(range(16))))
 
 
 def _words_of_inputs(kind: Kind, builder: ir.IRBuilder, words: ir.Value) -> list[ir.Value]:
     """Return, for each input of a step, its 16 weights, moved to the upper bits of 16."""
 
     def moved(bits: int, mask: int) -> ir.Value:
-        amount = ir.Constant(WORDS_16, [abs(bits)] * 16)
+        amount = ir.Constant(I16_16, [abs(bits)] * 16)
         shifted = builder.shl(words, amount) if bits >= 0 else builder.lshr(words, amount)
-        return builder.and_(shifted, ir.Constant(WORDS_16, [mask] * 16))
+        return builder.and_(shifted, ir.Constant(I16_16, [mask] * 16))
 
     if kind is Q4:  # a byte holds inputs c and c + 2
         return [moved(bits, 15 << 11) for bits in (11, 3, 7, -1)]
@@ -106,20 +98,26 @@ def _words_of_inputs(kind: Kind, builder: ir.IRBuilder, words: ir.Value) -> list
 
 
 def _emit_fill(
-    kind: Kind, builder: ir.IRBuilder, group: ir.Value, half: ir.Value, stride: ir.Value, step_sizes: ir.Value,
-    panel: ir.Value, num_blocks: ir.Value,
-) -> None:  # fmt: skip
-    """panel[o, i] = w[o, i] in steps: `group` is the first tile's that holds the inputs, `half` which half."""
+    kind: Kind,
+    builder: ir.IRBuilder,
+    block: ir.Value,
+    half: ir.Value,
+    stride: ir.Value,
+    step_sizes: ir.Value,
+    panel: ir.Value,
+    num_blocks: ir.Value,
+) -> None:
+    """panel[o, i] = w[o, i] in steps. `block` is the first tile's that holds the inputs, `half` which 16 of its 32."""
     begin = builder.mul(half, I64(kind.weight_bytes // 2))
     upper = 2.0 ** (15 - (11 if kind is Q4 else 8))  # what the product divides by, less the bits moved up
     per_step = 4 if kind is Q4 else 2
     with cgutils.for_range(builder, num_blocks) as blocks:
-        unit = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
-        inverse = builder.fdiv(F32(1.0), unit)
+        step_size = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
+        inverse = builder.fdiv(F32(1.0), step_size)
         for number in range(BLOCK_TILES):
             tile = builder.add(builder.mul(blocks.index, I64(BLOCK_TILES)), I64(number))
-            here = builder.add(group, builder.mul(tile, stride))
-            there = builder.add(panel, builder.mul(tile, I64(PANEL_BYTES // BLOCK_TILES)))
+            here = builder.add(block, builder.mul(tile, stride))
+            there = builder.add(panel, builder.mul(tile, I64(BLOCK_PANEL_BYTES // BLOCK_TILES)))
             ahead = builder.add(here, builder.mul(stride, I64(AHEAD)))
             for line in range(0, kind.weight_bytes // 2, CACHE_LINE):
                 prefetch(builder, builder.add(builder.add(ahead, begin), I64(line)))
@@ -129,24 +127,24 @@ def _emit_fill(
             minima = None
             if kind.num_scales > 1:
                 minima = _scales_as_words(builder, builder.add(at, I64(2 * TILE)), inverse)
-            for eight in range(COLUMNS // LANES):
+            for eight in range(PANEL // LANES):
                 by_input = []
                 for step in range(eight * LANES // per_step, (eight + 1) * LANES // per_step):
-                    words = load(builder, builder.add(here, begin), 32 * step, WORDS_16)
+                    words = load(builder, builder.add(here, begin), 32 * step, I16_16)
                     for word in _words_of_inputs(kind, builder, words):
                         value = _rounded_product(builder, word, scales)
                         value = builder.add(value, minima) if minima else value
-                        by_input.append(builder.bitcast(value, INTS_8))
+                        by_input.append(builder.bitcast(value, I32_8))
                 for pair, values in enumerate(transpose(builder, by_input)):
-                    store(builder, values, there, 4 * COLUMNS * pair + 4 * LANES * eight)
+                    store(builder, values, there, 4 * PANEL * pair + 4 * LANES * eight)
 
 
 def _make_fill(kind: Kind) -> Any:
-    """Return an intrinsic, fill(group, half, stride, step_sizes, panel, num_blocks): see `_emit_fill`."""
+    """Return an intrinsic, fill(block, half, stride, step_sizes, panel, num_blocks): see `_emit_fill`."""
 
     @intrinsic
     def fill(
-        context: Any, group: Any, half: Any, stride: Any, step_sizes: Any, panel: Any, num_blocks: Any
+        context: Any, block: Any, half: Any, stride: Any, step_sizes: Any, panel: Any, num_blocks: Any
     ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_fill(kind, builder, *arguments)
@@ -164,34 +162,51 @@ _fill_q4, _fill_q8 = map(_make_fill, (Q4, Q8))
 
 
 def _emit_product(
-    builder: ir.IRBuilder, num_rows: int, panel: ir.Value, step_sizes: ir.Value, ints: ir.Value, stride_ints: ir.Value,
-    factors: ir.Value, stride_factors: ir.Value, y: ir.Value, stride_y: ir.Value, num_blocks: ir.Value,
-) -> None:  # fmt: skip
+    builder: ir.IRBuilder,
+    num_rows: int,
+    panel: ir.Value,
+    step_sizes: ir.Value,
+    ints: ir.Value,
+    stride_ints: ir.Value,
+    factors: ir.Value,
+    stride_factors: ir.Value,
+    y: ir.Value,
+    stride_y: ir.Value,
+    num_blocks: ir.Value,
+) -> None:
     def of_row(address: ir.Value, stride: ir.Value, row: int) -> ir.Value:
         return builder.add(address, builder.mul(stride, I64(row)))
 
     of_rows = [of_row(y, stride_y, row) for row in range(num_rows)]
     with cgutils.for_range(builder, num_blocks) as blocks:
-        at = builder.mul(blocks.index, I64(2 * DEPTH))
+        at = builder.mul(blocks.index, I64(2 * QUANT_BLOCK))
         rows = [builder.add(of_row(ints, stride_ints, row), at) for row in range(num_rows)]
-        here = builder.add(panel, builder.mul(blocks.index, I64(PANEL_BYTES)))
+        here = builder.add(panel, builder.mul(blocks.index, I64(BLOCK_PANEL_BYTES)))
         products = multiply_panel_by(builder, here, rows)
-        unit = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
+        step_size = load(builder, builder.add(step_sizes, builder.mul(blocks.index, I64(4))), 0, F32)
         for row, there in enumerate(of_rows):
             at = builder.add(of_row(factors, stride_factors, row), builder.mul(blocks.index, I64(8)))
-            scale = broadcast(builder, builder.fmul(load(builder, at, 0, F32), unit))
-            for half, product in enumerate(products[row]):
-                before = load(builder, there, 32 * half, FLOATS_8)
-                after = fused_add(builder, builder.sitofp(product, FLOATS_8), scale, before)
-                store(builder, after, there, 32 * half)
+            scale = broadcast(builder, builder.fmul(load(builder, at, 0, F32), step_size))
+            for vector, product in enumerate(products[row]):
+                before = load(builder, there, 32 * vector, F32_8)
+                after = fused_add(builder, builder.sitofp(product, F32_8), scale, before)
+                store(builder, after, there, 32 * vector)
 
 
 def _make_product(num_rows: int) -> Any:
     @intrinsic
     def product(
-        context: Any, panel: Any, step_sizes: Any, ints: Any, stride_ints: Any, factors: Any, stride_factors: Any,
-        y: Any, stride_y: Any, num_blocks: Any,
-    ) -> Any:  # fmt: skip
+        context: Any,
+        panel: Any,
+        step_sizes: Any,
+        ints: Any,
+        stride_ints: Any,
+        factors: Any,
+        stride_factors: Any,
+        y: Any,
+        stride_y: Any,
+        num_blocks: Any,
+    ) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             _emit_product(builder, num_rows, *arguments)
             return context.get_dummy_value()
@@ -216,7 +231,7 @@ def rows_together(left: int) -> int:
 def multiply_tile(
     kind: int,
     tile: int,
-    num_groups: int,
+    num_blocks: int,
     ints: int,
     factors: int,
     num_rows: int,
@@ -224,48 +239,67 @@ def multiply_tile(
     stride_y: int,
     panel: int,
 ) -> None:
-    """y[t, 0:16] += Σ_i x[t, i] w[o, i] for the 16 outputs of a tile; x as ints [T, group, 32] and factors.
+    """y[t, 0:16] += Σ_i x[t, i] w[o, i] for the 16 outputs of a tile; x as ints [T, block, 32] and factors.
 
-    `panel` has room for the tile's inputs, [num_groups · 32, 16] int16, and SUMS_BYTES.
+    `panel` has room for the tile's inputs, [num_blocks · 32, 16] int16, and SUMS_BYTES.
     """
     row = 0
-    widen(kind, tile, panel, num_groups)
+    widen(kind, tile, panel, num_blocks)
     while row < num_rows:
-        a, f, b = ints + 2 * GROUP * row * num_groups, factors + 8 * row * num_groups, y + row * stride_y
+        a = ints + 2 * QUANT_BLOCK * row * num_blocks
+        f = factors + 8 * row * num_blocks
+        b = y + row * stride_y
         count = rows_together(num_rows - row)
-        multiply_rows_wide(kind, count, tile, panel, a, f, b, num_groups, stride_y // 4)
+        multiply_rows_wide(kind, count, tile, panel, a, f, b, num_blocks, stride_y // 4)
         row += count
 
 
 @separately
 def multiply_tiles_back(
-    kind: int, tiles: int, from_tile: int, column: int, step_sizes: int, num_blocks: int, ints: int, factors: int,
-    blocks_in_row: int, num_rows: int, y: int, stride_y: int, panel: int,
-) -> None:  # fmt: skip
+    kind: int,
+    tiles: int,
+    stride_tiles: int,
+    column: int,
+    step_sizes: int,
+    num_blocks: int,
+    ints: int,
+    factors: int,
+    blocks_in_row: int,
+    num_rows: int,
+    y: int,
+    stride_y: int,
+    panel: int,
+) -> None:
     """y[t, 0:16] += Σ_o g[t, o] w[o, i] for 16 inputs i from `column`; g as ints [T, block, 32] and factors.
 
     The blocks may be some of a row's. `step_sizes` is that column's row of `step_sizes_of`, from the first of them on;
-    `panel` has room for [BLOCKS · 32, 16] int16.
+    `panel` has room for [PANEL_BLOCKS · 32, 16] int16.
     """
-    group, half, first = tiles + column // GROUP * kind, column % GROUP // COLUMNS, 0
-    stride_ints, stride_factors = 2 * DEPTH * blocks_in_row, 8 * blocks_in_row
+    block = tiles + column // QUANT_BLOCK * kind
+    half = column % QUANT_BLOCK // PANEL
+    first = 0
+    stride_ints, stride_factors = 2 * QUANT_BLOCK * blocks_in_row, 8 * blocks_in_row
     while first < num_blocks:
-        size, row, u = min(BLOCKS, num_blocks - first), 0, step_sizes + 4 * first
+        size = min(PANEL_BLOCKS, num_blocks - first)
+        row = 0
+        sizes = step_sizes + 4 * first
         if kind == Q4_BYTES:
-            _fill_q4(group + BLOCK_TILES * first * from_tile, half, from_tile, u, panel, size)
+            _fill_q4(block + BLOCK_TILES * first * stride_tiles, half, stride_tiles, sizes, panel, size)
         else:
-            _fill_q8(group + BLOCK_TILES * first * from_tile, half, from_tile, u, panel, size)
+            _fill_q8(block + BLOCK_TILES * first * stride_tiles, half, stride_tiles, sizes, panel, size)
         while row < num_rows:
-            a, f = ints + row * stride_ints + 2 * DEPTH * first, factors + row * stride_factors + 8 * first
-            b, count = y + row * stride_y, rows_together(num_rows - row)
+            a = ints + row * stride_ints + 2 * QUANT_BLOCK * first
+            f = factors + row * stride_factors + 8 * first
+            b = y + row * stride_y
+            count = rows_together(num_rows - row)
             if count == 4:
-                _p4(panel, u, a, stride_ints, f, stride_factors, b, stride_y, size)
+                _p4(panel, sizes, a, stride_ints, f, stride_factors, b, stride_y, size)
             elif count == 3:
-                _p3(panel, u, a, stride_ints, f, stride_factors, b, stride_y, size)
+                _p3(panel, sizes, a, stride_ints, f, stride_factors, b, stride_y, size)
             elif count == 2:
-                _p2(panel, u, a, stride_ints, f, stride_factors, b, stride_y, size)
+                _p2(panel, sizes, a, stride_ints, f, stride_factors, b, stride_y, size)
             else:
-                _p1(panel, u, a, stride_ints, f, stride_factors, b, stride_y, size)
+                _p1(panel, sizes, a, stride_ints, f, stride_factors, b, stride_y, size)
             row += count
         first += size
 

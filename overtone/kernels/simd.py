@@ -12,41 +12,41 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from overtone.kernels.llvm import (
+    F16_8,
     F32,
-    FLOATS_8,
-    HALFS_8,
+    F32_8,
+    I16_8,
     I32,
+    I32_8,
     I64,
-    INTS_8,
     LANES,
-    SHORTS_8,
     broadcast,
     fused_add,
+    intrinsic,
     load,
     returning,
     silent,
     store,
-)  # fmt: skip
+)
 
 CHAINS = 4  # independent sums: an addition takes four cycles, and two can start in each
 
 
 def _zeros(builder: ir.IRBuilder, count: int) -> list[ir.Value]:
-    places = [cgutils.alloca_once(builder, FLOATS_8) for _ in range(count)]
+    places = [cgutils.alloca_once(builder, F32_8) for _ in range(count)]
     for place in places:
-        builder.store(ir.Constant(FLOATS_8, [0.0] * LANES), place)
+        builder.store(ir.Constant(F32_8, [0.0] * LANES), place)
     return places
 
 
-def _halfs(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
-    return builder.fpext(load(builder, address, 2 * lane, HALFS_8), FLOATS_8)
+def _f16s_as_floats(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
+    return builder.fpext(load(builder, address, 2 * lane, F16_8), F32_8)
 
 
 def _floats(builder: ir.IRBuilder, address: ir.Value, lane: int = 0) -> ir.Value:
-    return load(builder, address, 4 * lane, FLOATS_8)
+    return load(builder, address, 4 * lane, F32_8)
 
 
 def _accumulate(builder: ir.IRBuilder, place: ir.Value, a: ir.Value, b: ir.Value) -> None:
@@ -57,18 +57,19 @@ def _advance(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, stride: 
     return builder.add(address, builder.mul(index, I64(stride)))
 
 
-def _emit_dot_half(
-    builder: ir.IRBuilder, halfs: ir.Value, rows: list[ir.Value], length: ir.Value
+def _emit_dot_f16(
+    builder: ir.IRBuilder, f16s: ir.Value, rows: list[ir.Value], length: ir.Value
 ) -> list[ir.Value]:
-    """Return Σ halfs[i] floats[i] for each row of floats: the halfs become floats once for all."""
-    chains, wide = [_zeros(builder, CHAINS) for _ in rows], LANES * CHAINS
+    """Return Σ f16s[i] floats[i] for each row of floats: the float16 numbers become floats once for all."""
+    chains = [_zeros(builder, CHAINS) for _ in rows]
+    wide = LANES * CHAINS
 
     def add_products(at: ir.Value, count: int) -> None:
-        halves = [_halfs(builder, _advance(builder, halfs, at, 2), n * LANES) for n in range(count)]
+        values = [_f16s_as_floats(builder, _advance(builder, f16s, at, 2), n * LANES) for n in range(count)]
         for row, places in zip(rows, chains, strict=True):
             here = _advance(builder, row, at, 4)
-            for n, half in enumerate(halves):
-                _accumulate(builder, places[n], half, _floats(builder, here, n * LANES))
+            for n, value in enumerate(values):
+                _accumulate(builder, places[n], value, _floats(builder, here, n * LANES))
 
     with cgutils.for_range(builder, builder.udiv(length, I64(wide))) as loop:
         add_products(builder.mul(loop.index, I64(wide)), CHAINS)
@@ -89,33 +90,33 @@ def _fold(
     """Combine a vector's eight lanes: halves, quarters, and the last two."""
     for distance in (4, 2, 1):
         lanes = [(lane + distance) % LANES for lane in range(LANES)]
-        moved = builder.shuffle_vector(vector, vector, ir.Constant(INTS_8, lanes))
+        moved = builder.shuffle_vector(vector, vector, ir.Constant(I32_8, lanes))
         vector = combine(vector, moved)
     return builder.extract_element(vector, I32(0))
 
 
-def _emit_round_group(
+def _emit_round_block(
     builder: ir.IRBuilder, x: ir.Value, ints: ir.Value, factors: ir.Value, largest_int: ir.Value
 ) -> None:
     def on_all(name: str, vector: ir.Value) -> ir.Value:
-        function = ir.FunctionType(FLOATS_8, [FLOATS_8])
+        function = ir.FunctionType(F32_8, [F32_8])
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [vector])
 
     def larger(a: ir.Value, b: ir.Value) -> ir.Value:  # of the bits, which keeps a NaN
         return builder.select(builder.icmp_signed(">", a, b), a, b)
 
     values = [_floats(builder, x, lane) for lane in range(0, 4 * LANES, LANES)]
-    sizes = [builder.bitcast(on_all("llvm.fabs.v8f32", value), INTS_8) for value in values]
+    sizes = [builder.bitcast(on_all("llvm.fabs.v8f32", value), I32_8) for value in values]
     bits = _fold(builder, larger(larger(sizes[0], sizes[1]), larger(sizes[2], sizes[3])), larger)
     largest = builder.bitcast(bits, F32)
     is_zero = builder.fcmp_ordered("==", largest, F32(0.0))
     inverse = broadcast(builder, builder.select(is_zero, F32(0.0), builder.fdiv(largest_int, largest)))
-    total = ir.Constant(INTS_8, [0] * LANES)
+    total = ir.Constant(I32_8, [0] * LANES)
     for n, value in enumerate(values):
-        half_up = fused_add(builder, value, inverse, ir.Constant(FLOATS_8, [0.5] * LANES))
-        rounded = builder.fptosi(on_all("llvm.floor.v8f32", half_up), INTS_8)
+        half_up = fused_add(builder, value, inverse, ir.Constant(F32_8, [0.5] * LANES))
+        rounded = builder.fptosi(on_all("llvm.floor.v8f32", half_up), I32_8)
         total = builder.add(total, rounded)
-        store(builder, builder.trunc(rounded, SHORTS_8), ints, 2 * LANES * n)
+        store(builder, builder.trunc(rounded, I16_8), ints, 2 * LANES * n)
     scale = builder.fdiv(largest, largest_int)
     store(builder, scale, factors, 0)
     store(builder, builder.fmul(scale, builder.sitofp(_fold(builder, total, builder.add), F32)), factors, 4)
@@ -133,17 +134,15 @@ def _emit_add_scaled(
 
 def _emit_clear(builder: ir.IRBuilder, floats: ir.Value, length: ir.Value) -> None:
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
-        zeros = ir.Constant(FLOATS_8, [0.0] * LANES)
+        zeros = ir.Constant(F32_8, [0.0] * LANES)
         store(builder, zeros, _advance(builder, floats, loop.index, 4 * LANES), 0)
 
 
-def _emit_to_half(builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value) -> None:
+def _emit_to_f16(builder: ir.IRBuilder, f16s: ir.Value, floats: ir.Value, length: ir.Value) -> None:
     with cgutils.for_range(builder, builder.udiv(length, I64(LANES))) as loop:
-        a, x = (
-            _advance(builder, halfs, loop.index, 2 * LANES),
-            _advance(builder, floats, loop.index, 4 * LANES),
-        )
-        store(builder, builder.fptrunc(load(builder, x, 0, FLOATS_8), HALFS_8), a, 0)
+        a = _advance(builder, f16s, loop.index, 2 * LANES)
+        x = _advance(builder, floats, loop.index, 4 * LANES)
+        store(builder, builder.fptrunc(load(builder, x, 0, F32_8), F16_8), a, 0)
 
 
 def _emit_add_panel(
@@ -157,35 +156,33 @@ def _emit_add_panel(
     chains = [_zeros(builder, CHAINS) for _ in rows]
     with cgutils.for_range(builder, count) as loop:
         here = builder.add(panel, builder.mul(loop.index, stride))
-        halves = [_halfs(builder, here, n * LANES) for n in range(CHAINS)]
+        values = [_f16s_as_floats(builder, here, n * LANES) for n in range(CHAINS)]
         for (_, u), places in zip(rows, chains, strict=True):
             factor = broadcast(builder, load(builder, _advance(builder, u, loop.index, 4), 0, F32))
-            for half, place in zip(halves, places, strict=True):
-                _accumulate(builder, place, half, factor)
+            for value, place in zip(values, places, strict=True):
+                _accumulate(builder, place, value, factor)
     for (floats, _), places in zip(rows, chains, strict=True):
         for n, place in enumerate(places):
             there = builder.add(floats, I64(4 * n * LANES))
-            store(builder, builder.fadd(builder.load(place), load(builder, there, 0, FLOATS_8)), there, 0)
+            store(builder, builder.fadd(builder.load(place), load(builder, there, 0, F32_8)), there, 0)
 
 
-def _emit_dot_half_one(
-    builder: ir.IRBuilder, halfs: ir.Value, floats: ir.Value, length: ir.Value
-) -> ir.Value:
-    return _emit_dot_half(builder, halfs, [floats], length)[0]
+def _emit_dot_f16_one(builder: ir.IRBuilder, f16s: ir.Value, floats: ir.Value, length: ir.Value) -> ir.Value:
+    return _emit_dot_f16(builder, f16s, [floats], length)[0]
 
 
-def _emit_dot_half_three(
+def _emit_dot_f16_three(
     builder: ir.IRBuilder,
-    halfs: ir.Value,
+    f16s: ir.Value,
     floats: ir.Value,
-    from_row: ir.Value,
+    stride_rows: ir.Value,
     length: ir.Value,
     sums: ir.Value,
-    from_sum: ir.Value,
+    stride_sums: ir.Value,
 ) -> None:
-    rows = [builder.add(floats, builder.mul(from_row, I64(row))) for row in range(3)]
-    for row, total in enumerate(_emit_dot_half(builder, halfs, rows, length)):
-        store(builder, total, builder.add(sums, builder.mul(from_sum, I64(row))), 0)
+    rows = [builder.add(floats, builder.mul(stride_rows, I64(row))) for row in range(3)]
+    for row, total in enumerate(_emit_dot_f16(builder, f16s, rows, length)):
+        store(builder, total, builder.add(sums, builder.mul(stride_sums, I64(row))), 0)
 
 
 def _emit_add_panel_one(
@@ -197,22 +194,22 @@ def _emit_add_panel_one(
 def _emit_add_panel_three(
     builder: ir.IRBuilder,
     floats: ir.Value,
-    from_row: ir.Value,
+    stride_rows: ir.Value,
     panel: ir.Value,
     stride: ir.Value,
     u: ir.Value,
-    from_u: ir.Value,
+    stride_u: ir.Value,
     count: ir.Value,
 ) -> None:
-    offsets = [(builder.mul(from_row, I64(row)), builder.mul(from_u, I64(row))) for row in range(3)]
+    offsets = [(builder.mul(stride_rows, I64(row)), builder.mul(stride_u, I64(row))) for row in range(3)]
     rows = [(builder.add(floats, to_row), builder.add(u, to_u)) for to_row, to_u in offsets]
     _emit_add_panel(builder, rows, panel, stride, count)
 
 
 @intrinsic
-def dot_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
-    """Return Σ halfs[i] floats[i]."""
-    return types.float32(types.int64, types.int64, types.int64), returning(_emit_dot_half_one)
+def dot_f16(context: Any, f16s: Any, floats: Any, length: Any) -> Any:
+    """Return Σ f16s[i] floats[i]."""
+    return types.float32(types.int64, types.int64, types.int64), returning(_emit_dot_f16_one)
 
 
 @intrinsic
@@ -229,9 +226,9 @@ def clear(context: Any, floats: Any, length: Any) -> Any:
 
 
 @intrinsic
-def to_half(context: Any, halfs: Any, floats: Any, length: Any) -> Any:
-    """halfs[i] = floats[i], rounded."""
-    return types.void(types.int64, types.int64, types.int64), silent(_emit_to_half)
+def to_f16(context: Any, f16s: Any, floats: Any, length: Any) -> Any:
+    """f16s[i] = floats[i], rounded."""
+    return types.void(types.int64, types.int64, types.int64), silent(_emit_to_f16)
 
 
 @intrinsic
@@ -241,25 +238,25 @@ def add_panel(context: Any, floats: Any, panel: Any, stride: Any, u: Any, count:
 
 
 @intrinsic
-def dot_half_three(
-    context: Any, halfs: Any, floats: Any, from_row: Any, length: Any, sums: Any, from_sum: Any
+def dot_f16_three(
+    context: Any, f16s: Any, floats: Any, stride_rows: Any, length: Any, sums: Any, stride_sums: Any
 ) -> Any:
-    """`dot_half` for three rows of floats, `from_row` bytes apart; their sums go to memory."""
-    return types.void(*[types.int64] * 6), silent(_emit_dot_half_three)
+    """`dot_f16` for three rows of floats, `stride_rows` bytes apart; their sums go to memory."""
+    return types.void(*[types.int64] * 6), silent(_emit_dot_f16_three)
 
 
 @intrinsic
 def add_panel_three(
-    context: Any, floats: Any, from_row: Any, panel: Any, stride: Any, u: Any, from_u: Any, count: Any
+    context: Any, floats: Any, stride_rows: Any, panel: Any, stride: Any, u: Any, stride_u: Any, count: Any
 ) -> Any:
-    """`add_panel` for three rows of floats, `from_row` bytes apart, each with its own u."""
+    """`add_panel` for three rows of floats, `stride_rows` bytes apart, each with its own u."""
     return types.void(*[types.int64] * 7), silent(_emit_add_panel_three)
 
 
 @intrinsic
-def round_group(context: Any, x: Any, ints: Any, factors: Any, largest: Any) -> Any:
+def round_block(context: Any, x: Any, ints: Any, factors: Any, largest: Any) -> Any:
     """Round 32 numbers to 16-bit integers up to `largest`; `factors` are their scale and their scaled sum."""
-    return types.void(*[types.int64] * 3, types.float32), silent(_emit_round_group)
+    return types.void(*[types.int64] * 3, types.float32), silent(_emit_round_block)
 
 
 @intrinsic

@@ -1,8 +1,8 @@
 """Threads that run one compiled function together, phase by phase.
 
-In each phase the threads take pieces of work from a shared counter and go on when all pieces are done, so a
-thread that the system has put aside holds up nobody. `counters` is the address of [phase, 8] int64, zero
-before: pieces taken, pieces done, and the rest of a cache line.
+In each phase the threads claim tasks from a shared counter and go on when all tasks are done, so a thread that
+the system has put aside holds up nobody. `counters` is the address of [phase, 8] int64, zero before: tasks
+claimed, tasks done, and the rest of a cache line.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any, TypeVar
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from overtone.kernels.llvm import I32, I64, returning
+from overtone.kernels.llvm import I32, I64, intrinsic, returning
 from overtone.kernels.views import compiled
 
 T = TypeVar("T")
 
-PATIENCE = 2000  # looks at a counter before the core is offered to others
+SPINS = 2000  # reads of a counter before the core is offered to others
 
 
 def _emit_fetch_add(builder: ir.IRBuilder, address: ir.Value, amount: ir.Value) -> ir.Value:
@@ -59,45 +58,45 @@ def yield_core(context: Any) -> Any:
 
 
 @compiled
-def take_some(counters: int, phase: int, count: int) -> int:
-    """Take the next `count` pieces of a phase; return the first of them, which may lie beyond the last."""
+def claim_tasks(counters: int, phase: int, count: int) -> int:
+    """Claim the next `count` tasks of a phase; return the first of them, which may lie beyond the last."""
     return fetch_add(counters + 64 * phase, count)
 
 
 @compiled
-def finish_some(counters: int, phase: int, count: int) -> None:
-    """Report pieces as done."""
+def finish_tasks(counters: int, phase: int, count: int) -> None:
+    """Report tasks as done."""
     fetch_add(counters + 64 * phase + 8, count)
 
 
 @compiled
 def wait_until_done(counters: int, phase: int, total: int) -> None:
-    """Return when all pieces of a phase are done.
+    """Return when all tasks of a phase are done.
 
-    Not when all threads are here: one that the system keeps from running holds up nobody but in mid-piece.
+    Not when all threads are here: one that the system keeps from running holds up nobody but in the middle of a task.
     """
-    looks = 0
+    spins = 0
     while load_acquire(counters + 64 * phase + 8) < total:
-        looks += 1
-        if looks > PATIENCE:
+        spins += 1
+        if spins > SPINS:
             yield_core()
 
 
 @compiled
-def piece_size(total: int, num_threads: int) -> int:
-    """Return how much to take at once: about six pieces for each thread."""
+def tasks_at_once(total: int, num_threads: int) -> int:
+    """Return how many tasks to claim at once: each thread claims about six times."""
     return max(1, total // (6 * num_threads))
 
 
-def phase(pieces: str, many: bool = False) -> Callable[[Callable[..., None]], Any]:
-    """Make a phase of the work on one piece, whose number is the last argument of the decorated function.
+def phase(num_tasks: str, many: bool = False) -> Callable[[Callable[..., None]], Any]:
+    """Make a phase of one task, whose number is the last argument of the decorated function.
 
         @phase("num_rows", many=True)
         def clear_rows(run, num_rows, row): ...
 
-    makes `clear_rows(run, num_rows, phase)`, which every thread calls: they take the pieces 0 … num_rows - 1 in turn,
+    makes `clear_rows(run, num_rows, phase)`, which every thread calls: they claim the tasks 0 … num_rows - 1,
     one at a time or (`many`) several, and all of them are done when it returns the number of the next phase.
-    `pieces` is an expression over the arguments and the module's names. The argument called run, step or update has
+    `num_tasks` is an expression over the arguments and the module's names. The argument called run, step or update has
     the `counters` and, for many, `num_threads`.
     """
 
@@ -107,13 +106,13 @@ def phase(pieces: str, many: bool = False) -> Callable[[Callable[..., None]], An
         source = PHASE.format(
             name=body.__name__,
             arguments=", ".join(names),
-            pieces=pieces,
+            num_tasks=num_tasks,
             counters=f"{team}.counters",
-            size=f"piece_size(total, {team}.num_threads)" if many else "1",
+            size=f"tasks_at_once(total, {team}.num_threads)" if many else "1",
         )
         made: dict[str, Any] = {}
         exec(source, body.__globals__, made)
-        function = made["make"](compiled(body), take_some, finish_some, wait_until_done, piece_size)
+        function = made["make"](compiled(body), claim_tasks, finish_tasks, wait_until_done, tasks_at_once)
         function.__doc__ = body.__doc__
         return compiled(function)
 
@@ -121,17 +120,17 @@ def phase(pieces: str, many: bool = False) -> Callable[[Callable[..., None]], An
 
 
 PHASE = """
-def make(body, take_some, finish_some, wait_until_done, piece_size):
+def make(body, claim_tasks, finish_tasks, wait_until_done, tasks_at_once):
     def {name}({arguments}, phase):
-        total = {pieces}
+        total = {num_tasks}
         size = {size}
-        first = take_some({counters}, phase, size)
+        first = claim_tasks({counters}, phase, size)
         while first < total:
             last = min(first + size, total)
-            for piece in range(first, last):
-                body({arguments}, piece)
-            finish_some({counters}, phase, last - first)
-            first = take_some({counters}, phase, size)
+            for task in range(first, last):
+                body({arguments}, task)
+            finish_tasks({counters}, phase, last - first)
+            first = claim_tasks({counters}, phase, size)
         wait_until_done({counters}, phase, total)
         return phase + 1
     return {name}

@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
-from numba.extending import intrinsic
+from numba import carray, njit, types  # type: ignore[attr-defined]
 
-from overtone.kernels.llvm import F16, F32, I8, I32, load, returning
+from overtone.kernels.llvm import F16, F32, I8, I32, intrinsic, load, returning
 
 Array = np.ndarray[Any, Any]
 
 CACHE_LINE = 64  # bytes
 
-OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-compiled = njit(**OPTIONS)
-free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **OPTIONS)
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True}
+entry_point = njit(cache=True, **OPTIONS)
+"""A function that Python calls, kept on the disk with all that it calls."""
+compiled = njit(**INNER)
+"""A function that other compiled functions call."""
+free_order = njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, **INNER)
 """For loops that LLVM may sum in lanes: in another order than written, but always in the same."""
 
 

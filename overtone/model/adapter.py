@@ -1,9 +1,8 @@
 """Adapter files: LoRA weights (arXiv:2106.09685) in the layout that peft reads and writes.
 
-A folder holds adapter_config.json and adapter_model.safetensors. The digest of the latter's bytes is the
-adapter's identity. What peft can express and we do not compute (DoRA, per-module ranks, whole trained
-modules) is refused in words, never ignored. Where the base has fused modules, so has the file
-(fused_adapter.py).
+A folder holds adapter_config.json and adapter_model.safetensors. The SHA-256 of the latter is the adapter's
+identity. Features of peft that are not supported (DoRA, ranks by module, fully trained modules) are refused by
+name, never ignored. If the base has packed modules (Phi-3's qkv_proj), the file has them too (packed_modules.py).
 """
 
 from __future__ import annotations
@@ -25,33 +24,29 @@ from torch import Tensor
 
 from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
-from overtone.model import fused_adapter
+from overtone.model import packed_modules
+from overtone.model.projections import PACKED_PARTS, PARENTS, module_path
 from overtone.model.safetensors_file import Entry, Hashing, array_entry, write
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-TARGETS = {
-    "q_proj": "self_attn", "k_proj": "self_attn", "v_proj": "self_attn", "o_proj": "self_attn",
-    "gate_proj": "mlp", "up_proj": "mlp", "down_proj": "mlp",
-}  # fmt: skip
-MODULES = TARGETS | {"qkv_proj": "self_attn", "gate_up_proj": "mlp"}
 KEY = re.compile(
     r"base_model\.model\.(?:model\.)?layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight"
 )
 NOT_COMPUTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
 
 Place = tuple[int, str]
-"""A layer's number and a target's name: where a pair of matrices belongs."""
+"""A layer's number and a module's name: the place of a pair of matrices."""
 
 
 @dataclass
 class Adapter:
-    """Low-rank additions to a base: y += alpha / rank · (x Aᵀ) Bᵀ at every place that has a pair."""
+    """Low-rank updates of a base: y += alpha / rank · (x Aᵀ) Bᵀ at every place that has a pair."""
 
     rank: int
     alpha: float
     a: dict[Place, Tensor] = field(default_factory=dict)  # A_RI, float32
     b: dict[Place, Tensor] = field(default_factory=dict)  # B_OR, float32
-    fused: bool = False  # in the file; here each target has its own pair
+    packed: bool = False  # in the file; here each module has its own pair
 
     @property
     def scale(self) -> float:
@@ -59,12 +54,12 @@ class Adapter:
 
 
 def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: str = "") -> str:
-    """Write the adapter so that it is there whole or not at all; return its digest (SHA-256, hex).
+    """Write the adapter, completely or not at all, and return its digest (SHA-256, hex).
 
-    An adapter that lies at `folder` is replaced: it can only be an earlier attempt at the same result. The folder
-    around it must be there; that of a deleted model is not made again.
+    An adapter that is already in `folder` is replaced: it can only be from an earlier attempt at the same result. The
+    parent folder must exist; the folder of a deleted model is not created again.
     """
-    a, b = fused_adapter.fuse(adapter.a, adapter.b) if adapter.fused else (adapter.a, adapter.b)
+    a, b = packed_modules.pack(adapter.a, adapter.b) if adapter.packed else (adapter.a, adapter.b)
     config = _config(adapter, sorted({module for _, module in a}), base_id, base_revision)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -83,10 +78,11 @@ def save_adapter(folder: Path, adapter: Adapter, base_id: str, base_revision: st
 def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str | None = None) -> Adapter:
     """Read an adapter.
 
-    Raises OvertoneError when a file is missing or damaged, when its digest is not the expected one, when it
-    was made for another base, or when it uses a variant of LoRA that we do not compute.
+    Raises OvertoneError if a file is missing or damaged, has not the expected digest, belongs to another base, or
+    uses a variant of LoRA that is not supported.
     """
-    weights, config = _read(folder / WEIGHTS), _parse_config(folder)
+    weights = _read(folder / WEIGHTS)
+    config = _parse_config(folder)
     if expected_digest and hashlib.sha256(weights).hexdigest() != expected_digest:
         raise OvertoneError(f"The adapter in {folder} is not the one that was stored: its digest differs.")
     given = config.get("base_model_name_or_path")
@@ -95,19 +91,19 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     adapter = Adapter(config["r"], _alpha(config))
     for place, side, tensor in _parse_weights(folder, weights):
         (adapter.a if side == "A" else adapter.b)[place] = tensor
-    _split_modules(folder, adapter)
+    _unpack_modules(folder, adapter)
     _check_pairs(folder, adapter)
     return adapter
 
 
 def _entries(matrices: Mapping[Place, Tensor], side: str) -> Iterator[Entry]:
     for (layer, module), matrix in matrices.items():
-        name = f"base_model.model.model.layers.{layer}.{MODULES[module]}.{module}.lora_{side}.weight"
+        name = f"base_model.model.model.layers.{layer}.{module_path(module)}.lora_{side}.weight"
         yield array_entry(name, np.float32, matrix.shape, matrix.detach().cpu().float().numpy)
 
 
 def _save_weights(path: Path, entries: Sequence[Entry]) -> str:
-    """Write the matrices one by one; return the file's digest."""
+    """Write the matrices one by one. Return the file's digest."""
     with path.open("wb") as file:
         hashing = Hashing(file)
         write(hashing, entries, {"format": "pt"})
@@ -127,7 +123,7 @@ def _config(adapter: Adapter, modules: list[str], base_id: str, base_revision: s
         "bias": "none",
         "target_modules": modules,
         "inference_mode": True,
-        **(fused_adapter.patterns(adapter.rank, adapter.alpha) if adapter.fused else {}),
+        **(packed_modules.patterns(adapter.rank, adapter.alpha) if adapter.packed else {}),
     }
 
 
@@ -141,7 +137,7 @@ def _parse_config(folder: Path) -> dict[str, Any]:
         or config.get("peft_type") != "LORA"
         or not isinstance(config.get("r"), int)
     ):
-        raise OvertoneError(f"{folder / CONFIG} describes no LoRA adapter.")
+        raise OvertoneError(f"{folder / CONFIG} is not the config of a LoRA adapter.")
     ours = _our_patterns(config)
     for name in NOT_COMPUTED:
         if config.get(name) and name not in ours:
@@ -150,14 +146,14 @@ def _parse_config(folder: Path) -> dict[str, Any]:
 
 
 def _our_patterns(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ranks and alphas of single modules if they are those that we write, else nothing."""
-    patterns = fused_adapter.patterns(config["r"], config.get("lora_alpha", 8))
+    """Return the ranks and alphas by module if they are those that we write, else nothing."""
+    patterns = packed_modules.patterns(config["r"], config.get("lora_alpha", 8))
     known = not config.get("use_rslora") and all(config.get(name) == patterns[name] for name in patterns)
     return patterns if known else {}
 
 
 def _alpha(config: Mapping[str, Any]) -> float:
-    """Return alpha for scale = alpha / rank; rank-stabilised LoRA divides by sqrt(rank) instead."""
+    """Return the alpha for scale = alpha / rank. Rank-stabilised LoRA divides by sqrt(rank) instead."""
     alpha = float(config.get("lora_alpha", 8))
     return alpha * math.sqrt(config["r"]) if config.get("use_rslora") else alpha
 
@@ -169,26 +165,28 @@ def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, T
         raise OvertoneError(f"{folder / WEIGHTS} is damaged: {error}.") from None
     for name, tensor in tensors.items():
         match = KEY.fullmatch(name)
-        if match is None or match[2] not in MODULES:
+        if match is None or match[2] not in PARENTS:
             raise OvertoneError(f"The adapter in {folder} changes {name}, which is not supported.")
         yield (int(match[1]), match[2]), match[3], tensor.float()
 
 
-def _split_modules(folder: Path, adapter: Adapter) -> None:
-    adapter.fused = any(module in fused_adapter.PARTS for _, module in adapter.a)
+def _unpack_modules(folder: Path, adapter: Adapter) -> None:
+    adapter.packed = any(module in PACKED_PARTS for _, module in adapter.a)
     if adapter.a.keys() != adapter.b.keys():
-        return  # damaged, as will be found
+        return  # the file is damaged; a later check reports it
     try:
-        adapter.a, adapter.b = fused_adapter.split(adapter.a, adapter.b, adapter.rank)
-    except (ValueError, RuntimeError) as error:  # the latter from torch, for sizes that do not fit
-        raise OvertoneError(f"The adapter in {folder} cannot be divided: {error}.") from None
+        adapter.a, adapter.b = packed_modules.unpack(adapter.a, adapter.b, adapter.rank)
+    except (ValueError, RuntimeError) as error:  # torch raises RuntimeError for sizes that do not match
+        raise OvertoneError(
+            f"The adapter in {folder} cannot be split by its packed modules: {error}."
+        ) from None
 
 
 def _check_pairs(folder: Path, adapter: Adapter) -> None:
-    whole = adapter.a.keys() == adapter.b.keys() and all(
-        len(a_RI) == adapter.rank == adapter.b[place].shape[1] for place, a_RI in adapter.a.items()
-    )
-    if not whole:
+    rank = adapter.rank
+    pairs = [(a_RI, adapter.b.get(place)) for place, a_RI in adapter.a.items()]
+    fit = (b_OR is not None and len(a_RI) == rank == b_OR.shape[1] for a_RI, b_OR in pairs)
+    if adapter.a.keys() != adapter.b.keys() or not all(fit):
         raise OvertoneError(
             f"The adapter in {folder} is damaged: matrices do not pair up at rank {adapter.rank}."
         )

@@ -1,4 +1,4 @@
-"""A base's matrices as tiles, for kernels: the numbers that a quantised file brought, or floats rounded to 8 bits."""
+"""A base's matrices as tiles for the kernels: the file's quant blocks, or floats rounded to 8 bits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from overtone.kernels.tiles import Q8, Kind, Tiles, quantise_q8
-from overtone.model.decoder import PROJECTIONS
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.decoder_weights import PARTS, WeightFile
-from overtone.model.quant import BlockFile
+from overtone.model.decoder_weights import WeightFile
+from overtone.model.projections import JOINED, module_path
+from overtone.model.quant import QuantBlockFile
 
 
 @dataclass(frozen=True)
 class LayerTiles:
-    """The projections of all layers, of one kind: PROJECTIONS → [layer, tile, group, bytes]."""
+    """The projections of all layers, in one kind of quant block: joined projection → [layer, tile, block, bytes]."""
 
     kind: Kind
     data: dict[str, NDArray[np.uint8]]
@@ -27,9 +27,10 @@ class LayerTiles:
 def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
     """Return the base's quantised layers, or None if it has none, misses some matrix, or mixes kinds.
 
-    Raises OvertoneError when the file is damaged.
+    Raises OvertoneError if the file is damaged.
     """
-    kind, blocks = kind_of_layers(base_folder, config), _open(base_folder)
+    kind = kind_of_layers(base_folder, config)
+    blocks = _open(base_folder)
     if kind is None or blocks is None:
         return None
     names = _names_by_projection(config)
@@ -39,7 +40,7 @@ def read_layers(base_folder: Path, config: DecoderConfig) -> LayerTiles | None:
 
 
 def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
-    """Return the one kind of block that all matrices of all layers have, else None. Reads no weights."""
+    """Return the kind of block that all matrices of all layers share, else None. Reads no weights."""
     blocks = _open(base_folder)
     if blocks is None:
         return None
@@ -49,8 +50,9 @@ def kind_of_layers(base_folder: Path, config: DecoderConfig) -> Kind | None:
 
 
 def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
-    """Return the head's own 8-bit blocks, if the base brought such. Raises OvertoneError as above."""
-    blocks, name = _open(base_folder), _head(config)
+    """Return the head's own 8-bit blocks, if the base has any. Raises OvertoneError if the file is damaged."""
+    blocks = _open(base_folder)
+    name = _head(config)
     return blocks.load(name) if blocks is not None and blocks.kind_of(name) == Q8 else None
 
 
@@ -69,18 +71,18 @@ def round_head(floats: WeightFile, config: DecoderConfig) -> Tiles:
     return quantise_q8(floats.get(_head(config)).numpy())
 
 
-def _open(base_folder: Path) -> BlockFile | None:
-    return BlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
+def _open(base_folder: Path) -> QuantBlockFile | None:
+    return QuantBlockFile(base_folder) if (base_folder / "blocks.safetensors").exists() else None
 
 
 def _names_by_projection(config: DecoderConfig) -> dict[str, list[tuple[str, ...]]]:
-    return {projection: _names(projection, config.num_layers) for projection in PROJECTIONS}
+    return {projection: _names(projection, config.num_layers) for projection in JOINED}
 
 
 def _names(projection: str, num_layers: int) -> list[tuple[str, ...]]:
-    """Return, for each layer, the matrices that a fused projection joins."""
-    parts = PARTS[projection][0]
-    return [tuple(f"model.layers.{n}.{part}.weight" for part in parts) for n in range(num_layers)]
+    """Return, for each layer, the matrices that a joined projection consists of."""
+    paths = [module_path(module) for module in JOINED[projection]]
+    return [tuple(f"model.layers.{n}.{path}.weight" for path in paths) for n in range(num_layers)]
 
 
 def _head(config: DecoderConfig) -> str:

@@ -1,34 +1,33 @@
-"""The decoder of the Llama-like families: one functional forward for trainer and engine.
+"""The decoder of the Llama-like families: one functional forward for the trainer and the engine.
 
-It owns the fixed part: embedding, norms, rotary positions, activation, logits. What differs between training
-and serving is injected: `attend` owns masks and caches, `project` owns the linear layers (dense, quantised,
-with adapters). So the numbers of both agree, because the rest is one piece of code.
+It contains what both share: embedding, norms, rotary positions, activation, logits. What differs between training
+and serving is passed in: `attend` owns masks and caches, `project` owns the linear layers (dense, quantised, with
+adapters). The results of both agree because the rest is the same code.
 
-Not here: the small operations (fused.py), LoRA (lora.py), quantised weights (quant.py), reading files
+Not here: the small operations (custom_backward.py), LoRA (lora.py), quantised weights (quant.py), reading files
 (decoder_weights.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overtone.model.custom_backward import gated, rms_norm, split_and_rotate
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import WeightFile
-from overtone.model.fused import gated, rms_norm, split_and_rotate
-
-PROJECTIONS = ("qkv", "o", "gate_up", "down")
+from overtone.model.projections import JOINED
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """attend(layer, q_THK, k_TGK, v_TGK) -> out_THK. The caller owns mask, cache, window, softcap and scale."""
 
 Project = Callable[[int, str, Tensor], Tensor]
-"""project(layer, name, x_TI) -> y_TO for a name of PROJECTIONS, bias included."""
+"""project(layer, name, x_TI) -> y_TO for a joined projection, bias included."""
 
 Tables = tuple[Tensor, Tensor]
 
@@ -37,27 +36,21 @@ Tables = tuple[Tensor, Tensor]
 class Layer:
     """One layer's weights. Norm weights are ready for use: Gemma's "plus one" is already added."""
 
-    weights: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # PROJECTIONS → weight_OI; empty: the caller has its own
-    biases: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # PROJECTIONS → bias_O, only where the model has one
-    norms: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # before_attention, …, q_norm, k_norm where they exist
+    weights: dict[str, Tensor]  # joined projection → weight_OI; empty: the caller has its own
+    biases: dict[str, Tensor]  # joined projection → bias_O, only where the model has one
+    norms: dict[str, Tensor]  # before_attention, …, q_norm, k_norm where they exist
 
 
 @dataclass(eq=False)
 class Decoder:
-    """A model's weights and its forward. Fused orders: qkv rows are q, k, v; gate_up rows are gate, up."""
+    """A model's weights and its forward. Its projections are joined (projections.py)."""
 
     config: DecoderConfig
     embed_VD: Tensor
-    head_VD: Tensor  # the same tensor as embed_VD where the model ties them
+    head_VD: Tensor  # the same tensor as embed_VD if the model ties them
     final_norm_D: Tensor
     layers: list[Layer]
-    base_folder: Path  # it was loaded from
+    base_folder: Path  # where it was loaded from
 
     @classmethod
     def load(
@@ -84,7 +77,7 @@ class Decoder:
         return self.embed_VD.device
 
     def project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
-        """Project through the dense base weights: the plain `Project`, without adapters."""
+        """Project with the dense base weights: the plain `Project`, without adapters."""
         return F.linear(x_TI, self.layers[layer].weights[name], self.layers[layer].biases.get(name))
 
     def forward(
@@ -92,11 +85,12 @@ class Decoder:
     ) -> Tensor:
         """Return the last layer's normed hidden_TD, ready for `logits`.
 
-        Tokens of any number of texts stand flat in one row; only `attend` knows which belong together. `keep`
-        names the rows wanted: past its attention the last layer works for these alone; only these return, and
-        only these reach `project` there as "o", "gate_up" and "down".
+        The tokens of any number of texts are in one flat row; only `attend` knows which belong together. `keep` selects
+        the rows to return. After its attention the last layer computes only these rows, so in the last layer only
+        they reach `project` as "o", "gate_up" and "down".
         """
-        x_TD, tables = self.embed(ids_T), self.tables(positions_T)
+        x_TD = self.embed(ids_T)
+        tables = self.tables(positions_T)
         last = self.config.num_layers - 1
         for index in range(last):
             x_TD = self.layer(index, x_TD, tables[index], attend, project)
@@ -107,12 +101,12 @@ class Decoder:
         x_TD = F.embedding(ids_T, self.embed_VD)
         if not self.config.family.scaled_embedding:
             return x_TD
-        return x_TD * torch.tensor(
-            self.config.width**0.5, dtype=x_TD.dtype
-        )  # rounded first, as Gemma was trained
+        # rounded before it multiplies, as in Gemma's training
+        factor = torch.tensor(self.config.width**0.5, dtype=x_TD.dtype)
+        return x_TD * factor
 
     def tables(self, positions_T: Tensor) -> list[Tables]:
-        """Return every layer's cosines and sines; layers of one kind share theirs."""
+        """Return every layer's cosines and sines. Layers with the same settings share them."""
         made: dict[int, Tables] = {}
         for rope in self.config.ropes:
             if id(rope) not in made:
@@ -134,13 +128,13 @@ class Decoder:
         return x_TD + self._mlp(index, x_TD, project)
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
-        """Return logits_TV of rows that `forward` returned."""
+        """Return logits_TV for rows that `forward` returned."""
         logits_TV = F.linear(hidden_TD, self.head_VD)
         cap = self.config.logit_softcap
         return logits_TV if cap is None else cap * torch.tanh(logits_TV / cap)
 
     def norm(self, x: Tensor, weight: Tensor | None) -> Tensor:
-        """RMSNorm (arXiv:1910.07467) over the last dimension; a missing weight is a missing norm."""
+        """RMSNorm (arXiv:1910.07467) over the last dimension. Without a weight there is no norm."""
         return x if weight is None else rms_norm(x, weight, self.config.norm_eps)
 
     def _attention(
@@ -187,6 +181,6 @@ class Decoder:
 
 
 def _load_layer(file: WeightFile, index: int, dense: bool) -> Layer:
-    weights = {name: file.fused(index, name, "weight") for name in PROJECTIONS} if dense else {}
-    biases = {name: file.fused(index, name, "bias") for name in PROJECTIONS if file.has_bias(index, name)}
+    weights = {name: file.joined(index, name, "weight") for name in JOINED} if dense else {}
+    biases = {name: file.joined(index, name, "bias") for name in JOINED if file.has_bias(index, name)}
     return Layer(weights, biases, file.layer_norms(index))

@@ -1,7 +1,7 @@
-"""What the decoder must know about a model, read from the model's own config.json.
+"""The decoder's configuration, read from the model's own config.json.
 
-A family is a row of FAMILIES: what its source code does and its config.json does not say. Both spellings of
-the rotary settings are read: `rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (4).
+A family is a row of FAMILIES: what its original code does and config.json does not say. Both forms of the rotary
+settings are read: `rope_parameters` (transformers 5), and `rope_theta` with `rope_scaling` (transformers 4).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FULL = "full_attention"
 
 @dataclass(frozen=True)
 class Norms:
-    """The file's names for the norms before and after each half of a layer; "" where there is none."""
+    """The weight files' names for the norms before and after attention and MLP; "" if there is none."""
 
     before_attention: str = "input_layernorm"
     after_attention: str = ""
@@ -37,7 +37,7 @@ POST = Norms("", "post_attention_layernorm", "", "post_feedforward_layernorm")
 
 @dataclass(frozen=True)
 class Family:
-    """What makes a family differ from Llama."""
+    """How a family differs from Llama."""
 
     norms: Norms = Norms()
     norm_offset: float = 0.0  # Gemma stores its norm weights minus one
@@ -45,11 +45,11 @@ class Family:
     activation: str = "silu"
     qk_norm: str = ""  # "head": over each head; "full": over all heads together
     query_scalar: bool = False  # attention scale from query_pre_attn_scalar instead of the head size
-    sliding: bool = False  # a sliding window stands in config.json and is used without further ado
-    sliding_pattern: int = 0  # every n-th layer sees everything, when config.json has no layer_types
-    local_theta: float = 0.0  # rotary base of the sliding layers, when config.json names none
-    tied: bool = False  # what a config.json that does not say means
-    fused: bool = False  # one module for queries, keys and values, and one for gate and up
+    sliding: bool = False  # config.json's sliding_window is used without a use_sliding_window switch
+    sliding_pattern: int = 0  # every n-th layer has full attention, if config.json has no layer_types
+    local_theta: float = 0.0  # rotary base of the sliding layers, if config.json has none
+    tied: bool = False  # the default of tie_word_embeddings
+    packed: bool = False  # packed modules: one for queries, keys and values, one for gate and up
 
 
 FAMILIES = {
@@ -57,7 +57,7 @@ FAMILIES = {
     "mistral": Family(sliding=True),
     "qwen2": Family(),
     "qwen3": Family(qk_norm="head"),
-    "phi3": Family(sliding=True, fused=True),
+    "phi3": Family(sliding=True, packed=True),
     "olmo2": Family(norms=POST, qk_norm="full"),
     "gemma": Family(norm_offset=1.0, scaled_embedding=True, activation="gelu_tanh", tied=True),
     "gemma2": Family(
@@ -72,12 +72,8 @@ FAMILIES = {
 
 ACTIVATION_NAMES = {
     "silu": ("silu", "swish"),
-    "gelu_tanh": (
-        "gelu_pytorch_tanh",
-        "gelu",
-        "gelu_new",
-        "gelu_fast",
-    ),  # Gemma's first files say gelu and mean this
+    # Gemma's first files say gelu but mean this
+    "gelu_tanh": ("gelu_pytorch_tanh", "gelu", "gelu_new", "gelu_fast"),
 }
 NOT_COMPUTED = ("use_bidirectional_attention", "clip_qkv")
 
@@ -99,13 +95,13 @@ class DecoderConfig:
     scale: float  # factor on q·k
     attn_softcap: float | None  # s → c tanh(s / c) on attention scores
     logit_softcap: float | None  # the same on logits
-    tied: bool  # the output matrix is the embedding
+    tied: bool  # the output matrix is the embedding matrix
     ropes: tuple[Rope, ...]
     windows: tuple[int | None, ...]  # a token sees itself and the window - 1 tokens before; None: all
 
     @property
     def qkv_sizes(self) -> tuple[int, int, int]:
-        """Return how many rows of the fused qkv projection are queries, keys and values."""
+        """Return how many rows of the joined qkv projection are queries, keys and values."""
         return (
             self.num_heads * self.head_size,
             self.num_kv_heads * self.head_size,
@@ -114,18 +110,18 @@ class DecoderConfig:
 
     @classmethod
     def load(cls, base_folder: Path) -> DecoderConfig:
-        """Read config.json. Raises OvertoneError that names an architecture we do not know."""
+        """Read config.json. Raises OvertoneError that names an unsupported architecture."""
         return cls.parse(json_file.read(base_folder / "config.json"))
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> DecoderConfig:
-        """Read the fields of a config.json. Raises OvertoneError naming the one that is missing or unsupported."""
+        """Read the fields of a config.json. Raises OvertoneError that names a missing or unsupported field."""
         try:
             return cls._parse(config, _family(config))
         except KeyError as error:
-            raise OvertoneError(f"config.json has no {error.args[0]}, which this model needs.") from None
+            raise OvertoneError(f"config.json has no {error.args[0]}, which is required.") from None
         except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise OvertoneError(f"config.json holds a value that cannot be: {error}.") from None
+            raise OvertoneError(f"config.json has an invalid value: {error}.") from None
 
     @classmethod
     def _parse(cls, config: Mapping[str, Any], family: Family) -> DecoderConfig:
@@ -164,12 +160,12 @@ def _family(config: Mapping[str, Any]) -> Family:
 
 
 def _refuse_switches(config: Mapping[str, Any], family: Family) -> None:
-    """Refuse what config.json asks for and a family's code does not compute."""
+    """Refuse settings in config.json that the decoder does not support for this family."""
     for name in ("hidden_act", "hidden_activation"):
         if config.get(name) and config[name] not in ACTIVATION_NAMES[family.activation]:
             raise OvertoneError(
-                f"config.json says {name} {config[name]!r}; this architecture is computed with "
-                f"{ACTIVATION_NAMES[family.activation][0]!r} alone."
+                f"config.json says {name} {config[name]!r}; this architecture is supported only with "
+                f"{ACTIVATION_NAMES[family.activation][0]!r}."
             )
     asked = next((name for name in NOT_COMPUTED if config.get(name)), None)
     if asked:
@@ -177,7 +173,7 @@ def _refuse_switches(config: Mapping[str, Any], family: Family) -> None:
 
 
 def _layer_kinds(config: Mapping[str, Any], family: Family) -> list[str]:
-    """Say of each layer whether it sees everything or slides."""
+    """Return each layer's kind: full attention or sliding window."""
     num_layers = config["num_hidden_layers"]
     sliding = config.get("use_sliding_window", family.sliding) and config.get("sliding_window")
     if not sliding:
@@ -191,7 +187,7 @@ def _layer_kinds(config: Mapping[str, Any], family: Family) -> list[str]:
 
 
 def _rope_parameters(config: Mapping[str, Any], family: Family, kind: str) -> dict[str, Any]:
-    """Return one flat set of rotary settings for a kind of layer, whichever way config.json spells them."""
+    """Return the rotary settings of a kind of layer as one flat dict, in whichever form config.json has them."""
     merged: dict[str, Any] = {"rope_theta": 10_000.0, "original_max_position_embeddings": _context(config)}
     merged.update(
         {name: config[name] for name in ("rope_theta", "partial_rotary_factor") if config.get(name)}

@@ -1,4 +1,4 @@
-"""Reads a base's safetensors under Hugging Face's names and fuses what the decoder wants fused."""
+"""Reads a base's safetensors by Hugging Face's names, and joins the projections that the decoder joins."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from torch import Tensor
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
-
-# Our fused projection → its parts in the order of their rows, and the name of a file's own fusion
-# (Phi-3 stores these, in our order).
-PARTS = {
-    "qkv": (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "self_attn.qkv_proj"),
-    "o": (("self_attn.o_proj",), ""),
-    "gate_up": (("mlp.gate_proj", "mlp.up_proj"), "mlp.gate_up_proj"),
-    "down": (("mlp.down_proj",), ""),
-}
+from overtone.model.projections import JOINED, PACKED, module_path
 
 
 class WeightFile:
-    """model.safetensors, or the shards that model.safetensors.index.json names, memory-mapped."""
+    """model.safetensors, or the shards in model.safetensors.index.json, memory-mapped."""
 
     def __init__(
         self, base_folder: Path, config: DecoderConfig, dtype: torch.dtype, device: torch.device | str
     ):
-        self._folder, self._config, self._dtype, self._device = base_folder, config, dtype, device
+        self._folder = base_folder
+        self._config = config
+        self._dtype = dtype
+        self._device = device
         self._files: dict[str, Any] = {}  # tensor name → the open file that holds it
         self._stack = ExitStack()
         for path in safetensors_file.weight_files(base_folder):
@@ -39,33 +34,36 @@ class WeightFile:
             self._files.update(dict.fromkeys(file.keys(), file))
 
     def get(self, name: str) -> Tensor:
-        """Return a tensor in our dtype on our device. Raises OvertoneError when the file lacks it."""
+        """Return a tensor in our dtype on our device. Raises OvertoneError if the file lacks it."""
         if name not in self._files:
             raise OvertoneError(
-                f"The model in {self._folder} has no tensor {name}: the file is damaged or foreign."
+                f"The model in {self._folder} has no tensor {name}: the file is damaged or belongs to another model."
             )
         stored: Tensor = self._files[name].get_tensor(name)
         return stored.to(self._device, self._dtype)
 
     def norm(self, name: str) -> Tensor:
-        """Return a norm's weight ready for use: Gemma stores it minus one."""
+        """Return a norm's weight ready for use; Gemma stores it minus one."""
         return self.get(f"{name}.weight") + self._config.family.norm_offset
 
     def layer_norms(self, index: int) -> dict[str, Tensor]:
-        """Return a layer's norms by role, those of queries and keys included."""
+        """Return a layer's norms by role, including those of queries and keys."""
         names = {role: name for role, name in asdict(self._config.family.norms).items() if name}
         if self._config.family.qk_norm:
             names.update(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm")
         return {role: self.norm(f"model.layers.{index}.{name}") for role, name in names.items()}
 
     def has_bias(self, index: int, projection: str) -> bool:
-        return f"model.layers.{index}.{PARTS[projection][0][0]}.bias" in self._files
+        return f"model.layers.{index}.{module_path(JOINED[projection][0])}.bias" in self._files
 
-    def fused(self, index: int, projection: str, kind: str) -> Tensor:
-        """Return a projection's weight_OI or bias_O, its parts joined along the rows."""
-        parts, own_fusion = PARTS[projection]
-        prefix = f"model.layers.{index}"
-        if own_fusion and f"{prefix}.{own_fusion}.{kind}" in self._files:
-            return self.get(f"{prefix}.{own_fusion}.{kind}")
-        tensors = [self.get(f"{prefix}.{part}.{kind}") for part in parts]
+    def joined(self, index: int, projection: str, kind: str) -> Tensor:
+        """Return a joined projection's weight_OI or bias_O: a packed module, or its modules' rows joined."""
+
+        def name_of(module: str) -> str:
+            return f"model.layers.{index}.{module_path(module)}.{kind}"
+
+        packed = PACKED.get(projection)
+        if packed and name_of(packed) in self._files:
+            return self.get(name_of(packed))
+        tensors = [self.get(name_of(module)) for module in JOINED[projection]]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

@@ -1,4 +1,4 @@
-"""Where a model's tensors live."""
+"""Chooses the device that a model's tensors are on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from overtone.errors import OvertoneError
 
 
 class NoSuchDevice(OvertoneError):
-    """A setting names a device that is not there."""
+    """A setting names a device that this machine does not have."""
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a setting names; auto takes the GPU where there is one.
+    """Return the device that a setting names. auto is the GPU if there is one, else the processor.
 
-    Raises NoSuchDevice for a GPU that is not there.
+    Raises NoSuchDevice if there is no such GPU.
     """
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # a driver may count in vain
+    num_gpus = (
+        torch.cuda.device_count() if torch.cuda.is_available() else 0
+    )  # device_count may count unusable GPUs
     if name == "auto":
         name = "cuda" if num_gpus else "cpu"
     device = torch.device(name)

@@ -1,15 +1,15 @@
-"""Trainable LoRA (arXiv:2106.09685) over the decoder's frozen, fused projections, several adapters at once.
+"""Trainable LoRA (arXiv:2106.09685) on the decoder's frozen, joined projections, for several adapters at once.
 
-One job's matrices live in one flat float32 tensor, their gradients in another, so that an optimiser step or
-a checkpoint is one operation, not four hundred. The fused projection with its adapters is one autograd node
-with a backward written by hand:
+All matrices of a job are in one flat float32 tensor and their gradients in another, so an optimiser step or a
+checkpoint is one operation, not four hundred. A joined projection with its adapters is one autograd node with a
+custom backward:
 
-    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each target's part
+    y = x Wᵀ + bias,      y[rows, part] += scale · (x[rows] Aᵀ) Bᵀ     for each job's rows, each module's part
     dx = g W,             dx[rows] += du A          with du = scale · g[rows, part] B
     dA += duᵀ x[rows],    dB += scale · g[rows, part]ᵀ u                 with u = x[rows] Aᵀ
 
-W is frozen: it gets no gradient and no transposed copy. The adapter's own arithmetic is float32, whatever
-the base's.
+W is frozen: it gets no gradient and no transposed copy. The adapter is computed in float32, whatever the base's
+dtype.
 """
 
 from __future__ import annotations
@@ -25,33 +25,15 @@ from torch import Tensor
 from overtone.model.adapter import Adapter, Place
 from overtone.model.decoder import Decoder, Project
 from overtone.model.decoder_config import DecoderConfig
-
-# A fused projection → the targets of which it consists, in the order of its rows.
-FUSED_TARGETS = {
-    "qkv": ("q_proj", "k_proj", "v_proj"),
-    "o": ("o_proj",),
-    "gate_up": ("gate_proj", "up_proj"),
-    "down": ("down_proj",),
-}
-
-
-def target_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
-    """Return every target's (I, O)."""
-    q_size, k_size, v_size = config.qkv_sizes
-    width, inner = config.width, config.inner_size
-    return {
-        "q_proj": (width, q_size), "k_proj": (width, k_size), "v_proj": (width, v_size),
-        "o_proj": (q_size, width),
-        "gate_proj": (width, inner), "up_proj": (width, inner), "down_proj": (inner, width),
-    }  # fmt: skip
+from overtone.model.projections import JOINED, module_sizes
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One projection's share of an adapter: the A of all its targets stacked, and each target's B. Views."""
+    """One projection's part of an adapter, as views: the stacked A of all its modules, and each module's B."""
 
-    a_RI: Tensor  # R: number of targets · rank
-    b_OR: tuple[Tensor, ...]  # one per target
+    a_RI: Tensor  # R: number of modules · rank
+    b_OR: tuple[Tensor, ...]  # one per module
     a_grad_RI: Tensor
     b_grad_OR: tuple[Tensor, ...]
 
@@ -60,8 +42,11 @@ class LoraWeights:
     """One job's trainable adapter: flat parameters and gradients, and the matrices as views of both."""
 
     def __init__(self, config: DecoderConfig, rank: int, alpha: float, device: torch.device | str = "cpu"):
-        self.rank, self.alpha, self._fused = rank, alpha, config.family.fused
-        self._sizes, self._num_layers = target_sizes(config), config.num_layers
+        self.rank = rank
+        self.alpha = alpha
+        self._packed = config.family.packed
+        self._sizes = module_sizes(config)
+        self._num_layers = config.num_layers
         num_parameters = config.num_layers * rank * sum(i + o for i, o in self._sizes.values())
         self.flat = torch.zeros(num_parameters, device=device)
         self.flat.grad = torch.zeros_like(self.flat)
@@ -78,7 +63,7 @@ class LoraWeights:
         return self.flat.grad
 
     def randomise(self, seed: int) -> None:
-        """Start anew: A uniform in ±1/sqrt(I), as in peft, B zero: the first step sees the bare base."""
+        """Initialise a new adapter: A uniform in ±1/sqrt(I), as in peft, and B zero, so it starts as the base."""
         generator = torch.Generator().manual_seed(seed)
         self.flat.zero_()
         for pair in self.pairs.values():
@@ -86,56 +71,56 @@ class LoraWeights:
             pair.a_RI.data.copy_((torch.rand(pair.a_RI.shape, generator=generator) * 2 - 1) * bound)
 
     def copy_from(self, adapter: Adapter) -> None:
-        """Go on from an adapter of our rank. Places that it leaves out stay as they are."""
+        """Load an adapter of the same rank. Places that it does not have stay unchanged."""
         for place, a_RI, b_OR in self._matrices():
             if place in adapter.a:
                 a_RI.copy_(adapter.a[place])
                 b_OR.copy_(adapter.b[place])
 
     def to_adapter(self) -> Adapter:
-        """Return a copy in the form that is saved and served."""
-        adapter = Adapter(self.rank, self.alpha, fused=self._fused)
+        """Return a copy as an Adapter, which can be saved and served."""
+        adapter = Adapter(self.rank, self.alpha, packed=self._packed)
         for place, a_RI, b_OR in self._matrices():
             adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
         return adapter
 
     def _carve(self) -> None:
-        """Cut the flat tensors: layer by layer, projection by projection, the stacked A and then every B."""
+        """Split the flat tensors by layer and projection: the stacked A, then every B."""
         start = 0
 
         def cut(*shape: int) -> tuple[Tensor, Tensor]:
             nonlocal start
-            piece = slice(start, start := start + shape[0] * shape[1])
-            return self.flat[piece].view(shape).requires_grad_(), self.grad[piece].view(shape)
+            part = slice(start, start := start + shape[0] * shape[1])
+            return self.flat[part].view(shape).requires_grad_(), self.grad[part].view(shape)
 
         for layer in range(self._num_layers):
-            for name, targets in FUSED_TARGETS.items():
-                a_RI, a_grad_RI = cut(len(targets) * self.rank, self._sizes[targets[0]][0])
-                cuts = [cut(self._sizes[target][1], self.rank) for target in targets]
+            for name, modules in JOINED.items():
+                a_RI, a_grad_RI = cut(len(modules) * self.rank, self._sizes[modules[0]][0])
+                cuts = [cut(self._sizes[module][1], self.rank) for module in modules]
                 b_OR, b_grad_OR = zip(*cuts, strict=True)
                 self.pairs[layer, name] = Pair(a_RI, b_OR, a_grad_RI, b_grad_OR)
 
     def _matrices(self) -> Iterator[tuple[Place, Tensor, Tensor]]:
         for (layer, name), pair in self.pairs.items():
             a_parts = torch.split(pair.a_RI.detach(), self.rank)
-            for target, a_RI, b_OR in zip(FUSED_TARGETS[name], a_parts, pair.b_OR, strict=True):
-                yield (layer, target), a_RI, b_OR.detach()
+            for module, a_RI, b_OR in zip(JOINED[name], a_parts, pair.b_OR, strict=True):
+                yield (layer, module), a_RI, b_OR.detach()
 
 
 @dataclass(frozen=True)
 class JobRows:
-    """Rows that go through one adapter: where they stand in the whole, and where among the kept ones."""
+    """The rows of one adapter: their position among all rows, and among the kept ones."""
 
     lora: LoraWeights
     rows: slice
-    kept_rows: slice | None = None  # needed when the decoder's forward is told to `keep`
+    kept_rows: slice | None = None  # needed if the decoder's forward gets `keep`
 
     def find_rows(self, past_keep: bool) -> slice:
         return self.kept_rows if past_keep and self.kept_rows is not None else self.rows
 
 
 def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
-    """Return a `Project` that sends each job's rows through the base and through its own adapter."""
+    """Return a `Project` that applies the base and each job's own adapter to its rows."""
 
     def project(layer: int, name: str, x_TI: Tensor) -> Tensor:
         base = decoder.layers[layer]
@@ -148,15 +133,16 @@ def project_with(decoder: Decoder, jobs: Sequence[JobRows]) -> Project:
     return project
 
 
-class _FusedLora(torch.autograd.Function):
-    """The module's formulas. Gradients of A and B are added to their buffers directly, not returned."""
+class _LoraProjection(torch.autograd.Function):
+    """The formulas above. Gradients of A and B are added directly to their buffers, not returned."""
 
     @staticmethod
     def forward(
         ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None, shares: Any, *_: Tensor
     ) -> Tensor:
         y_TO = F.linear(x_TI, weight_OI, bias_O)
-        ctx.shares, us = shares, []
+        ctx.shares = shares
+        us = []
         for rows, scale, pair in shares:
             u_TR = x_TI[rows].to(pair.a_RI.dtype) @ pair.a_RI.T
             us.append(u_TR)
@@ -182,18 +168,18 @@ class _FusedLora(torch.autograd.Function):
         return dx_TI, *(None,) * (len(ctx.needs_input_grad) - 1)
 
 
-_apply: Any = _FusedLora.apply
+_apply: Any = _LoraProjection.apply
 
 
 def _parts(b_OR: Sequence[Tensor]) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Yield each target's columns of y, its columns of u, and its B."""
+    """Yield each module's columns of y, its columns of u, and its B."""
     column = rank = 0
     for b in b_OR:
         yield slice(column, column := column + b.shape[0]), slice(rank, rank := rank + b.shape[1]), b
 
 
 def _add_product(y: Tensor, left: Tensor, right: Tensor, scale: float) -> None:
-    """y += scale · left right, in y's place; the product in the adapter's precision."""
+    """y += scale · left right, in place; the product is computed in the adapter's precision."""
     if y.dtype == left.dtype:
         y.addmm_(left, right, alpha=scale)
     else:

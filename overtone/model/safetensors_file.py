@@ -1,8 +1,7 @@
-"""Writing safetensors files tensor by tensor: a base may be larger than the memory.
+"""Writes safetensors files tensor by tensor, because a base may be larger than the memory.
 
-The format (https://github.com/huggingface/safetensors#format): eight bytes of header length, a JSON header
-with each tensor's dtype, shape and place, then the bytes. The library's own writer wants every tensor in
-memory at once.
+The format (https://github.com/huggingface/safetensors#format) is eight bytes of header length, a JSON header with
+each tensor's dtype, shape and offsets, then the bytes. The library's own writer needs all tensors in memory at once.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ COPY_BYTES = 16 << 20
 
 
 class Writer(Protocol):
-    """What tensors are written to: a file, or something that looks at the bytes on their way."""
+    """The target that tensors are written to: a file, or a filter in front of one."""
 
     def write(self, data: Any, /) -> int:
-        """Write bytes, or what shows them without a copy."""
+        """Write bytes or a buffer."""
 
 
 class Hashing:
-    """A file of which the SHA-256 is computed as it is written."""
+    """A file whose SHA-256 is computed while it is written."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self.hash = file, hashlib.sha256()
+        self._file = file
+        self.hash = hashlib.sha256()
 
     def write(self, data: Any, /) -> int:
         self.hash.update(data)
@@ -43,7 +43,7 @@ class Hashing:
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor to be written: its place in the header now, its bytes when `write` is called."""
+    """A tensor to be written: its header entry now, its bytes when `write` is called."""
 
     name: str
     dtype: str
@@ -59,36 +59,37 @@ class Entry:
 def array_entry(
     name: str, dtype: type[np.generic], shape: Sequence[int], make: Callable[[], np.ndarray]
 ) -> Entry:
-    """Return an entry for a numpy array that is made only when its turn comes."""
-    kind, sizes = np.dtype(dtype), tuple(int(size) for size in shape)
+    """Return an entry for a numpy array that is created only when it is written."""
+    kind = np.dtype(dtype)
+    sizes = tuple(int(size) for size in shape)
     num_bytes = math.prod(sizes) * kind.itemsize
     return Entry(name, DTYPES[kind.name], sizes, num_bytes, lambda file: _write_array(file, make(), kind))
 
 
 def list_entries(path: Path) -> list[Entry]:
-    """Return the tensors of a file as entries that copy their bytes. Raises ValueError when it is damaged."""
+    """Return the tensors of a file as entries that copy their bytes. Raises ValueError if it is damaged."""
     header, start = read_header(path)
     return [_file_entry(path, start, name, spec) for name, spec in header.items() if name != "__metadata__"]
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return a file's header and where its bytes begin. Raises ValueError when the file is not whole."""
+    """Return a file's header and the offset of its data. Raises ValueError if the file is incomplete."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= path.stat().st_size - 8:
-            raise ValueError(f"{path} is not a safetensors file, or it is cut short")
+            raise ValueError(f"{path} is not a safetensors file, or it is incomplete")
         try:
             header = json.loads(file.read(length))
         except ValueError:
-            raise ValueError(f"{path} is not a safetensors file: its header is no JSON") from None
+            raise ValueError(f"{path} is not a safetensors file: its header is not JSON") from None
     ends = [spec["data_offsets"][1] for name, spec in header.items() if name != "__metadata__"]
     if 8 + length + max(ends, default=0) != path.stat().st_size:
-        raise ValueError(f"{path} is cut short: its header promises more than it holds")
+        raise ValueError(f"{path} is incomplete: its header describes more data than it holds")
     return header, 8 + length
 
 
 def weight_files(base_folder: Path) -> list[Path]:
-    """Return model.safetensors, or the shards that model.safetensors.index.json names."""
+    """Return model.safetensors, or the shards in model.safetensors.index.json."""
     index = base_folder / "model.safetensors.index.json"
     if index.exists():
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
@@ -99,7 +100,7 @@ def weight_files(base_folder: Path) -> list[Path]:
 def save(
     path: Path, entries: Sequence[Entry], report: Callable[[int], None] = lambda num_bytes: None
 ) -> None:
-    """Write the entries and fsync the file; `report` hears how many bytes each finished tensor has."""
+    """Write the entries and fsync the file. `report` gets the size in bytes of each finished tensor."""
     with path.open("wb") as file:
         write(file, entries, {"format": "pt"}, report)
         sync_file(file)
@@ -127,7 +128,7 @@ def _header(entries: Iterable[Entry], metadata: Mapping[str, str]) -> bytes:
         specs[entry.name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(specs, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % 8)  # readers want the bytes aligned
+    return text + b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
 
 
 def _write_array(file: Writer, array: np.ndarray, dtype: np.dtype) -> None:

@@ -1,10 +1,10 @@
-"""The files of tuned models: where they lie, and what each of them is called.
+"""The files of tuned models: their location and their names.
 
-`ArtifactStore` keeps the files of all tuned models under one root, each model's under a name of its own.
-`Artifacts` are the files of one model: named members, each a local path. Who uses a member asks for it by name
-and knows no layout, so that another kind of store can stand here: it would bring a member to a local path when
-it is asked for, and take it back when the work on it is done. Today the root is a local folder, and a member's
-path is where it stays. What a member holds is the business of who reads and writes it.
+`ArtifactStore` keeps the files of all tuned models under one root, each model's under its own name. `Artifacts` are
+the files of one model: named members, each a local path. Users of a member ask for it by name and do not know the
+layout. So another kind of store can take this place: it would fetch a member to a local path when it is asked for,
+and store it again after the work. Today the root is a local folder, and a member's path is its permanent place. The
+content of a member is the concern of its readers and writers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from overtone.disk import sync_file, sync_folder
 
 
 def artifacts_name(tuned_model_id: str, operation_id: str) -> str:
-    """Return the name of a model's files; with the operation in it, a model made again never meets its old ones."""
+    """Return the name of a model's files. It contains the operation: a new model with an old id gets no old files."""
     return f"{tuned_model_id}.{operation_id}"
 
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The files of one tuned model. A member's path says where it is or would be, not whether it is there."""
+    """The files of one tuned model. A member's path says where the member is or would be, not whether it exists."""
 
     folder: Path
 
@@ -36,17 +36,17 @@ class Artifacts:
 
     @property
     def examples(self) -> Path:
-        """The file of the training examples: one JSON object a line, written once, before the row."""
+        """The file of training examples: one JSON object per line, written once, before the row."""
         return self.folder / EXAMPLES_FILE
 
     @property
     def adapter(self) -> Path:
-        """The folder of the tuned weights, in PEFT's layout: written once, at the job's end."""
+        """The folder of the tuned weights, in the PEFT layout: written once, at the end of the job."""
         return self.folder / "adapter"
 
     @property
     def source(self) -> Path:
-        """The folder of the adapter that the tuning began with; only of a model that was tuned from another."""
+        """The folder of the adapter that the tuning started from; only for a model tuned from another."""
         return self.folder / "source"
 
     @property
@@ -61,13 +61,13 @@ class Artifacts:
 
     @property
     def mark(self) -> Path:
-        """The file that says that a trainer computes for the job at this moment, and where it is."""
+        """The file that says that a trainer is computing for the job now, and at which point."""
         return self.folder / "in_pass"
 
     def link_source(self, parent: Artifacts) -> None:
-        """Make the parent's adapter this model's source: links, for an adapter's files never change.
+        """Make the parent's adapter this model's source, with links, because an adapter's files never change.
 
-        On the disk when this returns. Raises FileNotFoundError when the parent was deleted in the meantime.
+        They are on the disk when this returns. Raises FileNotFoundError if the parent was deleted in the meantime.
         """
         shutil.copytree(parent.adapter, self.source, copy_function=_link_or_copy)
         sync_folder(self.source)
@@ -75,28 +75,28 @@ class Artifacts:
 
 
 class ArtifactStore:
-    """The files of all tuned models, in one folder: a folder for each, and notes about the whole beside them."""
+    """The files of all tuned models in one folder: a folder for each model, and notes about the whole store."""
 
     def __init__(self, root: Path):
         self.root = root
 
     def create(self, name: str) -> Artifacts:
-        """Make room for a new model's files and return it, on the disk. Raises FileExistsError for a name in use."""
+        """Create the folder of a new model, on the disk, and return its files. Raises FileExistsError if it exists."""
         artifacts = self.open(name)
         artifacts.folder.mkdir(parents=True)
         sync_folder(self.root)
         return artifacts
 
     def open(self, name: str) -> Artifacts:
-        """Return a model's files, whether or not there are any."""
+        """Return a model's files, whether they exist or not."""
         return Artifacts(self.root / name)
 
     def delete(self, name: str) -> None:
-        """Delete a model's files, as far as there are any and the disk lets go of them."""
+        """Delete a model's files. Ignores missing files and errors of the disk."""
         shutil.rmtree(self.root / name, ignore_errors=True)
 
     def list_names(self) -> list[str]:
-        """Return the names of the models that have files here, in order."""
+        """Return the names of the models that have files here, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(path.name for path in self.root.iterdir() if path.is_dir() and path.name[0] != ".")
@@ -107,19 +107,19 @@ class ArtifactStore:
         (self.root / name).rename(target.root / name)
 
     def num_bytes(self, name: str) -> int:
-        """Return how many bytes a model's files have together."""
+        """Return the total size of a model's files in bytes."""
         return sum(path.stat().st_size for path in (self.root / name).rglob("*") if path.is_file())
 
     def moved_at(self, name: str) -> datetime:
-        """Return when a model's files were moved here."""
+        """Return the time at which a model's files were moved here."""
         return datetime.fromtimestamp((self.root / name).stat().st_ctime, UTC)
 
     def read_note(self, name: str) -> str:
-        """Return a note about the whole store. Raises FileNotFoundError when there is none, OSError, ValueError."""
+        """Return a note about the whole store. Raises FileNotFoundError if there is none, OSError, ValueError."""
         return (self.root / name).read_text(encoding="utf-8")
 
     def write_note(self, name: str, text: str) -> None:
-        """Write a note about the whole store: all of it or nothing, and on the disk when this returns."""
+        """Write a note about the whole store: all or nothing, and on the disk when this returns."""
         self.root.mkdir(parents=True, exist_ok=True)
         partial = self.root / f"{name}.partial"
         with partial.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Which tuned models a question asks for, as conditions in SQL."""
+"""SQL conditions that select the tuned models of a list."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def conditions_of(question: Question) -> list[ColumnElement[bool]]:
 
 
 def has_text(text: str) -> ColumnElement[bool]:
-    """The condition that display name or description holds this text, whatever its case."""
+    """The condition that the display name or the description contains this text, ignoring case."""
     return tuned_models.c.search_text.contains(text.casefold(), autoescape=True)
 
 
 def is_for(email: Any, groups: Any) -> ColumnElement[bool]:
-    """The condition that a permission was given to this email address, or to one of the groups that it is in.
+    """The condition that a permission was given to this email address or to one of its groups.
 
-    Both may be values or bound parameters. What everyone was given is not meant.
+    Both may be values or bound parameters. Permissions of EVERYONE do not count.
     """
     kind = permissions.c.grantee_type
     address = permissions.c.email_address
@@ -40,7 +40,7 @@ def is_for_everyone() -> ColumnElement[bool]:
 
 
 def has_role(roles: Sequence[str], grantee: Grantee) -> ColumnElement[bool]:
-    """The condition that a tuned model gives a grantee one of these roles, other than through everyone."""
+    """The condition that the grantee has one of these roles on a tuned model, other than through EVERYONE."""
     return _given(is_for(grantee.email, grantee.groups), permissions.c.role.in_(roles))
 
 
@@ -50,5 +50,5 @@ def shared_with_everyone() -> ColumnElement[bool]:
 
 
 def _given(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition that a tuned model has such a permission, asked row by row: so a page ends early."""
+    """The condition that a tuned model has such a permission, evaluated row by row so that a page can end early."""
     return exists().where(permissions.c.tuned_model_uid == tuned_models.c.uid, *conditions)

@@ -1,8 +1,8 @@
 """The connection to the database: transactions, SQLite's settings, the schema's version.
 
-Several processes have it open at once. A writing transaction takes SQLite's write lock at its start, so
-that it never fails half-way because another process wrote in between; readers block nobody. What goes wrong
-with the database is told apart in database_errors.py, for reads as for writes.
+Several processes have it open at once. A writing transaction takes SQLite's write lock at its start, so it never
+fails half-way because another process wrote in between. Readers block nobody. database_errors.py translates the
+database's errors, for reads and writes alike.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from overtone.store.database_errors import BUSY_TIMEOUT_S, plain_errors
 
 SCHEMA_VERSION = "0005"  # the newest migration; a test holds it against the folder
 CONNECT_TIMEOUT_S = 10
-WRITERS_LOCK = 7_305_211  # any number: Postgres' name for the lock that SQLite has by nature
+WRITERS_LOCK = 7_305_211  # the key (any number) of a Postgres advisory lock, in place of SQLite's write lock
 
 
 class Database:
-    """One database, opened and brought to the newest schema. Any process may open it, at any time.
+    """One database, opened and migrated to the newest schema. Any process may open it, at any time.
 
-    Raises Unavailable while a server does not answer, and OvertoneError for what is no database of ours.
+    Raises Unavailable while a server does not answer, and OvertoneError if it is not an Overtone database.
     """
 
     def __init__(self, url: str):
@@ -50,7 +50,7 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """The URL as people may see it: without a password."""
+        """The URL without its password, for messages and logs."""
         return hide_password(self.url)
 
     @property
@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that only reads; on SQLite each statement sees a moment of its own.
+        """A connection that only reads. On SQLite each statement sees its own snapshot of the data.
 
         Raises Unavailable when the database does not answer.
         """
@@ -68,17 +68,17 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes: all of it or nothing, and on the disk when it returns.
+        """A transaction that writes: all or nothing, and on the disk when it returns.
 
-        Raises ResourceExhausted when the disk is full, Unavailable when the database does not answer or
-        others held it for too long.
+        Raises ResourceExhausted if the disk is full, Unavailable if the database does not answer or other
+        processes locked it for too long.
         """
         with plain_errors(), self._engine.execution_options(writes=True).begin() as connection:
             yield connection
 
     @contextmanager
     def alone(self) -> Iterator[Connection]:
-        """A writing transaction beside which no other `alone` runs. SQLite's writers are always alone."""
+        """A writing transaction that excludes every other `alone`. On SQLite all writers exclude each other."""
         with self.writing() as connection:
             if not self.is_sqlite:
                 connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_S:.0f}s'"))
@@ -89,7 +89,7 @@ class Database:
         self._engine.dispose()
 
     def _migrate(self) -> None:
-        """Bring the schema up to date. Alembic is imported only when it is not: that takes half a second."""
+        """Migrate to the newest schema. Alembic takes half a second to import, so only if that is needed."""
         with self.reading() as connection:
             if _version(connection) == SCHEMA_VERSION:
                 return
@@ -99,13 +99,13 @@ class Database:
                 _upgrade(connection)
             elif version > SCHEMA_VERSION:
                 raise OvertoneError(
-                    f"{self.shown_url} was written by a newer Overtone: its schema is {version}, "
-                    f"and this one knows {SCHEMA_VERSION}."
+                    f"{self.shown_url} was written by a newer version of Overtone: its schema is {version}, "
+                    f"and this version supports {SCHEMA_VERSION}. Install the newer version, or restore a backup."
                 )
 
 
 def is_new(url: str) -> bool:
-    """Tell whether opening a database would make it: a file of SQLite that is missing or of no bytes."""
+    """Tell whether opening a database would create it: the SQLite file is missing or empty."""
     path = url.removeprefix("sqlite:///")
     return path != url and not (Path(path).exists() and Path(path).stat().st_size)
 
@@ -115,7 +115,7 @@ def _open(url: str) -> Engine:
         engine = _create_engine(url)
     except (ArgumentError, NoSuchModuleError) as error:
         raise OvertoneError(
-            f"OVERTONE_DATABASE_URL is {hide_password(url)!r}, which names no database: it must be like "
+            f"OVERTONE_DATABASE_URL is {hide_password(url)!r}, which is not a database URL. Write it like "
             "sqlite:////folder/overtone.db or postgresql://user:password@host/name."
         ) from error
     except ModuleNotFoundError as error:
@@ -145,25 +145,25 @@ def _create_engine(url: str) -> Engine:
 def _refuse_nul(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> None:
-    """Refuse the one character that Postgres cannot keep, on every database alike."""
+    """Refuse the NUL character, which Postgres cannot store, on every database alike."""
     for row in parameters if many else (parameters,):
         for value in row.values() if isinstance(row, dict) else row:
             if isinstance(value, str) and "\0" in value:
                 raise InvalidArgument(
-                    f"The text {value[:40]!r} holds a NUL character (U+0000), which cannot be kept. "
-                    "Take it out and send the request again."
+                    f"The text {value[:40]!r} contains a NUL character (U+0000), which cannot be stored. "
+                    "Remove it and send the request again."
                 )
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:
-    connection.isolation_level = None  # the driver begins no transaction by itself: _begin_sqlite does
+    connection.isolation_level = None  # the driver starts no transactions by itself: _begin_sqlite does
     _set_journal(connection)
     for setting in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {setting}")
 
 
 def _set_journal(connection: Any) -> None:
-    """Switch to a write-ahead log. Two who open a new file at once are refused and not made to wait."""
+    """Switch to a write-ahead log. SQLite refuses this, instead of waiting, if two processes open a new file."""
     give_up_at = monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -176,7 +176,7 @@ def _set_journal(connection: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Begin a writing transaction by taking the lock. A reading one needs no beginning."""
+    """Begin a writing transaction by taking the write lock. Reads need no explicit begin."""
     if connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 

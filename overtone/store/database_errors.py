@@ -1,7 +1,7 @@
-"""What goes wrong with a database, told apart by who must act.
+"""Translates a database's errors, by who must act.
 
-Away or busy passes by itself (Unavailable); a full disk wants room (ResourceExhausted); a damaged database
-wants its operator (INTERNAL). Postgres names its errors by SQLSTATE
+An unreachable or busy database recovers by itself (Unavailable); a full disk needs room (ResourceExhausted); a
+damaged database needs its operator (INTERNAL). Postgres identifies its errors by SQLSTATE
 (https://www.postgresql.org/docs/current/errcodes-appendix.html), SQLite by the low byte of a number
 (https://www.sqlite.org/rescode.html).
 """
@@ -30,7 +30,7 @@ AWAY = "The database does not answer."
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn errors of the database and of its disk into ApiErrors; what the statement itself caused passes."""
+    """Turn errors of the database and its disk into ApiErrors. Errors of the statement itself pass unchanged."""
     try:
         yield
     except (OSError, DBAPIError, PoolTimeout) as error:
@@ -41,7 +41,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error of the operating system or of the database means that no space is left."""
+    """Tell whether an error of the operating system or of the database means that the disk is full."""
     if isinstance(error, OSError):
         return error.errno in DISK_FULL
     return isinstance(error, DBAPIError) and _code(error) in FULL
@@ -50,7 +50,7 @@ def is_disk_full(error: BaseException) -> bool:
 def _translate(error: OSError | DBAPIError | PoolTimeout) -> ApiError | None:
     if is_disk_full(error):
         return ResourceExhausted(
-            "The disk that holds Overtone's data is full. Make room on it and send the request again."
+            "The disk that holds Overtone's data is full. Free some space and send the request again."
         )
     if isinstance(error, OSError):
         return ApiError(f"Overtone cannot write its data: {error.strerror}.", code=Code.INTERNAL)
@@ -59,7 +59,7 @@ def _translate(error: OSError | DBAPIError | PoolTimeout) -> ApiError | None:
     if _is_away(error):
         return Unavailable(AWAY)
     if _code(error) in DAMAGED:
-        return ApiError(f"The database is damaged ({error.orig}). Bring it back from a backup.")
+        return ApiError(f"The database is damaged ({error.orig}). Restore it from a backup.")
     if _code(error) in UNUSABLE:
         return ApiError(f"The database cannot be used: {error.orig}.")
     return None
@@ -73,7 +73,7 @@ def _code(error: DBAPIError) -> str | int | None:
 
 
 def _is_away(error: DBAPIError) -> bool:
-    """Tell whether a server cannot be reached. Without a code it was lost before it could say anything."""
+    """Tell whether the server cannot be reached. An error without a code means a lost connection."""
     code = _code(error)
     if isinstance(code, int):
         return False

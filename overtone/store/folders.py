@@ -1,9 +1,9 @@
-"""The store of the tuned models' files: which database it belongs to, and what no row of that knows.
+"""The store of the tuned models' files: which database it belongs to, and folders that have no row there.
 
-A database and its folder hold the same identity, the one in its table `meta`, the other in a file. So a new
-database over an old folder, or an old one over a new folder, is noticed before anything is done to either.
-What no row knows is set aside, never deleted, for it may be all that is left of somebody's work; it is put
-back as soon as its row is here again.
+A database and its folder store the same identity, the database in its table `meta`, the folder in a file. So a new
+database with an old folder, or an old one with a new folder, is detected before either is changed. A folder
+without a row is set aside and never deleted, because it may be the only copy of somebody's work. It is put back
+as soon as the database has its row again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import datetime
 from overtone.errors import OvertoneError
 from overtone.store.artifacts import ArtifactStore
 
-IDENTITY_FILE = ".database"  # within tuned/, so that it comes along wherever the files are copied or shared
+IDENTITY_FILE = ".database"  # inside tuned/, so that it is copied and shared together with the files
 SET_ASIDE_FOLDER = ".set-aside"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a folder knows of its database: the identity they share, and where it was, without a password."""
+    """A folder's database: the identity that both store, and the database's URL without its password."""
 
     id: str
     url: str
@@ -37,7 +37,7 @@ class SetAside:
 
 
 def load_identity(artifacts: ArtifactStore) -> Identity | None:
-    """Return whose files they are, or None for a store that belongs to nobody yet. Raises OvertoneError."""
+    """Return the identity of the store's database, or None if it has none yet. Raises OvertoneError."""
     try:
         return Identity(**json.loads(artifacts.read_note(IDENTITY_FILE)))
     except FileNotFoundError:
@@ -45,34 +45,34 @@ def load_identity(artifacts: ArtifactStore) -> Identity | None:
     except (OSError, ValueError, TypeError) as error:
         root = artifacts.root
         raise OvertoneError(
-            f"{root / IDENTITY_FILE}, which says to which database the folder belongs, cannot be read ({error}). "
-            f"Bring it back from a backup, or write it anew with: overtone bind --data {root.parent}"
+            f"{root / IDENTITY_FILE}, which says which database the folder belongs to, cannot be read ({error}). "
+            f"Restore it from a backup, or write it again with: overtone bind --data {root.parent}"
         ) from error
 
 
 def save_identity(artifacts: ArtifactStore, identity: Identity) -> None:
-    """Say whose files they are, on the disk when this returns."""
+    """Write which database the files belong to. The note is on the disk when this returns."""
     artifacts.write_note(IDENTITY_FILE, json.dumps({"id": identity.id, "url": identity.url}))
 
 
 def set_aside(artifacts: ArtifactStore, name: str) -> None:
-    """Move a model's files to those that were set aside. Raises OSError."""
+    """Move a model's files into `.set-aside`. Raises OSError."""
     artifacts.move(name, _aside(artifacts))
 
 
 def put_back(artifacts: ArtifactStore, name: str) -> None:
-    """Move files that were set aside to where they were. Raises OSError."""
+    """Move files that were set aside back to their place. Raises OSError."""
     _aside(artifacts).move(name, artifacts)
 
 
 def list_set_aside(artifacts: ArtifactStore) -> list[SetAside]:
-    """Return what was set aside, by name."""
+    """Return what was set aside, sorted by name."""
     aside = _aside(artifacts)
     return [SetAside(name, aside.num_bytes(name), aside.moved_at(name)) for name in aside.list_names()]
 
 
 def empty_set_aside(artifacts: ArtifactStore) -> None:
-    """Delete for good what was set aside. Raises OSError."""
+    """Delete the folders that were set aside. Raises OSError."""
     _aside(artifacts).delete_all()
 
 

@@ -1,7 +1,7 @@
-"""Pages by key (AIP-158): a token says after which row the next page begins, and for which question.
+"""Pagination (AIP-158): a page token says after which row the next page begins, and of which list.
 
-A token is signed with a secret of the database and bound to the question it came from, so that a forged
-one, one from another service and one from another list are all refused. Its letters are safe in a URL.
+A token is signed with the database's secret and bound to the list it came from. A forged token, and a token of
+another service or another list, are refused. Its characters are safe in a URL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ POSITION_BYTES = 8
 
 @dataclass(frozen=True)
 class Pager:
-    """Makes and reads the tokens of one kind of question: ("permissions", "7")."""
+    """Makes and reads the tokens of one list, identified by parts: ("permissions", "7")."""
 
     secret: bytes
     question: tuple[str, ...]
@@ -31,7 +31,7 @@ class Pager:
     def position(self, token: str) -> int:
         """Return the row after which the token's page begins; 0 for the first page, whose token is empty.
 
-        Raises InvalidArgument when the token is not one of ours for this question.
+        Raises InvalidArgument unless this service made the token for this list.
         """
         if not token:
             return 0
@@ -42,7 +42,7 @@ class Pager:
         position, signature = raw[:POSITION_BYTES], raw[POSITION_BYTES:]
         if not hmac.compare_digest(signature, self._sign(position)):
             raise InvalidArgument(
-                "page_token is not a token that this service gave for this list. "
+                "page_token is not a token that this service issued for this list. "
                 "Send the nextPageToken of the previous page, with the same filter and the same key, or none."
             )
         return int.from_bytes(position, "big")

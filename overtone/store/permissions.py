@@ -1,4 +1,4 @@
-"""The permissions of a tuned model: verbs over the table, one transaction each."""
+"""The permissions of tuned models: operations on the table, one transaction each."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ ROLES = select(permissions.c.role).where(
 
 
 class Permissions:
-    """Who may do what, model by model."""
+    """Who has which role on which tuned model."""
 
     def __init__(self, database: Database):
         self._database = database
 
     def roles_of(self, tuned_model_uid: int, grantee: Grantee) -> set[str]:
-        """Return the roles that a grantee has on a tuned model, by itself, by a group or with everyone."""
+        """Return the grantee's roles on a tuned model: its own, its groups' and those of EVERYONE."""
         values = {"uid": tuned_model_uid, "email": grantee.email, "groups": grantee.groups}
         with self._database.reading() as connection:
             return set(connection.execute(ROLES, values).scalars())
 
     def list(self, tuned_model_uid: int, after: int, limit: int) -> list[Permission]:
-        """Return at most `limit` permissions in the order they were given, from after a serial number on."""
+        """Return at most `limit` permissions after a serial number, in the order in which they were created."""
         query = select(permissions).where(
             permissions.c.tuned_model_uid == tuned_model_uid, permissions.c.serial > after
         )
@@ -51,7 +51,7 @@ class Permissions:
         return Permission(*row) if row else None
 
     def create(self, tuned_model_uid: int, grantee_type: str, email: str, role: str) -> Permission:
-        """Give a role. Raises AlreadyExists when the grantee has one already: update that."""
+        """Create a permission. Raises AlreadyExists if the grantee already has one, which can be updated."""
         try:
             with self._database.writing() as connection:
                 return insert_permission(connection, tuned_model_uid, grantee_type, email, role)
@@ -60,7 +60,7 @@ class Permissions:
             raise AlreadyExists(f"{who} already has a permission on this tuned model; update it.") from None
 
     def update_role(self, row: Permission, role: str) -> Permission:
-        """Change the role of a permission. Raises NotFound when it is gone."""
+        """Change the role of a permission. Raises NotFound if it was deleted."""
         change = update(permissions).where(*_still_given(row)).values(role=role)
         with self._database.writing() as connection:
             changed = connection.execute(change.returning(*permissions.c)).first()
@@ -69,12 +69,12 @@ class Permissions:
         return Permission(*changed)
 
     def delete(self, row: Permission) -> None:
-        """Take a permission away."""
+        """Delete a permission."""
         with self._database.writing() as connection:
             connection.execute(delete(permissions).where(*_still_given(row)))
 
     def transfer_ownership(self, tuned_model_uid: int, email: str) -> None:
-        """Make another user the only owner; who owned it before becomes a writer."""
+        """Make another user the only owner. The previous owner becomes a writer."""
         mine = permissions.c.tuned_model_uid == tuned_model_uid
         his = (mine, permissions.c.grantee_type == "USER", permissions.c.email_address == email)
         with self._database.writing() as connection:
@@ -85,7 +85,7 @@ class Permissions:
                 insert_permission(connection, tuned_model_uid, "USER", email, "OWNER")
 
     def take_over(self, from_email: str, to_email: str) -> int:
-        """Give everything that one user owns to another; return how many models that are."""
+        """Give every tuned model of one user to another. Return how many there were."""
         owned = select(permissions.c.tuned_model_uid).where(
             permissions.c.role == "OWNER", permissions.c.email_address == from_email
         )
@@ -104,11 +104,11 @@ class Permissions:
         return len(uids)
 
     def count_owned(self, email: str) -> int:
-        """Return how many tuned models a user owns."""
+        """Return the number of tuned models that a user owns."""
         return self._count_owners(permissions.c.email_address == email)
 
     def count_owned_by_others(self, email: str) -> int:
-        """Return how many tuned models other users than this one own."""
+        """Return the number of tuned models that other users own."""
         return self._count_owners(permissions.c.email_address != email)
 
     def _count_owners(self, condition: ColumnElement[bool]) -> int:
@@ -136,7 +136,7 @@ def insert_permission(
 
 
 def _still_given(row: Permission) -> tuple[Any, ...]:
-    """The condition that a permission has not become the owner's meanwhile, by a transfer."""
+    """The condition that a transfer has not made this permission the owner's in the meantime."""
     return permissions.c.serial == row.serial, permissions.c.role != "OWNER"
 
 

@@ -1,7 +1,7 @@
-"""The engines and trainers of this host: which are wanted, and which run. The row is the hand-over.
+"""The engines and trainers of this host: which are wanted, and which run.
 
-The API writes that an engine is wanted; the supervising process reads it, starts and stops, and writes what runs.
-An engine or trainer is used by its own host only, so each host has rows of its own.
+The API writes that an engine is wanted. The supervising process reads that, starts and stops processes, and writes
+which ones run. Only its own host uses an engine or trainer, so each host has its own rows.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ COLUMNS = (processes.c.base_id, processes.c.kind, processes.c.wanted_at, process
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """What is known of one base's engine or trainer."""
+    """The state of one base's engine or trainer."""
 
     base_id: str
     kind: str  # engine, trainer
-    wanted_at: datetime | None  # when somebody wanted it last; it is idle since then
-    pid: int | None  # None: it does not run
+    wanted_at: datetime | None  # when it was last wanted; it has been idle since then
+    pid: int | None  # None: not running
     started_at: datetime | None
-    memory_bytes: int | None  # resident, as measured last
+    memory_bytes: int | None  # resident size at the last measurement
 
 
 class Processes:
-    """The verbs over a host's processes, one transaction each."""
+    """The operations on a host's processes, one transaction each."""
 
     def __init__(self, database: Database, host: str = ""):
-        """`host` is this machine's name unless told otherwise."""
+        """`host` defaults to this machine's name."""
         self._database = database
         self._host = host or socket.gethostname()
 
     def want(self, base_id: str, kind: str) -> None:
-        """Note that a process is wanted now."""
+        """Record that a process is wanted now."""
         self._write(base_id, kind, wanted_at=datetime.now(UTC))
 
     def note_running(self, base_id: str, kind: str, pid: int, memory_bytes: int | None) -> None:
-        """Note that a process runs, and how much memory it has. The start is when its pid is noted first."""
+        """Record that a process runs, and its memory. Its start is when this pid is first recorded."""
         now = datetime.now(UTC)
         with self._database.writing() as connection:
             same = update(processes).where(*self._key(base_id, kind), processes.c.pid == pid)
@@ -54,11 +54,11 @@ class Processes:
         self._write(base_id, kind, pid=pid, started_at=now, memory_bytes=memory_bytes)
 
     def note_stopped(self, base_id: str, kind: str) -> None:
-        """Note that a process does not run any more."""
+        """Record that a process no longer runs."""
         self._write(base_id, kind, pid=None, started_at=None, memory_bytes=None)
 
     def list_all(self) -> list[ProcessRow]:
-        """Return what is known of this host's processes."""
+        """Return the state of this host's processes."""
         with self._database.reading() as connection:
             found = connection.execute(select(*COLUMNS).where(processes.c.host == self._host))
             return [ProcessRow(*row) for row in found]

@@ -1,8 +1,8 @@
-"""Tuned models and who may use them: verbs over the tables, one transaction each.
+"""Tuned models and who may use them: operations on the tables, one transaction each.
 
-What a job may do to a tuned model is not here but in jobs.queue. Folders belong to rows: creating a model
-fills its folder before the row is committed, deleting one removes it afterwards. And the whole folder belongs
-to one database (folders.py): a store on any other is refused.
+What a job does to a tuned model is in jobs.queue. Every folder belongs to a row: creating a model fills its folder
+before the row is committed, deleting a model removes its folder afterwards. The folder of all tuned models belongs
+to one database (folders.py); a store on any other database is refused.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _select_tuned_models() -> Select[Any]:
     return select(*TUNED_MODEL_COLUMNS).select_from(WITH_JOB)
 
 
-# Built once: putting a query together costs as much as asking it.
+# Built once: constructing a query takes as long as running it.
 BY_ID = _select_tuned_models().where(tuned_models.c.id == bindparam("id"))
 SNAPSHOTS = (
     select(snapshots.c.step, snapshots.c.epoch, snapshots.c.mean_loss, snapshots.c.computed_at)
@@ -68,9 +68,9 @@ SNAPSHOTS = (
 
 
 class Store(Database):
-    """The database and, beside it, the tuned models' files (`artifacts`).
+    """The database, and the tuned models' files (`artifacts`).
 
-    Raises OvertoneError, saying what to do, when the two do not belong together.
+    Raises OvertoneError, which says what to do, if the two do not belong together.
     """
 
     def __init__(self, url: str, tuned_folder: Path):
@@ -89,7 +89,7 @@ class Store(Database):
             raise
 
     def _require_ours(self) -> None:
-        """Raise unless folder and database share their identity; give them one if they have none yet."""
+        """Raise unless the folder and the database share their identity; give them one if they have none yet."""
         with self.reading() as connection:
             mine = _value(connection, "identity")
         theirs = folders.load_identity(self.artifacts)
@@ -99,9 +99,9 @@ class Store(Database):
             raise _foreign_database(self.shown_url, self.artifacts)
 
     def _get_acquainted(self, theirs: Identity | None) -> None:
-        """Bind a database without an identity to its folder. Raises when one holds models that the other lacks.
+        """Bind a database without an identity to its folder. Raises if one holds models that the other lacks.
 
-        Whoever is killed here leaves a folder that names this very database, and is bound at the next start.
+        A process that is killed here leaves a folder that names this database; the next start binds them.
         """
         with self.alone() as connection:
             if _value(connection, "identity") is not None:
@@ -117,7 +117,7 @@ class Store(Database):
 
     @cached_property
     def secret(self) -> bytes:
-        """Random bytes that are the same for every process on this database."""
+        """Random bytes, the same for every process on this database."""
         with self.alone() as connection:
             found = _value(connection, "secret")
             if found is None:
@@ -135,9 +135,9 @@ class Store(Database):
         owner_email: str,
         fill: Callable[[Artifacts], None],
     ) -> TunedModel:
-        """Insert a tuned model, its job and its owner, and let `fill` write its files: all of it or nothing.
+        """Insert a tuned model, its job and its owner, and let `fill` write its files: all or nothing.
 
-        Raises AlreadyExists when the id is taken, ResourceExhausted when the disk is full.
+        Raises AlreadyExists if the id is taken, ResourceExhausted if the disk is full.
         """
         name = artifacts_name(model["id"], job["operation_id"])
         try:
@@ -164,14 +164,14 @@ class Store(Database):
         return row
 
     def list_tuned_models(self, question: Question, after: int, limit: int) -> list[TunedModel]:
-        """Return at most `limit` tuned models that a question asks for, oldest first, from after a uid on."""
+        """Return at most `limit` tuned models that match the question, oldest first, after a uid."""
         query = _select_tuned_models().where(tuned_models.c.uid > after, *conditions_of(question))
         with self.reading() as connection:
             found = connection.execute(query.order_by(tuned_models.c.uid).limit(limit)).all()
         return [_to_row(row) for row in found]
 
     def update_tuned_model(self, uid: int, changes: Mapping[str, Any]) -> TunedModel:
-        """Change columns of a tuned model and return it as it is then. Raises NotFound when it is gone."""
+        """Change columns of a tuned model and return the new state. Raises NotFound if it was deleted."""
         with self.writing() as connection:
             if changes:
                 connection.execute(update(tuned_models).where(tuned_models.c.uid == uid).values(**changes))
@@ -188,7 +188,7 @@ class Store(Database):
     def delete_tuned_model(self, row: TunedModel) -> None:
         """Delete a tuned model, its job and its permissions, then its files.
 
-        A worker on it loses its job.
+        The worker of its job gets JobLost.
         """
         name = artifacts_name(row.id, row.operation_id)
         with self.writing() as connection:
@@ -207,10 +207,10 @@ class Store(Database):
         return self.artifacts.open(artifacts_name(row.id, row.operation_id))
 
     def sweep_folders(self) -> None:
-        """Clear up after crashes: what is left of deleted models goes, what no row knows is set aside.
+        """Clean up after crashes: delete what is left of deleted models, set aside folders that have no row.
 
-        What had been set aside and has a row again, because a newer database was brought back, is put back.
-        Alone, so that a model that is just being created is not mistaken for one that nobody knows.
+        A folder that was set aside and has a row again, because a newer database was restored, is put back.
+        Runs `alone`, so that the folder of a model that is just being created is not mistaken for one without a row.
         """
         with self.alone() as connection:
             owned = _owned_folders(connection)
@@ -238,13 +238,13 @@ class Store(Database):
     def _put_back(self, name: str) -> None:
         try:
             folders.put_back(self.artifacts, name)
-            log.warning("%s: had been set aside and has a tuned model again; it was put back", name)
+            log.warning("%s: the folder that was set aside has a tuned model again; it was put back", name)
         except OSError as error:
-            log.warning("%s: was set aside, and cannot be put back: %s", name, error)
+            log.warning("%s: the folder that was set aside cannot be put back: %s", name, error)
 
 
 def bind(url: str, tuned_folder: Path) -> None:
-    """Make a database and a folder belong together, whatever they belonged to before."""
+    """Make a database and a folder belong together, whatever either belonged to before."""
     database = Database(url)
     try:
         with database.alone() as connection:
@@ -254,12 +254,12 @@ def bind(url: str, tuned_folder: Path) -> None:
 
 
 def search_text_of(display_name: str, description: str) -> str:
-    """Return what free text in a filter is looked for in."""
+    """Return the text that a filter's words are searched in."""
     return f"{display_name}\n{description}".casefold()
 
 
 def _bind(connection: Connection, shown_url: str, artifacts: ArtifactStore) -> None:
-    """Give both a new identity, so that neither goes on belonging to anything else."""
+    """Give both a new identity, so that neither still belongs to anything else."""
     identity = Identity(secrets.token_hex(IDENTITY_BYTES), shown_url)
     connection.execute(delete(meta).where(meta.c.key == "identity"))
     connection.execute(insert(meta).values(key="identity", value=identity.id))
@@ -267,7 +267,7 @@ def _bind(connection: Connection, shown_url: str, artifacts: ArtifactStore) -> N
 
 
 def _require_unowned(url: str, artifacts: ArtifactStore) -> None:
-    """Raise, before a new database is made, when the folder is another's or holds tuned models already."""
+    """Raise, before a database is created, if the folder has another database or already holds tuned models."""
     identity = folders.load_identity(artifacts)
     if (identity and identity.url != url) or artifacts.list_names():
         raise _foreign_folder(url, artifacts)
@@ -276,22 +276,22 @@ def _require_unowned(url: str, artifacts: ArtifactStore) -> None:
 def _foreign_folder(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
     identity = folders.load_identity(artifacts)
     if identity is None:
-        owner, remedy = "holds files of tuned models", "Name their database in OVERTONE_DATABASE_URL"
+        owner, remedy = "holds files of tuned models", "Set OVERTONE_DATABASE_URL to their database"
     elif identity.url == shown_url:
-        owner, remedy = "belongs to the database that was there before", "Bring that back from a backup"
+        owner, remedy = "belongs to a database that was at this URL before", "Restore that one from a backup"
     else:
         owner, remedy = f"belongs to {identity.url}", "Set OVERTONE_DATABASE_URL to that"
     return OvertoneError(
-        f"The database {shown_url} knows nothing of {artifacts.root}, which {owner}. {remedy}. "
-        f"To go on with this database and set the files aside: overtone bind --data {artifacts.root.parent}"
+        f"The database {shown_url} does not belong to {artifacts.root}, which {owner}. {remedy}. "
+        f"To use this database and set the files aside: overtone bind --data {artifacts.root.parent}"
     )
 
 
 def _foreign_database(shown_url: str, artifacts: ArtifactStore) -> OvertoneError:
     return OvertoneError(
         f"The database {shown_url} belongs to another data folder: the files of its tuned models are not in "
-        f"{artifacts.root}. Name its own folder with --data, or bring tuned/ back from a backup. "
-        f"To go on with this folder all the same: overtone bind --data {artifacts.root.parent}"
+        f"{artifacts.root}. Name that folder with --data, or restore tuned/ from a backup. "
+        f"To use this folder anyway: overtone bind --data {artifacts.root.parent}"
     )
 
 

@@ -1,8 +1,8 @@
-"""The tables. What a row looks like in the program is one of our own nouns (domain/).
+"""The tables. The program's form of a row is one of the domain's dataclasses (domain/).
 
-A tuned model and the job that makes it are two rows, because they live differently: the model's row is read
-by every request, the job's is written by a worker every few seconds. What Google calls an operation is the
-job. Deleting a model takes its job, its snapshots and its permissions along.
+A tuned model and the job that makes it are two rows because they are used differently: every request reads the
+model's row, and a worker writes the job's row every few seconds. The job is what Google calls an operation.
+Deleting a model also deletes its job, its snapshots and its permissions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Time(TypeDecorator[datetime]):
-    """A moment, kept as microseconds since 1970: exact, sortable and the same in every database."""
+    """A time, stored as microseconds since 1970: exact, sortable and the same in every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -50,7 +50,7 @@ class Time(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
-Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in INTEGER columns
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements INTEGER columns only
 
 meta = Table(
     "meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
@@ -59,22 +59,20 @@ meta = Table(
 tuned_models = Table(
     "tuned_models",
     metadata,
-    Column(
-        "uid", Serial, primary_key=True
-    ),  # grows with creation; never reused, so it pages and outlives the id
+    Column("uid", Serial, primary_key=True),  # increases with creation and is never reused, so pages go by it
     Column("id", String(63), nullable=False, unique=True),
     Column("display_name", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("search_text", Text, nullable=False),  # display name and description, case-folded
-    Column("base_model", Text, nullable=False),  # the id of the card that was asked for
-    Column("base_id", Text, nullable=False),  # what runs
+    Column("base_model", Text, nullable=False),  # the id of the requested card
+    Column("base_id", Text, nullable=False),  # the open base model
     Column("base_revision", Text, nullable=False),
-    Column("source_tuned_model", Text),  # the id it was tuned from; the parent may be gone
+    Column("source_tuned_model", Text),  # the parent's id; the parent may have been deleted
     Column("temperature", Float),
     Column("top_p", Float),
     Column("top_k", Integer),
     Column("reader_project_numbers", JSON, nullable=False),
-    Column("state", String(10), nullable=False),  # CREATING, ACTIVE, FAILED: all that clients can bear
+    Column("state", String(10), nullable=False),  # CREATING, ACTIVE or FAILED; clients fail on any other
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
     Column("adapter_digest", Text),
@@ -99,7 +97,7 @@ jobs = Table(
     Column("continues", Boolean, nullable=False),  # starts from the adapter in its folder's source/
     Column("attempt", Integer, nullable=False),  # grows with each claim; every later write carries it
     Column("crashes", Integer, nullable=False),  # attempts that ended in a rescue
-    Column("crash_record", JSON),  # what the trainer makes of them: trainer.attempts.CrashRecord
+    Column("crash_record", JSON),  # trainer.attempts.CrashRecord
     Column("worker_id", Text),
     Column("beat_at", Time),
     Column("cancel_requested", Boolean, nullable=False),
@@ -140,14 +138,14 @@ permissions = Table(
 deleted_folders = Table(
     "deleted_folders",
     metadata,
-    Column("name", Text, primary_key=True),  # of a deleted model: what may be left of it belongs to nobody
+    Column("name", Text, primary_key=True),  # of a deleted model; files that are left of it may be deleted
 )
 
 keys = Table(
     "keys",
     metadata,
     Column("id", String(16), primary_key=True),  # shown in lists; the key's first characters
-    Column("digest", String(64), nullable=False, unique=True),  # of the key, which is kept nowhere
+    Column("digest", String(64), nullable=False, unique=True),  # of the key, which is not stored
     Column("email_address", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("created_at", Time, nullable=False),
@@ -169,9 +167,9 @@ processes = Table(
     Column("base_id", Text, primary_key=True),
     Column("kind", String(10), primary_key=True),  # engine, trainer
     Column("wanted_at", Time),  # when a call wanted it last
-    Column("pid", Integer),  # of the process that runs, if one does
+    Column("pid", Integer),  # of the running process, if there is one
     Column("started_at", Time),
-    Column("memory_bytes", BigInteger),  # resident, as measured last
+    Column("memory_bytes", BigInteger),  # resident size at the last measurement
 )
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints: a tuning's progress on the disk, whole or recognisably not.
+"""Checkpoints: a tuning's progress on the disk. A damaged one is always detected.
 
-A file is a safetensors image and, behind it, the SHA-256 of the image. It is written beside its place and
-renamed into it; the newest two are kept. Loading takes the newest that is sound. Reading needs nothing but
-this folder: a checkpoint of another rank or model is refused by its size.
+A file is a safetensors image followed by the SHA-256 of the image. It is written under a temporary name and then
+renamed; the newest two are kept. Loading takes the newest intact one. Reading needs nothing but this folder; a
+checkpoint of another rank or model is refused by its size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT = 1
 def save_checkpoint(folder: Path, progress: Progress) -> Path:
     """Write and sync the progress; drop all but the newest two.
 
-    Raises OSError: a full disk, or a job whose folder is gone with its model, which is not made again.
+    Raises OSError if the disk is full, or if the job's folder was deleted with its model; it is not created again.
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{progress.step:08d}.checkpoint"
@@ -48,7 +48,7 @@ def save_checkpoint(folder: Path, progress: Progress) -> Path:
 
 
 def load_newest(folder: Path, num_parameters: int) -> Progress | None:
-    """Return the newest sound progress of this size, or None. Damaged files are passed over."""
+    """Return the newest intact progress of this size, or None. Damaged files are skipped."""
     for path in list_checkpoints(folder):
         progress = _read(path)
         if progress is not None and progress.parameters.numel() == num_parameters:
@@ -63,7 +63,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 class BackgroundSaver:
-    """Writes checkpoints beside the training, one at a time, so that a slow disk does not slow the steps."""
+    """Writes checkpoints in the background, one at a time, so that a slow disk does not slow down training."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -75,16 +75,16 @@ class BackgroundSaver:
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, progress: Progress, first: Callable[[], bool] = lambda: True) -> None:
-        """Begin to write this copy while training goes on. Raises what the last write raised.
+        """Start writing this copy while training continues. Raises the error of the previous write.
 
-        `first` is called beside the training too; when it returns False nothing is written.
+        `first` is called in the background too. If it returns False, nothing is written.
         """
         self.wait()
         self._thread = threading.Thread(target=self._write, args=(progress, first), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Return once nothing is being written. Raises OSError when the write failed."""
+        """Wait until nothing is being written. Raises OSError if the write failed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -108,7 +108,7 @@ def _write(path: Path, progress: Progress) -> None:
         "second_moment": progress.second_moment,
     }
     entries = [
-        array_entry(name, np.float32, tensor.shape, tensor.numpy)  # not the library's: it copies all twice
+        array_entry(name, np.float32, tensor.shape, tensor.numpy)  # the library's copies all twice
         for name, tensor in tensors.items()
     ]
     with path.open("wb") as file:

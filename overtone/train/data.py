@@ -1,8 +1,8 @@
 """Training examples as token ids, and the order in which batches take them.
 
-The order is a pure function of the seed: any step's batch can be named without having run the steps before
-it, so a resumed job needs no random state. Nothing is cut here: what does not fit was refused before the
-job began.
+The order is a pure function of the seed: the batch of any step can be computed without running the steps before
+it, so a resumed job needs no random state. Nothing is truncated here: an example that does not fit was refused
+before the job started.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from overtone.dataset.steps import count_steps
 
 
 class ExampleEncoder(Protocol):
-    """What we need of bases.chat.Chat."""
+    """The part of bases.chat.Chat that is used here."""
 
     def encode_example(self, example: Example) -> tuple[list[int], list[tuple[int, int]]]: ...
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text as token ids, with the spans of ids that the loss counts.
+    """A text as token ids, with the spans of ids that the loss covers.
 
-    Of a pair that is one span, the output and the end of its turn; of a conversation one for each answer. A span is
-    (start, end); spans grow, do not touch, and the first begins after the first id, which nothing predicts.
+    A pair has one span: the output and the end of its turn. A conversation has one for each answer. A span is
+    (start, end). Spans are in ascending order, do not touch, and start after the first id, which nothing predicts.
     """
 
     ids: tuple[int, ...]
@@ -48,24 +48,24 @@ class Document:
 
     @property
     def num_prompt(self) -> int:
-        """How many ids stand before the first that is trained."""
+        """The number of ids before the first trained one."""
         return self.spans[0][0]
 
     @property
     def num_trained(self) -> int:
-        """How many ids the loss counts."""
+        """The number of ids that the loss covers."""
         return sum(end - start for start, end in self.spans)
 
 
 def encode_examples(chat: ExampleEncoder, examples: Iterable[Example]) -> list[Document]:
-    """Render each example through the base's chat template. Raises InvalidArgument for one that it refuses."""
+    """Render each example through the base's chat template. Raises InvalidArgument if the template refuses one."""
     encoded = map(chat.encode_example, examples)
     return [Document(tuple(ids), tuple(spans)) for ids, spans in encoded]
 
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Each epoch is shuffled anew; the epochs form one row, and batches run across their borders."""
+    """Each epoch is shuffled anew. The epochs form one sequence, and a batch may span two epochs."""
 
     num_examples: int
     epoch_count: int
@@ -77,20 +77,20 @@ class BatchOrder:
         return count_steps(self.num_examples, self.epoch_count, self.batch_size)
 
     def places(self, step: int) -> range:
-        """Return the places of a step, counted from 0, in the row of all epochs. Only the last batch may be smaller."""
+        """Return a step's places (from 0) in the sequence of all epochs. Only the last batch may be smaller."""
         start = step * self.batch_size
         return range(start, min(start + self.batch_size, self.num_examples * self.epoch_count))
 
     def example_at(self, place: int) -> int:
-        """Return which example stands at a place."""
+        """Return the number of the example at a place."""
         return self._shuffled(place // self.num_examples)[place % self.num_examples]
 
     def batch(self, step: int) -> list[int]:
-        """Return the examples' numbers of a step. A batch may be larger than memory: see `places`."""
+        """Return the numbers of a step's examples. A huge batch may not fit into memory; see `places`."""
         return [self.example_at(place) for place in self.places(step)]
 
     def epochs_complete(self, num_steps: int) -> int:
-        """Return how many epochs are complete after so many steps: what a TuningSnapshot calls its epoch."""
+        """Return how many epochs are complete after this many steps: the `epoch` of a TuningSnapshot."""
         return min(num_steps * self.batch_size // self.num_examples, self.epoch_count)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:

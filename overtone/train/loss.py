@@ -1,7 +1,7 @@
 """Cross-entropy over the vocabulary, at output tokens only and in chunks.
 
-Logits are the largest tensor of a small model. They are made for a chunk of rows, turned at once into the
-loss and into the gradient of the rows, and forgotten.
+Logits are the largest tensor of a small model. They are computed for a chunk of rows, turned into the loss and the
+rows' gradient at once, and discarded.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from overtone.model.decoder import Decoder
 
-CHUNK_LOGITS = 1 << 24  # numbers of one chunk: 64 MB in float32
+CHUNK_LOGITS = 1 << 24  # numbers in one chunk: 64 MB in float32
 
 
 def output_loss(
     decoder: Decoder, hidden_ND: Tensor, targets_N: Tensor, weight_N: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return Σ weight · -log p(target), to be differentiated, and its single terms, which cannot be."""
+    """Return Σ weight · -log p(target), which is differentiable, and its terms, which are not."""
     total, terms_N = _apply(hidden_ND, decoder, targets_N, weight_N)
     return total, terms_N
 

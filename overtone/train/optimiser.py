@@ -1,4 +1,4 @@
-"""AdamW (arXiv:1711.05101) over one flat tensor, after shortening its gradient; on a processor as one compiled step."""
+"""AdamW (arXiv:1711.05101) over one flat tensor, with gradient clipping. On a processor a step is one compiled call."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ from overtone.kernels.threads import shared_team
 
 @dataclass(frozen=True)
 class Adam:
-    """What stays the same from step to step."""
+    """The hyperparameters that stay the same in every step."""
 
     beta_1: float = 0.9
     beta_2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0  # gradients longer than this are shortened to it
+    max_grad_norm: float = 1.0  # gradients with a larger norm are scaled down to it
 
 
 class Optimiser:
-    """The moments of some float32 parameters; they and their gradients are changed in place."""
+    """The moments of float32 parameters. A step changes the parameters and their gradients in place."""
 
     def __init__(self, parameters: Tensor, gradients: Tensor, adam: Adam):
-        self._parameters, self._gradients, self._adam = parameters, gradients, adam
+        self._parameters = parameters
+        self._gradients = gradients
+        self._adam = adam
         self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
 
     def step(self, rate: float, number: int) -> float:
-        """Take the `number`-th step, counted from 1, and clear the gradients; return their length before."""
+        """Take step `number`, counted from 1, and clear the gradients. Return their norm before clipping."""
         is_on_processor = self._parameters.device.type == "cpu"
         return self._compiled_step(rate, number) if is_on_processor else self._plain_step(rate, number)
 
     def _plain_step(self, rate: float, number: int) -> float:
-        adam, p, g = self._adam, self._parameters.detach(), self._gradients
+        adam = self._adam
+        p = self._parameters.detach()
+        g = self._gradients
         norm = float(torch.linalg.vector_norm(g))
         if norm > adam.max_grad_norm:
             g.mul_(adam.max_grad_norm / norm)
@@ -49,10 +53,11 @@ class Optimiser:
         return norm
 
     def _compiled_step(self, rate: float, number: int) -> float:
-        from overtone.kernels import adamw  # compiles: only where it is used
+        from overtone.kernels import adamw  # importing it compiles
 
-        adam, size = self._adam, self._parameters.numel()
-        memory = np.empty(-(-size // adamw.SPAN), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
+        adam = self._adam
+        size = self._parameters.numel()
+        memory = np.empty(-(-size // adamw.CHUNK), np.float32), np.zeros((adamw.NUM_PHASES, 8), np.int64)
         update = adamw.Update(
             size=size,
             parameters=self._parameters.data_ptr(),

@@ -1,9 +1,8 @@
-"""Many documents in one flat row of tokens, without padding and without seeing one another.
+"""Packs many documents into one flat row of tokens, without padding; documents do not see each other.
 
-What all documents of a job begin with (the template's system message, mostly) stands in the row once,
-before them; each document attends to it and to itself. Causal attention makes that exact: the shared tokens
-could not see the rest anyway. A job is one job; its tokens are contiguous, so that its adapter applies to
-a slice.
+The common prefix of a job's documents (mostly the template's system message) is in the row once, before them. Each
+document attends to it and to itself. Causal attention makes this exact, because the shared tokens never see what
+follows them. A job's tokens are contiguous, so that its adapter applies to a slice.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from overtone.train.attention import Group, Text, group_texts
+from overtone.train.attention import Bucket, Text, bucket_texts
 from overtone.train.data import Document
 
-MIN_PREFIX = 4  # a shorter common beginning is not worth its bookkeeping
+MIN_PREFIX = 4  # a shorter common prefix is not worth the bookkeeping
 
 
 @dataclass(frozen=True)
@@ -29,22 +28,28 @@ class Pack:
     positions_T: Tensor
     rows: dict[int, slice]  # job → its tokens
     kept_rows: dict[int, slice]  # job → its tokens among those of keep_N
-    texts: dict[int, list[Text]]  # job → who attends to whom
+    texts: dict[int, list[Text]]  # job → which rows attend to which
     keep_N: Tensor  # the rows that predict a trained token; of each text in ascending order
-    targets_N: Tensor  # the tokens to be predicted
-    job_N: Tensor  # whose they are
+    targets_N: Tensor  # the tokens they predict
+    job_N: Tensor  # the job of each
 
     @cached_property
-    def groups(self) -> list[Group]:
-        """Who attends to whom, as batched products."""
-        groups = group_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
-        return [group.to(self.ids_T.device) for group in groups]
+    def buckets(self) -> list[Bucket]:
+        """Return the attention of the texts as batched products."""
+        buckets = bucket_texts([(self.rows[job], texts) for job, texts in self.texts.items()])
+        return [bucket.to(self.ids_T.device) for bucket in buckets]
 
     def to(self, device: torch.device) -> Pack:
         return Pack(
-            self.ids_T.to(device), self.positions_T.to(device), self.rows, self.kept_rows, self.texts,
-            self.keep_N.to(device), self.targets_N.to(device), self.job_N.to(device),
-        )  # fmt: skip
+            self.ids_T.to(device),
+            self.positions_T.to(device),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            self.keep_N.to(device),
+            self.targets_N.to(device),
+            self.job_N.to(device),
+        )
 
 
 def pack(jobs: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
@@ -56,7 +61,7 @@ def pack(jobs: Sequence[tuple[int, Sequence[Document]]]) -> Pack:
 
 
 def common_prefix(documents: Sequence[Document]) -> int:
-    """Return how many tokens the documents share before any of them predicts a trained token."""
+    """Return the length of the documents' common prefix before any trained token is predicted."""
     if len(documents) < 2:
         return 0
     first, last = min(document.ids for document in documents), max(document.ids for document in documents)
@@ -66,7 +71,7 @@ def common_prefix(documents: Sequence[Document]) -> int:
 
 
 class _Layout:
-    """The row as it grows."""
+    """The row while it is being built."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -79,7 +84,9 @@ class _Layout:
         self.jobs: list[int] = []
 
     def add_job(self, job: int, documents: Sequence[Document]) -> None:
-        begin, begin_kept, num_shared = len(self.ids), len(self.keep), common_prefix(documents)
+        begin = len(self.ids)
+        begin_kept = len(self.keep)
+        num_shared = common_prefix(documents)
         self.texts[job] = []
         if num_shared:
             self._add_text(job, documents[0].ids[:num_shared], range(0))
@@ -90,7 +97,7 @@ class _Layout:
         self.kept_rows[job] = slice(begin_kept, len(self.keep))
 
     def _add_document(self, job: int, document: Document, shared: range) -> None:
-        """Add a document without the tokens that are shared, and up to the last that predicts a trained one."""
+        """Add a document without its shared tokens, up to the last token that predicts a trained one."""
         begin = len(self.ids) - len(shared)
         self._add_text(job, document.ids[len(shared) : document.spans[-1][1] - 1], shared)
         for start, end in document.spans:
@@ -106,7 +113,12 @@ class _Layout:
 
     def finish(self) -> Pack:
         return Pack(
-            torch.tensor(self.ids), torch.tensor(self.positions), self.rows, self.kept_rows,
-            self.texts, torch.tensor(self.keep), torch.tensor(self.targets),
+            torch.tensor(self.ids),
+            torch.tensor(self.positions),
+            self.rows,
+            self.kept_rows,
+            self.texts,
+            torch.tensor(self.keep),
+            torch.tensor(self.targets),
             torch.tensor(self.jobs),
-        )  # fmt: skip
+        )

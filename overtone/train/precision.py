@@ -1,9 +1,8 @@
-"""In which numbers a base is trained and by which pass: chosen by the model, the device and the processor.
+"""Chooses the number format and the pass in which a base is trained, by model, device and processor.
 
-On a processor the weights are float32, whatever it offers: in the compiled pass where the kernels know the model,
-and there with the base's own quantised blocks in 16-bit integers where it has such. bfloat16 moves the gradients
-by five to twelve hundredths and its models answer worse (docs/log.md), so on a processor it must be asked for. On
-a GPU it is the rule.
+On a processor the default is float32: in the compiled pass if the kernels support the model, and there in 16-bit
+integers if the base has quant blocks. bfloat16 changes the gradients by 5 to 12% and its models answer worse
+(docs/log.md), so on a processor it is used only on request. On a GPU it is the default.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import torch
 
-from overtone.bases.base_check import check_weights
 from overtone.model.base_tiles import kind_of_layers
-from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig
 from overtone.processor import has_avx2
 from overtone.train import compiled_pass
@@ -23,26 +20,24 @@ from overtone.train import compiled_pass
 
 @dataclass(frozen=True)
 class Precision:
-    """How a base is trained. `obstacle` says why the kernels cannot, "" when they can."""
+    """How a base is trained. `obstacle` says why the kernels cannot compute it; "" if they can."""
 
     dtype: torch.dtype
     in_integers: bool = False
     obstacle: str = ""
 
     def __str__(self) -> str:
-        """Return it in words, for the log: `compiled kernels in 16-bit integers`."""
+        """Return the method in words for the log: `compiled kernels in 16-bit integers`."""
         numbers = "16-bit integers" if self.in_integers else str(self.dtype).removeprefix("torch.")
-        return (
-            f"plain PyTorch in {numbers} ({self.obstacle})"
-            if self.obstacle
-            else f"compiled kernels in {numbers}"
-        )
+        if self.obstacle:
+            return f"plain PyTorch in {numbers} ({self.obstacle})"
+        return f"compiled kernels in {numbers}"
 
 
 def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Precision:
     """Return how a base is trained on a device; `wanted` is auto, float32 or bfloat16.
 
-    Raises OvertoneError for an architecture that we do not know.
+    Raises OvertoneError for an architecture that is not supported.
     """
     on_processor = device.type == "cpu"
     dtype = torch.float32 if on_processor else torch.bfloat16
@@ -52,13 +47,3 @@ def choose(base_folder: Path, device: torch.device, wanted: str = "auto") -> Pre
     obstacle = compiled_pass.obstacle(config, device, dtype)
     may_round = wanted == "auto" and not obstacle and has_avx2()
     return Precision(dtype, may_round and kind_of_layers(base_folder, config) is not None, obstacle)
-
-
-def load_decoder(base_folder: Path, device: torch.device, wanted: str = "auto") -> Decoder:
-    """Load a base for training as `choose` says. Raises OvertoneError for one that is not what config.json says."""
-    check_weights(base_folder)
-    chosen = choose(base_folder, device, wanted)
-    decoder = Decoder.load(base_folder, chosen.dtype, device)
-    if chosen.in_integers:
-        compiled_pass.use_integers(decoder)
-    return decoder

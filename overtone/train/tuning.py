@@ -1,4 +1,4 @@
-"""One adapter in training: its data, matrices, optimiser and progress. It does not know its company."""
+"""One adapter in training: its data, matrices, optimiser and progress. It does not know the other tunings."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from overtone.train.optimiser import Adam, Optimiser
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an adapter learns. The defaults are those that generalised best (docs/log.md)."""
+    """How an adapter learns. docs/log.md says how the defaults were chosen."""
 
     learning_rate: float
     rank: int = 16
     alpha: float = 32.0
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = 1.0  # gradients longer than this are shortened to it
+    max_grad_norm: float = 1.0  # gradients with a larger norm are scaled down to it
     warmup_steps: int = 0
-    decay: float = 0.0  # the share by which the rate has fallen, linearly, at the last step
+    decay: float = 0.0  # the rate falls linearly by this share until the last step
 
     def rate(self, step: int, total_steps: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -41,9 +41,9 @@ class Step:
     """What one optimiser step reports."""
 
     number: int  # counted from 1
-    epoch: int  # how many are complete with this step
+    epoch: int  # epochs that are complete after this step
     mean_loss: float  # over the batch's output tokens, before the step
-    grad_norm: float  # before it was shortened
+    grad_norm: float  # before clipping
     computed_at: datetime
 
     @property
@@ -53,10 +53,10 @@ class Step:
 
 @dataclass
 class Progress:
-    """All that a checkpoint holds: enough to go on to bit-identical weights."""
+    """The content of a checkpoint: enough to continue to bit-identical weights."""
 
     step: int
-    rate_factor: float  # halved when the loss ran away
+    rate_factor: float  # 0.5 after the loss ran away
     parameters: Tensor
     first_moment: Tensor
     second_moment: Tensor
@@ -78,15 +78,18 @@ class Tuning:
         source: Adapter | None = None,
         device: torch.device | str = "cpu",
     ):
-        """Begin at a source adapter of the recipe's rank, or at a fresh one that the order's seed makes."""
-        self._config, self._source = config, source
-        self.documents, self.order, self.recipe = documents, order, recipe
+        """Start from a source adapter of the recipe's rank, or from a new one made from the order's seed."""
+        self._config = config
+        self._source = source
+        self.documents = documents
+        self.order = order
+        self.recipe = recipe
         self.lora = LoraWeights(config, recipe.rank, recipe.alpha, device)
         adam = Adam(*recipe.betas, weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm)
         self._optimiser = Optimiser(self.lora.flat, self.lora.grad, adam)
         self._totals = [document.num_trained for document in documents]
-        self.tokens_taken = 0  # by this object, repetitions included
-        self._num_trained = 0  # of the batch, counted once
+        self.tokens_taken = 0  # by this object, including repetitions
+        self._num_trained = 0  # in the batch; counted once per batch
         self.reset()
 
     @property
@@ -95,14 +98,15 @@ class Tuning:
 
     @property
     def num_trained(self) -> int:
-        """Return how many tokens of the batch the loss counts."""
+        """Return how many tokens of the batch the loss covers."""
         if not self._num_trained:
             self._num_trained = self._count_trained(self.order.places(self.step))
         return self._num_trained
 
     def _count_trained(self, places: range) -> int:
-        """Count whole epochs at once: a batch may hold millions of them."""
-        size, total = self.order.num_examples, 0
+        """Count whole epochs at once, because a batch may contain millions of them."""
+        size = self.order.num_examples
+        total = 0
         first, last = -(-places.start // size), places.stop // size
         if first < last:
             total = (last - first) * sum(self._totals)
@@ -123,7 +127,7 @@ class Tuning:
     def take(self, max_tokens: int) -> list[Document]:
         """Take the batch's next documents, as many as fit and at least one.
 
-        Their gradients and their share of the loss must have been added when `finish` is called.
+        The caller adds their gradients and their share of the loss before it calls `finish`.
         """
         taken: list[Document] = []
         while not taken or (not self._all_taken and self.next_tokens() <= max_tokens):
@@ -139,11 +143,11 @@ class Tuning:
         return self.documents[self.order.example_at(places[self._num_taken])]
 
     def add_loss(self, share: float) -> None:
-        """Add what some of the batch's documents contribute to its mean loss."""
+        """Add some documents' share of the batch's mean loss."""
         self._loss += share
 
     def finish(self) -> Step | None:
-        """Change the weights by the gradients that have gathered, once the whole batch has been taken."""
+        """Update the weights with the accumulated gradients, once the whole batch has been taken."""
         if not self._all_taken:
             return None
         number = self.step + 1
@@ -158,16 +162,17 @@ class Tuning:
         return self.recipe.rate(self.step, self.order.total_steps) * self.rate_factor
 
     def drop_batch(self) -> None:
-        """Forget the batch that was begun, and its gradients."""
+        """Discard the current batch and its gradients."""
         self._forget_batch()
         self.lora.grad.zero_()
 
     def _forget_batch(self) -> None:
-        self._num_taken, self._loss = 0, 0.0
+        self._num_taken = 0
+        self._loss = 0.0
         self._num_trained = 0
 
     def beginning(self) -> LoraWeights:
-        """Return a new adapter as this one was before the first step."""
+        """Return a new adapter with this one's weights before the first step."""
         lora = LoraWeights(self._config, self.recipe.rank, self.recipe.alpha, self.lora.flat.device)
         self._begin(lora)
         return lora
@@ -178,7 +183,7 @@ class Tuning:
             lora.copy_from(self._source)
 
     def reset(self) -> None:
-        """Go back to the beginning."""
+        """Return to the initial state."""
         self._begin(self.lora)
         self._optimiser.first.zero_()
         self._optimiser.second.zero_()
@@ -186,13 +191,13 @@ class Tuning:
         self.drop_batch()
 
     def save(self) -> Progress:
-        """Return a copy of everything that has changed since the beginning."""
+        """Return a copy of everything that has changed since the start."""
         changed = self.lora.flat, self._optimiser.first, self._optimiser.second
         copies = (tensor.to("cpu", copy=True) for tensor in changed)
         return Progress(self.step, self.rate_factor, *copies)
 
     def restore(self, progress: Progress) -> None:
-        """Go back, or on, to where `save` was called."""
+        """Restore the state at which `save` was called."""
         self.lora.flat.copy_(progress.parameters)
         self._optimiser.first.copy_(progress.first_moment)
         self._optimiser.second.copy_(progress.second_moment)

@@ -1,11 +1,11 @@
-"""Which job ended the trainer's process, told from the marks that dead processes leave.
+"""Finds out which job crashed the trainer, from the marks that a dead process leaves.
 
-Before it computes for a job, the trainer writes a mark among the job's artifacts; a mark that is still there
-when the job is claimed again says that the process died at that very place. Only those crashes count against a
-job, only as long as they happen at the same place or without a step that was kept between them, and it is given
-up only when the last ones happened while no other job ran. Who merely waited is never blamed.
+The trainer writes a mark among the job's artifacts before it computes for that job. If the mark is still there when
+the job is claimed again, the process died at that point. Only such crashes count against a job, and only while they
+repeat at the same point or without any saved step between them. A job is given up only if the last crashes happened
+while no other job ran. Jobs that were merely waiting are never blamed.
 
-The count is kept in the job's row. The mark is a file: it is written before every pass, and must cost nothing.
+The count is in the job's row. The mark is a file, because it is written before every pass and must cost nothing.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a job is while its trainer computes for it."""
+    """The point that a job has reached while its trainer computes for it."""
 
-    first_step: int  # with which this attempt began
-    step: int  # how many are complete
-    num_taken: int  # documents of the next step's batch
-    alone: bool  # no other job in this pass
-    company: int  # other jobs that the trainer holds
+    kept_step: int  # the last step that is certainly in a checkpoint
+    step: int  # completed steps
+    num_taken: int  # documents of the next step's batch that are done
+    alone: bool  # whether no other job is in this pass
+    company: int  # number of other jobs that the trainer holds
 
 
 @dataclass(frozen=True)
 class CrashRecord:
-    """The crashes of which a job is suspected."""
+    """The crashes that a job is suspected of."""
 
-    crashes_seen: int = 0  # by the queue's count, whoever was to blame
+    crashes_seen: int = 0  # by the queue's count, whatever the cause
     in_a_row: int = 0
     alone_in_a_row: int = 0
     last: Mark | None = None
-    alone_until: int = 0  # the step after which it has got past every place where it is suspected
+    alone_until: int = 0  # after this step it is past every point at which it is suspected
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any] | None) -> CrashRecord:
-        """Return the record that `asdict` made, or a new one."""
+        """Return the record that `asdict` wrote, or a new one."""
         if values is None:
             return cls()
         return cls(**{**values, "last": Mark(**values["last"]) if values["last"] else None})
@@ -64,14 +64,14 @@ class CrashRecord:
 
     @property
     def max_company(self) -> int | None:
-        """How many other jobs the trainer may hold beside it; None for any number.
+        """How many other jobs the trainer may hold beside it; None means any number.
 
-        Half of the last time from the second crash on: it may be all of them together that take too much memory.
+        From the second crash on it is half of the last number: all the jobs together may need too much memory.
         """
         return self.last.company // 2 if self.last and self.in_a_row > 1 else None
 
     def __str__(self) -> str:
-        """Return why a hopeless job is given up."""
+        """Return the reason for giving up a hopeless job."""
         assert self.last is not None
         reading = self.last.step == READING
         place = (
@@ -83,10 +83,10 @@ class CrashRecord:
 
 
 class JobMark:
-    """The mark of one job: a few bytes in one write, for it must outlive a process and no machine.
+    """The mark of one job: a few bytes in one write. It must survive the process, not the machine.
 
-    A file and no column: setting it takes 10 µs, a transaction 0.65 ms on a fast disk (2026-11-25, AMD EPYC, SQLite
-    with synchronous=FULL), once for every job of every pass; and a pass must not wait for a database that is away.
+    It is a file and not a column, because it is set for every job of every pass. Writing it takes 10 µs, a transaction
+    0.65 ms (2026-11-25, AMD EPYC, SQLite with synchronous=FULL), and a pass cannot wait for a database.
     """
 
     def __init__(self, path: Path):
@@ -94,14 +94,14 @@ class JobMark:
         self._file: int | None = None
 
     def set(self, mark: Mark) -> None:
-        """Say where the job is. Without a folder or room on the disk nothing is said, and nobody blamed."""
+        """Write the point that the job has reached. If this fails (no folder, full disk), nobody is blamed later."""
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.pwrite(self._file, json.dumps(asdict(mark)).ljust(MARK_BYTES).encode(), 0)
 
     def clear(self) -> None:
-        """Say that nothing is being computed for the job. It can be set again."""
+        """Remove the mark: nothing is being computed for the job. It can be set again."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
         if self._file is not None:
@@ -110,9 +110,9 @@ class JobMark:
 
 
 def note_attempt(job: Job, queue: Queue) -> CrashRecord:
-    """Bring the job's record up to date at the beginning of an attempt, and return it. Raises JobLost.
+    """Update the job's record at the start of an attempt, and return it. Raises JobLost.
 
-    With the database away the crash counts in this attempt and is forgotten after it.
+    If the database is away, the crash counts in this attempt and is forgotten afterwards.
     """
     before = CrashRecord.from_json(job.crash_record)
     if job.crashes <= before.crashes_seen:
@@ -131,7 +131,7 @@ def _judge(before: CrashRecord, crashes: int, mark: Mark | None) -> CrashRecord:
         return replace(before, crashes_seen=crashes)
     again = before.last is not None and (
         (mark.step, mark.num_taken) == (before.last.step, before.last.num_taken)
-        or mark.first_step <= before.last.first_step
+        or mark.kept_step <= before.last.kept_step
     )
     in_a_row = before.in_a_row + 1 if again else 1
     alone_in_a_row = 0 if not mark.alone else before.alone_in_a_row + 1 if again else 1

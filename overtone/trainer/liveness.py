@@ -1,6 +1,6 @@
-"""Which workers have fallen silent, by this process' own clock: wall clocks are set, and differ between machines.
+"""Finds silent workers by this process's monotonic clock, because wall clocks are adjusted and differ by machine.
 
-While nobody listened, because the database was away, nobody could be heard: that is no silence.
+Time in which the database could not be reached does not count as silence: no heartbeat could have arrived.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from time import monotonic
 
 from overtone.jobs.queue import Running
 
-LONGEST_LOOK_S = 10.0  # more between two looks counts as this much
+LONGEST_LOOK_S = 10.0  # a longer time between two looks counts as this much
 
 
 class Liveness:
-    """Remembers how long each running job's sign of life has been the same."""
+    """Remembers for how long each running job's heartbeat has not changed."""
 
     def __init__(self, clock: Callable[[], float] = monotonic):
         self._clock = clock
         self._looked_at = clock()
-        self._silent_s: dict[Running, float] = {}  # by the last sign of life
+        self._silent_s: dict[Running, float] = {}  # silence since the last heartbeat
 
     def find_silent(self, running: Iterable[Running], silence_s: float) -> list[Running]:
-        """Return the jobs whose sign of life has been the same for so long, as far as we have watched."""
+        """Return the jobs whose heartbeat has not changed for the limit, as far as this process has watched."""
         now = self._clock()
         passed = min(now - self._looked_at, LONGEST_LOOK_S)
         self._looked_at = now

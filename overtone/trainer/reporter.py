@@ -1,7 +1,7 @@
-"""Beats for the running jobs, from a thread of its own: progress and cancellation do not wait for a step.
+"""Sends the running jobs' heartbeats from a thread of its own, so progress and cancellation do not wait for a step.
 
-A few writes a second hand in whatever steps have finished since; they are signs of life as well, so a long
-step is not taken for a dead worker. A database that is busy or full for a while costs nothing but delay.
+A few writes a second report the steps that finished since the last one. They also prove that the worker lives, so
+a long step is not taken for a dead worker. A database that is busy or full for a while only delays the reports.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from overtone.errors import ApiError
 from overtone.jobs.queue import Job, JobLost, Queue, Verdict
 
 INTERVAL_S = 0.4
-PATIENCE = 4.0  # times as long as a database took to refuse, it is left alone
+PATIENCE = 4.0  # wait this many times as long as the database took to refuse
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Report:
-    """What is to be said about a job, and what was heard in return."""
+    """What is to be reported about a job, and the answers so far."""
 
     job: Job
     finished: list[Snapshot] = field(default_factory=list)
@@ -31,11 +31,13 @@ class Report:
     last_loss: float | None = None
     cancelled: bool = False
     lost: bool = False
-    trouble: str = ""  # as last told
-    beating: threading.Lock = field(default_factory=threading.Lock)  # one beat at a time, snapshots in order
+    trouble: str = ""  # the last problem that was logged
+    beating: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # one beat at a time: snapshots keep their order
 
     def add_step(self, snapshot: Snapshot) -> None:
-        """Note a finished step, which the next beat hands in."""
+        """Record a finished step. The next beat reports it."""
         self.finished.append(snapshot)
         self.last_loss = snapshot.mean_loss
         if self.first_loss is None:
@@ -43,7 +45,7 @@ class Report:
 
 
 class Reporter:
-    """Beats for every job that was `add`ed until it is `remove`d."""
+    """Beats for every job from `add` to `remove`."""
 
     def __init__(self, queue: Queue):
         self._queue = queue
@@ -58,19 +60,19 @@ class Reporter:
         return report
 
     def resume(self, report: Report) -> None:
-        """Beat for a job again that was removed."""
+        """Beat again for a job that was removed."""
         self._reports[report.job.operation_id] = report
 
     def remove(self, report: Report) -> None:
-        """Say no more about this job. Waits for a beat under way, so that none follows the settling."""
+        """Stop beating for this job. Waits for a beat under way, so that none follows the settling."""
         self._reports.pop(report.job.operation_id, None)
         with report.beating:
             pass
 
     def beat(self, report: Report) -> bool:
-        """Hand in what has finished since the last beat. Sets `cancelled` and `lost`.
+        """Report the steps that finished since the last beat. Sets `cancelled` and `lost`.
 
-        Returns False when the job is lost, or when the database does not answer: then later.
+        Returns False if the job is lost, or if the database does not answer; a later beat tries again.
         """
         if time.monotonic() < self._again_at:
             return False

@@ -1,7 +1,7 @@
-"""One claimed job while it runs: its tuning, its folder, its checkpoints and its ends.
+"""One claimed job while it runs: its tuning, its folder, its checkpoints and its outcome.
 
-Safe at any moment: what a killed trainer leaves is a sound checkpoint and a row that says RUNNING; the next
-one goes on from there and arrives at the same weights.
+The trainer may be killed at any moment. It leaves an intact checkpoint and a row that says RUNNING. The next
+trainer resumes from there and arrives at the same weights.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from overtone.model.decoder import Decoder
 from overtone.train.checkpoint import BackgroundSaver, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.evaluate import largest_key_or_value, mean_loss
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
@@ -32,41 +33,41 @@ from overtone.trainer.reporter import Report
 from overtone.trainer.stopwatch import Stopwatch
 
 CHECKPOINT_EVERY_S = 5.0
-MOST_COMPARED = 64  # examples of a batch whose loss is held against that before the first step
-MOST_ASKED = 1  # of its own examples, by which a finished tuning is tried: 0.1 s on the default base
-SMALL_WEIGHT = 1.0  # far above what sound rates come to, far below what overflows: not worth the 0.1 s
+MOST_COMPARED = 64  # at most this many examples of a batch are compared with their loss before the first step
+MOST_ASKED = 1  # a finished tuning is tried on this many of its own examples: 0.1 s on the default base
+SMALL_WEIGHT = 1.0  # far above the weights of sound rates, far below overflow: smaller weights need no trial
 MAX_CACHED = (
     65504 / 2
-)  # the engine keeps keys and values as float16; the rest is room for texts that were not tried
-CALMER = 0.5  # factor on the learning rate after a loss ran away
+)  # the engine keeps keys and values in float16; the margin is for texts that were not tried
+CALMER = 0.5  # the learning rate is multiplied by this after the loss ran away
 
 log = logging.getLogger(__name__)
 
 
 class TuningFailed(Exception):
-    """The job cannot succeed; the message is what its owner reads."""
+    """The job cannot succeed. Its owner reads the message."""
 
 
 @dataclass
 class RunningJob:
-    """A job, its tuning and where it stands.
+    """A job, its tuning and its progress.
 
-    With a checkpoint lie the snapshots of those of its steps that the database does not have yet, because it is
-    away: they are not run again, and the list of snapshots would have a hole.
+    If the database cannot be reached, the snapshots that it lacks are saved beside the checkpoint. Their steps are
+    not run again, so without this the list of snapshots would have a gap.
     """
 
     job: Job
     tuning: Tuning
     report: Report
-    hand_in: Callable[[], bool]  # puts the finished steps into the database
+    hand_in: Callable[[], bool]  # writes the finished steps to the database
     turn: Turn
     saver: BackgroundSaver
     mark: JobMark
-    first_step: int  # of this attempt
+    kept_step: int  # the last step that is certainly in a checkpoint; background ones may contain more
     stopwatch: Stopwatch
-    alone_until: int = 0  # the step from which it may have company: it may be what ended a pass, or a process
-    cancelled: bool = False  # its owner wants no more, and what was learned is to be saved
-    save_at: float = 0.0  # when its result may be saved again, after a full disk
+    alone_until: int = 0  # it runs alone before this step, because it may have crashed a pass or a process
+    cancelled: bool = False  # its owner cancelled it; what it learned is saved
+    save_at: float = 0.0  # when to try again to save the result, after a full disk
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -75,32 +76,32 @@ class RunningJob:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it must show first that it ends no process."""
+        """Whether it must first run alone to show that it does not crash the process."""
         return self.alone and not self.is_over
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left but to save the result."""
+        """Whether only the result is left to save."""
         return self.tuning.done or self.cancelled
 
     def set_mark(self, alone: bool, company: int) -> None:
-        """Note in the job's folder that the trainer computes for it now, and where it is."""
+        """Mark the job's folder: the trainer now computes for it, at this point."""
         tuning = self.tuning
-        self.mark.set(Mark(self.first_step, tuning.step, tuning.num_taken, alone, company))
+        self.mark.set(Mark(self.kept_step, tuning.step, tuning.num_taken, alone, company))
 
-    def loss_at_beginning(self, decoder: Decoder, step: Step) -> float:
-        """Return what the examples of a step cost before the first one, by some of them where they are many."""
+    def loss_at_beginning(self, model: TrainingBase, step: Step) -> float:
+        """Return the loss that a step's examples had before the first step, from a sample if they are many."""
         order = self.tuning.order
         numbers = {order.example_at(place) for place in order.places(step.number - 1)[:MOST_COMPARED]}
         documents = [self.tuning.documents[number] for number in sorted(numbers)]
-        return mean_loss(decoder, self.tuning.beginning(), documents)
+        return mean_loss(model, self.tuning.beginning(), documents)
 
     def report_step(self, step: Step) -> None:
-        """Hand a finished step to the reporter."""
+        """Give a finished step to the reporter."""
         self.report.add_step(Snapshot(step.number, step.epoch, step.mean_loss, step.computed_at))
 
     def checkpoint_if_due(self) -> None:
-        """Save every few seconds, in the background. A full disk costs the resumption, not the job."""
+        """Save every few seconds, in the background. If the disk is full, the job goes on without a checkpoint."""
         if time.monotonic() - self.saved_at < CHECKPOINT_EVERY_S or self.saver.busy or self.tuning.done:
             return
         try:
@@ -110,17 +111,18 @@ class RunningJob:
         self.saved_at = time.monotonic()
 
     def checkpoint_now(self) -> None:
-        """Save and wait for the disk. A full disk costs the resumption, not the job."""
+        """Save and wait for the disk. If the disk is full, the job goes on without a checkpoint."""
         try:
             self.saver.wait()
             if self._secure_snapshots():
                 save_checkpoint(self.job.artifacts.checkpoints, self.tuning.save())
+                self.kept_step = self.tuning.step
         except OSError as error:
             log.warning("%s: no checkpoint: %s", self.job.tuned_model_id, error)
         self.saved_at = time.monotonic()
 
     def _secure_snapshots(self) -> bool:
-        """Bring the finished steps into the database, or else onto the disk; False for a lost job. Raises OSError."""
+        """Write the finished steps to the database, else to the disk; False for a lost job. Raises OSError."""
         if not self.hand_in() and not self.report.lost:
             _save_unreported(self.job, list(self.report.finished))
         return not self.report.lost
@@ -129,7 +131,7 @@ class RunningJob:
         """Return to the last checkpoint with half the rate, once. Raises TuningFailed the second time."""
         if self.tuning.rate_factor < 1.0:
             raise TuningFailed(self._why_hopeless(step))
-        with suppress(OSError):  # of a checkpoint that found no room
+        with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
         progress = load_newest(self.job.artifacts.checkpoints, self.tuning.lora.flat.numel())
         if progress is None:
@@ -140,7 +142,7 @@ class RunningJob:
         self.checkpoint_now()
 
     def _why_hopeless(self, step: Step) -> str:
-        """Say whose fault it is: a first step that is no number is what the job began with, not its rate."""
+        """Return the cause. If the first step's loss is not finite, it is the starting weights, not the rate."""
         if step.number > 1:
             return (
                 f"The loss ran away at step {step.number}, even with half the learning rate of "
@@ -154,39 +156,42 @@ class RunningJob:
         )
 
     def clear_up(self) -> None:
-        """Remove the checkpoints of a job that is settled: they are large, and nobody will go on from them."""
+        """Remove the checkpoints of a settled job: they are large and no longer needed."""
         shutil.rmtree(self.job.artifacts.checkpoints, ignore_errors=True)
 
     def require_answers(self, decoder: Decoder) -> None:
-        """Raise TuningFailed when the tuned model could not answer its own examples: its numbers are too large."""
+        """Raise TuningFailed if the tuned model cannot answer its own examples because its numbers are too large."""
         if float(self.tuning.lora.flat.detach().abs().max()) <= SMALL_WEIGHT:
             return
         documents = self.tuning.documents[:MOST_ASKED]
         largest = largest_key_or_value(decoder, self.tuning.lora, documents)
         if not largest <= MAX_CACHED:
             raise TuningFailed(
-                f"The loss is a number, but with the learning rate of {self.job.learning_rate:g} the weights grew so "
-                f"large that the tuned model cannot be asked: a key or value of {largest:.3g} does not fit into "
-                "float16. Try a smaller learning_rate."
+                f"With the learning rate of {self.job.learning_rate:g} the weights grew so large that the tuned "
+                f"model cannot answer: a key or value of {largest:.3g} does not fit into float16. "
+                "Try a smaller learning_rate."
             )
 
     def save_result(self, base_revision: str) -> str:
         """Write the adapter and return its digest. Raises OSError."""
-        with suppress(OSError):  # of a checkpoint that found no room
+        with suppress(OSError):  # the checkpoint may have found no room
             self.saver.wait()
         adapter = self.tuning.lora.to_adapter()
         return save_adapter(self.job.artifacts.adapter, adapter, self.job.base_id, base_revision)
 
 
-def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decoder, chat: Chat) -> RunningJob:
-    """Read a job's examples and go on from its newest checkpoint, if there is one.
+def begin(
+    job: Job, report: Report, hand_in: Callable[[], bool], model: TrainingBase, chat: Chat
+) -> RunningJob:
+    """Read a job's examples and resume from its newest checkpoint, if there is one.
 
-    Raises TuningFailed when its files are damaged.
+    Raises TuningFailed if its files are damaged.
     """
     documents = load_documents(job, chat)
     source = _load_source(job)
     recipe = Recipe(job.learning_rate, source.rank, source.alpha) if source else Recipe(job.learning_rate)
     order = BatchOrder(len(documents), job.epoch_count, job.batch_size, job.seed)
+    decoder = model.decoder
     tuning = Tuning(decoder.config, documents, order, recipe, source, decoder.device)
     progress = load_newest(job.artifacts.checkpoints, tuning.lora.flat.numel())
     if progress is not None:
@@ -199,16 +204,14 @@ def begin(job: Job, report: Report, hand_in: Callable[[], bool], decoder: Decode
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:
-    """Read a job's examples as token ids. Raises TuningFailed, with the line that is damaged."""
+    """Read a job's examples as token ids. Raises TuningFailed that names the damaged line."""
     try:
         dataset = load_examples(job.artifacts.examples)
         documents = encode_examples(chat, dataset.examples)
     except (OvertoneError, InvalidArgument) as error:
         raise TuningFailed(str(error)) from error
     if len(documents) != job.num_examples:
-        raise TuningFailed(
-            f"{len(documents)} training examples are stored where there were {job.num_examples}."
-        )
+        raise TuningFailed(f"{len(documents)} training examples are stored; there were {job.num_examples}.")
     return documents
 
 
@@ -221,7 +224,7 @@ def _save_unreported(job: Job, finished: Sequence[Snapshot]) -> None:
 
 
 def _load_unreported(job: Job, num_steps: int) -> list[Snapshot]:
-    """Return the snapshots that were kept beside a checkpoint, up to its step. Those stored since do no harm."""
+    """Return the snapshots saved beside a checkpoint, up to its step. Some may be in the database by now."""
     try:
         rows = json.loads(job.artifacts.unreported.read_text())
         kept = [Snapshot(step, epoch, loss, datetime.fromisoformat(at)) for step, epoch, loss, at in rows]

@@ -1,4 +1,4 @@
-"""Handing in outcomes until the database has taken them: what a job came to is not lost because it was away."""
+"""Writes outcomes to the database, and tries again until it has them: no result is lost to a database outage."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Settlement:
-    """An outcome that is to be handed in, and what may be cleared away after that."""
+    """An outcome to write to the database, and what may be cleared up afterwards."""
 
     report: Report
     outcome: Outcome
     clear_up: Callable[[], None]
-    trouble: str = ""  # as last told
+    trouble: str = ""  # the last problem that was logged
 
 
 class Settler:
-    """Keeps outcomes until they are settled. Their jobs go on beating meanwhile, so that nobody takes them for lost."""
+    """Keeps outcomes until they are settled. Meanwhile their jobs keep beating, so that no other trainer takes them."""
 
     def __init__(self, queue: Queue, reporter: Reporter):
         self._queue, self._reporter = queue, reporter
@@ -36,7 +36,7 @@ class Settler:
         self._tried_at = 0.0
 
     def settle(self, report: Report, outcome: Outcome, clear_up: Callable[[], None] = lambda: None) -> None:
-        """Hand in the last steps and the outcome; what the database does not take now is tried again later."""
+        """Write the last steps and the outcome. If the database does not take them now, try again later."""
         log.info("%s %s", report.job.tuned_model_id, describe(outcome, report))
         self._waiting.append(Settlement(report, outcome, clear_up))
         self._try_all()
@@ -46,7 +46,7 @@ class Settler:
             self._try_all()
 
     def close(self) -> None:
-        """Try for the last time. What is not taken stays RUNNING: the next trainer resumes it and settles it."""
+        """Try for the last time. A job that cannot be settled stays RUNNING; the next trainer settles it."""
         self._try_all()
 
     def _try_all(self) -> None:
@@ -73,7 +73,7 @@ class Settler:
 
 
 def describe(outcome: Outcome, report: Report) -> str:
-    """Return what became of a job, for the log: `is ready after 2 min, loss 5.2 → 0.18`."""
+    """Return a job's outcome in words for the log: `is ready after 2 min, loss 5.2 → 0.18`."""
     if isinstance(outcome, Failed):
         return f"failed: {outcome.message}"
     if isinstance(outcome, Succeeded):
@@ -84,7 +84,7 @@ def describe(outcome: Outcome, report: Report) -> str:
 
 
 def describe_age(created_at: datetime) -> str:
-    """Return how long ago a job was made: `9 s`, `2 min`, `1.5 h`."""
+    """Return the time since a job was created: `9 s`, `2 min`, `1.5 h`."""
     age_s = (datetime.now(UTC) - created_at).total_seconds()
     if age_s < 90:
         return f"{age_s:.0f} s"
@@ -92,7 +92,7 @@ def describe_age(created_at: datetime) -> str:
 
 
 def describe_losses(report: Report) -> str:
-    """Return `, loss 5.2 → 0.18`, from the first step of this attempt to the last one."""
+    """Return `, loss 5.2 → 0.18`: the loss of this attempt's first step and of the last one."""
     if report.first_loss is None or report.last_loss is None:
         return ""
     return f", loss {report.first_loss:.2g} → {report.last_loss:.2g}"

@@ -1,10 +1,10 @@
 """The trainer: claims every waiting job of its base and tunes them together, pass by pass.
 
-One pass carries documents of as many jobs as fit; each job keeps its own data, rank, rate, schedule and
-length, and has the losses it would have had alone. A new job joins at the next pass, a finished one leaves.
-What goes wrong with one job ends that job, in words its owner can read, and no other.
+One pass carries documents of as many jobs as fit. Each job keeps its own data, rank, learning rate, schedule and
+length, and has the losses that it would have alone. A new job joins at the next pass, a finished one leaves. An
+error in one job fails that job, with a message for its owner, and no other job.
 
-The base is loaded when a job comes, stays for the next ones, and is given back after minutes without any.
+The base is loaded for the first job, stays for the next ones, and is unloaded after some minutes without jobs.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from overtone.bases.registry import Card
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
 from overtone.jobs.queue import Cancelled, Failed, Job, JobLost, Outcome, Queue, Succeeded
-from overtone.model.decoder import Decoder
 from overtone.model.device import NoSuchDevice, choose_device
 from overtone.store.database_errors import is_disk_full
 from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
-from overtone.train.precision import load_decoder
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Step
 from overtone.trainer import stopwatch
 from overtone.trainer.attempts import READING, JobMark, Mark, note_attempt
@@ -43,31 +42,31 @@ from overtone.trainer.reporter import Reporter
 from overtone.trainer.running_job import RunningJob, TuningFailed, begin
 from overtone.trainer.settling import Settler
 
-IDLE_S = 0.1  # between two looks for work
+IDLE_S = 0.1  # pause between two looks for work
 RESCUE_EVERY_S = 5.0
-TRY_AGAIN_S = 1.0  # what the database did not take, what found no room on the disk
-BASE_AGAIN_S = 10.0  # a base that cannot be loaded may have been mended
-GIVE_BACK_AFTER_S = 300.0  # without a job; loading the base again takes half a second for a small one
-MAX_JOBS = 64  # held at once; the rest wait in the queue
-RUNAWAY = 3.0  # times ln(vocabulary), the loss of who knows nothing
-WORSE = 2.0  # times the loss of the same examples before the first step
-PATIENCE = 4.0  # times as long as a database took to refuse, it is left alone
+TRY_AGAIN_S = 1.0  # after the database or the disk refused a result
+BASE_AGAIN_S = 10.0  # after the base could not be loaded; it may have been repaired
+GIVE_BACK_AFTER_S = 300.0  # the base is unloaded after this long without a job; a small one reloads in 0.5 s
+MAX_JOBS = 64  # jobs held at once; the rest wait in the queue
+RUNAWAY = 3.0  # a loss above this multiple of ln(vocabulary), the loss of a uniform guess, may have run away
+WORSE = 2.0  # and if it is above this multiple of the same examples' loss before the first step, it has
+PATIENCE = 4.0  # wait this many times as long as the database took to refuse
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Base:
-    """What jobs are tuned on, in memory. Whatever happens to its files, they end with the revision they began on."""
+    """The base model in memory. Jobs end on the revision they began with, even if its files are replaced."""
 
-    decoder: Decoder
+    model: TrainingBase
     chat: Chat
     revision: str
     precision: str  # as the log says it
 
 
 def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Event) -> None:
-    """Work until told to stop; then checkpoint the running jobs and put them back into the queue."""
+    """Work until told to stop; then save checkpoints and return the running jobs to the queue."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     trainer = Trainer(settings, queue, base_folder)
@@ -88,12 +87,12 @@ class Trainer:
         self._worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._base: Base | None = None
         self._base_again_at = 0.0
-        self._trouble = ""  # with the base, as last told
+        self._trouble = ""  # the last problem with the base that was logged
         self._jobs: list[RunningJob] = []
         self._marked: list[RunningJob] = []
         self._max_jobs = MAX_JOBS
         self._has_reclaimed = False
-        self._database_trouble = ""  # as last told
+        self._database_trouble = ""  # the last problem with the database that was logged
         self._database_again_at = 0.0
         self._reporter = Reporter(queue)
         self._settler = Settler(queue, self._reporter)
@@ -102,7 +101,7 @@ class Trainer:
         self._worked_at = 0.0
 
     def tell_how_it_computes(self) -> None:
-        """Log which way the base is trained, and on which processor: figures are worth nothing without."""
+        """Log how the base is trained and on which processor, because speed depends on both."""
         try:
             device = choose_device(self._settings.device)
             precision = choose_precision(self._base_folder, device, self._settings.precision)
@@ -113,7 +112,7 @@ class Trainer:
         log.info("%s is trained with %s on %s", self._settings.base, precision, where)
 
     def work(self) -> bool:
-        """Claim what waits and run one pass. Returns False when there was nothing to do."""
+        """Claim waiting jobs and run one pass. Returns False if there was nothing to do."""
         self._settler.try_again_if_due()
         self._look_for_work()
         self._drop_unwanted()
@@ -129,7 +128,7 @@ class Trainer:
             running.stopwatch.note_company(len(self._jobs))
         try:
             steps = run_pass(
-                self._load_base().decoder, [running.tuning for running in chosen], self._pass_tokens()
+                self._load_base().model, [running.tuning for running in chosen], self._pass_tokens()
             )
         except Exception as error:
             self._isolate(chosen, error)
@@ -141,7 +140,7 @@ class Trainer:
         return True
 
     def close(self) -> None:
-        """Checkpoint and release every job."""
+        """Save a checkpoint of every job and release it."""
         self._mark([])
         released = [running.job for running in self._jobs]
         for running in list(self._jobs):
@@ -154,7 +153,7 @@ class Trainer:
     # Claiming
 
     def _look_for_work(self) -> None:
-        """Rescue and claim. While the database is away, busy or full, the jobs at hand go on without."""
+        """Rescue and claim jobs. While the database is away, busy or full, the running jobs continue without it."""
         began = time.monotonic()
         if began < self._database_again_at:
             return
@@ -171,9 +170,9 @@ class Trainer:
             self._database_again_at = now + max(TRY_AGAIN_S, PATIENCE * (now - began))
 
     def _reclaim_our_own(self) -> None:
-        """Put back at once, the first time, what an earlier self left behind.
+        """At the first look, return the jobs of an earlier trainer to the queue at once.
 
-        A database in a file belongs to one service with one trainer a base, so whoever held its jobs is dead.
+        An SQLite database belongs to one service with one trainer per base, so the previous holder of its jobs is dead.
         """
         if not self._has_reclaimed and self._settings.database_url.startswith("sqlite"):
             for running in self._queue.list_running(self._settings.base):
@@ -190,7 +189,7 @@ class Trainer:
                 log.warning("%s: its worker fell silent; the job is back in the queue", silent.operation_id)
 
     def _claim_waiting(self) -> None:
-        """Claim what waits, while there is room and a base, and nobody must show first that it ends no process."""
+        """Claim waiting jobs, if there is room, the base is loaded, and no held job is suspected of a crash."""
         while len(self._jobs) < self._max_jobs and not any(running.is_suspect for running in self._jobs):
             if not self._queue.has_waiting(self._settings.base) or not self._has_base():
                 return
@@ -200,12 +199,12 @@ class Trainer:
             self._begin(job)
 
     def _has_base(self) -> bool:
-        """Load the base before its first job is claimed: jobs wait for a base that cannot be loaded."""
+        """Load the base before its first job is claimed. Jobs wait while the base cannot be loaded."""
         if self._base is None and time.monotonic() >= self._base_again_at:
             try:
                 self._load_base()
             except NoSuchDevice:
-                return True  # a setting, which no waiting mends: the job will say so
+                return True  # a wrong setting, which waiting does not repair: the job reports it
             except Exception as error:
                 self._base_again_at = time.monotonic() + BASE_AGAIN_S
                 self._tell_trouble(str(error))
@@ -215,7 +214,7 @@ class Trainer:
         if trouble != self._trouble:
             base = self._settings.base
             log.error(
-                "The base model %s cannot be loaded, and its jobs wait: %s Mend it with: overtone models pull %s",
+                "The base model %s cannot be loaded, and its jobs wait: %s Repair it with: overtone models pull %s",
                 base, trouble, base,
             )  # fmt: skip
         self._trouble = trouble
@@ -227,7 +226,7 @@ class Trainer:
             log.info("%s", error)
             return
         if tried.max_company is not None and len(self._jobs) > tried.max_company:
-            self._max_jobs = len(self._jobs)  # so many work together; one more did not
+            self._max_jobs = len(self._jobs)  # this many fit together; one more did not
             self._release([job])
             return
         report = self._reporter.add(job)
@@ -237,7 +236,7 @@ class Trainer:
                 raise TuningFailed(str(tried))
             base = self._load_base()
             mark.set(Mark(READING, READING, 0, alone=True, company=len(self._jobs)))
-            running = begin(job, report, lambda: self._reporter.beat(report), base.decoder, base.chat)
+            running = begin(job, report, lambda: self._reporter.beat(report), base.model, base.chat)
         except Exception as error:
             self._settler.settle(report, _failure(error))
             return
@@ -259,21 +258,21 @@ class Trainer:
         if self._base is None:
             revision = Card.load(self._base_folder).revision
             device = choose_device(self._settings.device)
-            decoder = load_decoder(self._base_folder, device, self._settings.precision)
+            model = TrainingBase.load(self._base_folder, device, self._settings.precision)
             precision = str(choose_precision(self._base_folder, device, self._settings.precision))
-            self._base = Base(decoder, Chat(self._base_folder), revision, precision)
+            self._base = Base(model, Chat(self._base_folder), revision, precision)
             self._trouble = ""
         return self._base
 
     def _give_back_if_idle(self) -> None:
         if self._base is not None and time.monotonic() - self._worked_at > GIVE_BACK_AFTER_S:
-            log.debug("no job for %g s; the base's memory is given back", GIVE_BACK_AFTER_S)
+            log.debug("no job for %g s; the base is unloaded", GIVE_BACK_AFTER_S)
             self._base = None
 
     # Running
 
     def _choose(self) -> list[RunningJob]:
-        """Return the jobs of the next pass. One that must be alone goes alone when it is its turn."""
+        """Return the jobs of the next pass. A job that must run alone gets a pass of its own."""
         able = [running for running in self._jobs if not running.is_over]
         turns = [running.turn for running in able]
         next_tokens = [running.tuning.next_tokens() for running in able]
@@ -283,7 +282,7 @@ class Trainer:
         return [running for running in chosen if not running.alone]
 
     def _mark(self, chosen: Sequence[RunningJob]) -> None:
-        """Note in the jobs' folders that these are computed for from now on, and no others."""
+        """Mark the folders of the jobs of this pass, and clear the marks of the others."""
         for running in self._marked:
             if running not in chosen:
                 running.mark.clear()
@@ -292,7 +291,7 @@ class Trainer:
             running.set_mark(alone=len(chosen) == 1, company=len(self._jobs) - 1)
 
     def _pass_tokens(self) -> int:
-        return max_tokens(self._load_base().decoder)
+        return max_tokens(self._load_base().model.decoder)
 
     def _after_step(self, running: RunningJob, step: Step) -> None:
         if self._ran_away(running, step):
@@ -301,7 +300,7 @@ class Trainer:
         running.report_step(step)
         self._note_speed(running)
         if step.number <= running.alone_until and not running.tuning.done:
-            running.checkpoint_now()  # a step that did no harm is not run again
+            running.checkpoint_now()  # a step that caused no crash need not run again
         running.checkpoint_if_due()
 
     def _note_speed(self, running: RunningJob) -> None:
@@ -310,23 +309,23 @@ class Trainer:
         if not tuning.done or tuning.rate_factor < 1.0:
             return
         base = self._load_base()
-        device = base.decoder.device
+        device = base.model.decoder.device
         tokens = tuning.tokens_taken
         record = running.stopwatch.read(running.job.base_id, base.precision, device, tuning.step, tokens)
         if record is not None:
             stopwatch.keep(self._settings.data, record)
 
     def _ran_away(self, running: RunningJob, step: Step) -> bool:
-        """Tell whether a loss is no number, or far above both ignorance and what its examples cost in the beginning.
+        """Tell whether the loss ran away: not finite, or far above both a uniform guess and its initial value.
 
-        The first step only shows what the job began with, however high: a label to be corrected, a rare letter.
+        The loss of the first step is accepted, however high: the job began with it (a label to correct, a rare letter).
         """
-        decoder = self._load_base().decoder
+        model = self._load_base().model
         if not step.is_finite:
             return True
-        if step.number == 1 or step.mean_loss <= RUNAWAY * ln(decoder.config.vocab_size):
+        if step.number == 1 or step.mean_loss <= RUNAWAY * ln(model.decoder.config.vocab_size):
             return False
-        return step.mean_loss > WORSE * running.loss_at_beginning(decoder, step)
+        return step.mean_loss > WORSE * running.loss_at_beginning(model, step)
 
     def _go_back(self, running: RunningJob, step: Step) -> None:
         log.warning("%s: loss %g at step %d", running.job.tuned_model_id, step.mean_loss, step.number)
@@ -339,7 +338,7 @@ class Trainer:
         log.warning("%s goes on at step %d with half the learning rate", running.job.tuned_model_id, at)
 
     def _isolate(self, chosen: Sequence[RunningJob], error: Exception) -> None:
-        """After an error in a pass: repeat it for each job alone, and fail the one that failed alone."""
+        """After an error in a pass, repeat it for each job alone, and fail those that fail alone."""
         log.error("A pass of %d jobs failed", len(chosen), exc_info=error)
         if len(chosen) == 1:
             self._end(chosen[0], _failure(error))
@@ -350,7 +349,7 @@ class Trainer:
     # Ending
 
     def _drop_unwanted(self) -> None:
-        """Let go of the jobs that were taken away, and stop those whose owner wants no more."""
+        """Drop the jobs that were taken away, and stop those that were cancelled."""
         for running in list(self._jobs):
             if running.report.lost:
                 self._forget(running)
@@ -358,7 +357,7 @@ class Trainer:
                 running.cancelled = True
 
     def _save_what_is_over(self) -> None:
-        """Save and settle what is done or cancelled. A full disk is waited for: what was learned is not thrown away."""
+        """Save and settle the jobs that are done or cancelled. If the disk is full, wait: no result is thrown away."""
         for running in list(self._jobs):
             if running.is_over and time.monotonic() >= running.save_at:
                 try:
@@ -373,17 +372,17 @@ class Trainer:
                     self._end(running, _failure(error))
 
     def _save(self, running: RunningJob) -> Outcome:
-        """Write the adapter, if anything was learned, and return the outcome. Raises OSError and TuningFailed."""
+        """Write the adapter, if there was a step, and return the outcome. Raises OSError and TuningFailed."""
         running.set_mark(alone=True, company=len(self._jobs) - 1)
         if not running.tuning.step:
             return Cancelled(None)
         base = self._load_base()
-        running.require_answers(base.decoder)
+        running.require_answers(base.model.decoder)
         digest = running.save_result(base.revision)
         return Succeeded(digest) if running.tuning.done else Cancelled(digest)
 
     def _release(self, released: Sequence[Job]) -> None:
-        """Put jobs back into the queue. Those of a database that is away are rescued later."""
+        """Return jobs to the queue. If the database is away, they are rescued later."""
         for job in released:
             try:
                 self._queue.release(job)
@@ -405,7 +404,7 @@ class Trainer:
 
 
 def _failure(error: Exception) -> Failed:
-    """Say in one sentence why a job failed."""
+    """Return in one sentence why a job failed."""
     if isinstance(error, TuningFailed | OvertoneError):
         return Failed(Code.FAILED_PRECONDITION, str(error))
     if isinstance(error, OSError):

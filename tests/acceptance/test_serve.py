@@ -146,7 +146,7 @@ def test_a_killed_pull_leaves_nothing_that_looks_finished(tmp_path: Path) -> Non
     pull.kill()
     pull.wait()
     assert not (bases / DEFAULT_BASE).exists()
-    assert "No base model is here yet" in processes.run("models", "list", "--data", tmp_path).stdout
+    assert "There is no base model here yet" in processes.run("models", "list", "--data", tmp_path).stdout
     assert processes.run("models", "pull", "--data", tmp_path).returncode == 0
     left = sorted(path.name for path in bases.iterdir())
     assert left == [f".{DEFAULT_BASE}.lock", DEFAULT_BASE]

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from overtone.bases import fetch
 from overtone.bases.base_check import check_base, check_weights
 from overtone.engine.open import open_runner
 from overtone.errors import OvertoneError
-from overtone.train import precision
+from overtone.train.training_base import TrainingBase
 from tests import tiny
 
 
@@ -53,8 +54,8 @@ def test_a_sound_base_passes(folder: Path) -> None:
         ({"num_hidden_layers": 1}, "hold model.layers.1"),
         ({"num_hidden_layers": 0}, "a size below 1"),
         ({"num_attention_heads": 0}, "a size below 1"),
-        ({"num_key_value_heads": 3}, "no multiple of its 3 num_key_value_heads"),
-        ({"hidden_size": "x", "head_dim": None}, "a value that cannot be"),
+        ({"num_key_value_heads": 3}, "not a multiple of 3 num_key_value_heads"),
+        ({"hidden_size": "x", "head_dim": None}, "an invalid value"),
         ({"tie_word_embeddings": False}, "have no lm_head.weight"),
         ({"quantization_config": {"quant_method": "fp8"}}, r"quantised \(fp8\)"),
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
@@ -95,13 +96,16 @@ def test_blocks_of_another_shape_are_refused(folder: Path) -> None:
     blocks = load_file(folder / "blocks.safetensors")
     name = next(name for name in blocks if name.endswith("up_proj.weight.q"))
     save_file({**blocks, name: blocks[name][:8]}, folder / "blocks.safetensors")
-    with pytest.raises(OvertoneError, match="does not fit the weight's 128×64"):
+    with pytest.raises(OvertoneError, match="does not match the weight's 128×64"):
         check_weights(folder)
 
 
 @pytest.mark.parametrize(
     "load",
-    [lambda folder: open_runner(folder, "cpu", 8), lambda folder: precision.load_decoder(folder, "cpu")],
+    [
+        lambda folder: open_runner(folder, "cpu", 8),
+        lambda folder: TrainingBase.load(folder, torch.device("cpu")),
+    ],
 )
 def test_nothing_is_computed_with_a_base_that_is_wrong(folder: Path, load: Callable[[Path], Any]) -> None:
     change_config(folder, intermediate_size=160)
@@ -132,8 +136,8 @@ def published(tmp_path: Path, folder: Path) -> Path:
         ("chat_template.jinja", "{{ raise_exception('system first') }}", "system first"),
         ("chat_template.jinja", "{% for %}", "template of the base model is damaged"),
         ("config.json", "{", r"config\.json is not JSON"),
-        ("config.json", "[]", "holds no JSON object"),
-        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "pointer of Git LFS"),
+        ("config.json", "[]", "is not a JSON object"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
         ("generation_config.json", "{", r"generation_config\.json is not JSON"),
         ("model.safetensors", "", "not a safetensors file"),
     ],
@@ -215,9 +219,9 @@ def test_a_top_k_of_minus_one_means_off(published: Path, tmp_path: Path, given: 
     ("fields", "sentence"),
     [
         ({"split.count": 2}, "one of 2 parts"),
-        ({"llama.rope.scaling.type": "yarn"}, "'yarn', which is not converted"),
-        ({"llama.rope.dimension_count": 8}, "a part of each head"),
-        ({"llama.logit_scale": 2.0}, "scales its logits"),
+        ({"llama.rope.scaling.type": "yarn"}, "'yarn', which is not supported"),
+        ({"llama.rope.dimension_count": 8}, "partial rotary embeddings"),
+        ({"llama.logit_scale": 2.0}, "a logit scale"),
     ],
 )
 def test_a_gguf_that_is_computed_otherwise_is_refused(

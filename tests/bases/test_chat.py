@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from overtone.bases.chat import Chat
-from overtone.bases.chat_template import compile_template
+from overtone.bases.chat_template import compile_chat_template
 from overtone.dataset.examples import Example
 from overtone.errors import InvalidArgument, OvertoneError
 from tests import tiny
@@ -129,14 +129,14 @@ def test_every_stop_of_the_generation_config_ends_an_answer(tmp_path: Path) -> N
 
 
 def test_a_template_runs_in_a_sandbox() -> None:
-    template = compile_template("{{ ''.__class__.__mro__[1].__subclasses__() }}", TODAY)
+    template = compile_chat_template("{{ ''.__class__.__mro__[1].__subclasses__() }}", TODAY)
     with pytest.raises(Exception, match="unsafe"):
         template.render()
 
 
 def test_a_template_marks_its_answers_without_changing_them() -> None:
     source = "{% for m in messages %}{% generation %}{{ m }}{% endgeneration %}{% endfor %}"
-    assert compile_template(source, TODAY).render(messages=["a", "b"]) == "ab"
+    assert compile_chat_template(source, TODAY).render(messages=["a", "b"]) == "ab"
 
 
 def test_a_damaged_template_or_tokenizer_says_so(tmp_path: Path) -> None:

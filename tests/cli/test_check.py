@@ -156,7 +156,7 @@ def test_fix_overwrites_nothing_unasked(run: Run, data: Path, file: Path) -> Non
     assert "is the file that is checked" in said(run("check", str(rows), "--fix", str(rows)))
     other = file.with_name("other.jsonl")
     other.write_text("mine")
-    assert "say --yes" in said(run("check", str(rows), "--fix", str(other)))
+    assert "pass --yes" in said(run("check", str(rows), "--fix", str(other)))
     assert other.read_text() == "mine"
     run("check", str(rows), "--fix", str(other), "--yes")
     assert other.read_text() == rows.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_an_answer_is_printed_as_far_as_it_came(service: FakeService, run: Run) 
     service.answers[path] = (200, events("half of") + fault)
     result = run("generate", "models/base", "hello")
     assert result.output == "half of\n"
-    assert said(result) == "The answer ends here: The engine is away."
+    assert said(result) == "The answer broke off: The engine is away."
 
 
 def test_a_refused_stream_is_told_in_the_servers_words(service: FakeService, run: Run) -> None:
@@ -142,6 +143,12 @@ def test_a_hint_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
         "See `.venv/bin/overtone list`, not /opt/overtone list. The overtone service is away: "
         ".venv/bin/overtone set-aside list"
     )
+
+
+def test_a_hint_that_names_the_program_already_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/overtone/__main__.py"])
+    hint = f"Start one with `{sys.executable} -m overtone serve`."
+    assert as_typed(hint) == hint
 
 
 def test_every_verb_is_known_to_hints() -> None:
@@ -185,7 +192,7 @@ def test_an_empty_list_says_why(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels?pageSize=50&filter=x"] = (200, {})
     assert "No tuned model matches 'x'" in run("list", "--filter", "x").output
     service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
-    assert "that this key may see" in run("list", "--key", "K").output
+    assert "This key can see no tuned model" in run("list", "--key", "K").output
 
 
 def test_show_tells_the_state_and_the_course_of_the_loss(service: FakeService, run: Run) -> None:
@@ -255,7 +262,7 @@ def test_a_model_is_found_by_what_people_type(service: FakeService, run: Run, ty
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ("qa-", "may be one of 2 tuned models: qa-1x, qa-2"),
+        ("qa-", "matches 2 tuned models: qa-1x, qa-2"),
         ("aq-1x", "Did you mean qa-1x"),
         ("zzz", "overtone list"),
     ],
@@ -283,7 +290,7 @@ def test_delete_takes_several_names(service: FakeService, run: Run) -> None:
 
 def test_delete_never_goes_unasked(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels/a"] = (200, ACTIVE)
-    assert "say --yes" in said(run("delete", "a", input="y\n"))
+    assert "pass --yes" in said(run("delete", "a", input="y\n"))
     assert not [asked for asked in service.asked if asked[0] == "DELETE"]
 
 
@@ -303,11 +310,11 @@ def test_cancel_names_the_model(service: FakeService, run: Run) -> None:
 @pytest.mark.parametrize(
     ("ended", "words"),
     [
-        (operation(2, done=True), "is ready already"),
-        (operation(1, done=True), "was stopped already, at step 1 of 2"),
-        (operation(1, **FAILED), "has failed already"),
-        (operation(1, **CANCELLED), "was stopped already, at step 1 of 2"),
-        (operation(0, **CANCELLED), "was cancelled already, before its first step"),
+        (operation(2, done=True), "is already ready"),
+        (operation(1, done=True), "was already stopped, at step 1 of 2"),
+        (operation(1, **FAILED), "has already failed"),
+        (operation(1, **CANCELLED), "was already stopped, at step 1 of 2"),
+        (operation(0, **CANCELLED), "was already cancelled, before its first step"),
     ],
 )
 def test_what_has_ended_cannot_be_stopped(service: FakeService, run: Run, ended: Any, words: str) -> None:
@@ -452,7 +459,7 @@ def test_ctrl_c_leaves_the_tuning_to_the_service(
     service.answers["POST /v1beta/tunedModels"] = (200, operation(0))
     monkeypatch.setattr("overtone.cli.progress.time.sleep", _interrupted)
     result = run("tune", examples)
-    assert "is being tuned all the same" in result.stdout and "cancel qa-1x" in result.stdout
+    assert "The tuning of tunedModels/qa-1x continues" in result.stdout and "cancel qa-1x" in result.stdout
 
 
 def _interrupted(seconds: float) -> None:
@@ -463,17 +470,17 @@ def test_the_servers_sentence_is_what_the_user_reads(service: FakeService, run: 
     message = "Tuned model tunedModels/gone does not exist."
     service.answers["GET /v1beta/tunedModels/gone"] = (404, {"error": {"code": 404, "message": message}})
     service.answers["GET /v1beta/tunedModels?pageSize=50"] = (200, {})
-    assert said(run("show", "gone")) == f"{message} See those that there are: overtone list"
+    assert said(run("show", "gone")) == f"{message} See them all: overtone list"
 
 
 def test_something_else_at_the_address_is_noticed(service: FakeService, run: Run) -> None:
     service.answers["GET /v1beta/tunedModels/x"] = (200, b"<html>")
-    assert "is Overtone there?" in said(run("show", "x"))
+    assert "Is it an Overtone service?" in said(run("show", "x"))
 
 
 def test_when_nothing_answers_the_user_hears_how_to_start_it(run: Run) -> None:
     result = run("list", "--url", "http://127.0.0.1:9")
-    assert re.search("Start the service with `.* serve`", said(result))
+    assert re.search("Start one with `.* serve`", said(result))
 
 
 def test_a_shell_completes_the_names_of_tuned_models(service: FakeService, run: Run) -> None:
@@ -506,7 +513,7 @@ def test_an_id_is_made_from_the_source(source: str, expected: str) -> None:
 def test_a_base_is_removed_by_its_name(run: Run, tmp_path: Path) -> None:
     tiny.make_base(tmp_path / "bases", "mine")
     assert "there are: mine" in said(run("models", "rm", "other", "--data", str(tmp_path)))
-    assert "say --yes" in said(run("models", "rm", "mine", "--data", str(tmp_path)))
+    assert "pass --yes" in said(run("models", "rm", "mine", "--data", str(tmp_path)))
     assert (
         "Removed models/mine." in run("models", "rm", "models/mine", "--yes", "--data", str(tmp_path)).output
     )

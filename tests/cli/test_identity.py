@@ -66,11 +66,11 @@ def test_the_first_key_says_what_it_changes_and_takes_over_what_was_made_before(
     first = on("keys", "create", "--user", "me@example.com")
     assert first.stdout.startswith("ot_")
     assert "From now on every call needs a key" in first.stderr
-    assert "1 tuned model belongs to owner@localhost" in first.stderr
+    assert "1 tuned model created without a key belongs to owner@localhost" in first.stderr
 
     second = on("keys", "create", "--user", "me@example.com", "--take-over")
 
-    assert "me@example.com owns 1 tuned model now" in second.stderr
+    assert "me@example.com now owns 1 tuned model" in second.stderr
     assert "From now on" not in second.stderr
     with closing(Store(f"sqlite:///{tmp_path}/data/overtone.db", tmp_path / "data" / "tuned")) as store:
         assert store.get_tuned_model("a").owner_email == "me@example.com"
@@ -80,8 +80,8 @@ def test_revoking_the_last_key_leaves_the_service_closed_until_it_is_opened(on: 
     on("keys", "create", "--user", "me@example.com")
     assert "revoke them first" in said(on("keys", "open"))
     key_id = on("keys", "list").output.splitlines()[1].split()[0]
-    assert "That was the last key: nobody may call now" in on("keys", "revoke", key_id).stderr
-    assert "answers this machine without a key now" in on("keys", "open").stdout
+    assert "That was the last key: nobody can call now" in on("keys", "revoke", key_id).stderr
+    assert "now answers this machine without a key" in on("keys", "open").stdout
 
 
 def test_opening_says_what_stays_hidden(on: Run, tmp_path: Path) -> None:
@@ -101,4 +101,4 @@ def test_a_data_folder_that_cannot_be_made_is_told(run: Run, tmp_path: Path, ver
 
 def test_groups_say_what_they_did(on: Run) -> None:
     added = on("groups", "add", "team@example.com", "me@example.com").stdout
-    assert added == "me@example.com is in team@example.com now.\n"
+    assert added == "me@example.com is now in team@example.com.\n"

@@ -34,7 +34,7 @@ def test_what_was_set_aside_is_listed(run: Run, data: Path) -> None:
 
 
 def test_what_was_set_aside_is_deleted_when_that_is_said(run: Run, data: Path) -> None:
-    assert "say --yes" in said(run("set-aside", "empty", "--data", str(data)))
+    assert "pass --yes" in said(run("set-aside", "empty", "--data", str(data)))
     assert (data / "tuned" / ".set-aside" / "lost.0123").exists()
 
     assert run("set-aside", "empty", "--yes", "--data", str(data)).output == "Deleted 1 folders.\n"
@@ -56,9 +56,9 @@ def test_a_folder_is_bound_to_another_database_when_that_is_said(
     with pytest.raises(OvertoneError):
         Store(url, data / "tuned")
     monkeypatch.setenv("OVERTONE_DATABASE_URL", url)
-    assert "say --yes" in said(run("bind", "--data", str(data)))
+    assert "pass --yes" in said(run("bind", "--data", str(data)))
 
-    assert f"belongs to {url} now" in run("bind", "--yes", "--data", str(data)).output
+    assert f"now belongs to {url}" in run("bind", "--yes", "--data", str(data)).output
 
     with closing(Store(url, data / "tuned")) as store:
         store.sweep_folders()

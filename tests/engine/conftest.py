@@ -7,7 +7,7 @@ import torch
 
 from overtone.model.adapter import Adapter, save_adapter
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.lora import target_sizes
+from overtone.model.projections import module_sizes
 from tests import tiny
 
 torch.set_num_threads(1)
@@ -18,15 +18,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.make_base(tmp_path_factory.mktemp("bases"), width=128)
 
 
-def random_adapter(base: Path, seed: int, rank: int = 4, targets: tuple[str, ...] = ()) -> Adapter:
+def random_adapter(base: Path, seed: int, rank: int = 4, modules: tuple[str, ...] = ()) -> Adapter:
     """Return an adapter strong enough to change what a tiny base says."""
     config, generator = DecoderConfig.load(base), torch.Generator().manual_seed(seed)
     adapter = Adapter(rank, alpha=2.0 * rank)
     for layer in range(config.num_layers):
-        for target, (width_in, width_out) in target_sizes(config).items():
-            if not targets or target in targets:
-                adapter.a[layer, target] = torch.randn(rank, width_in, generator=generator) / width_in**0.5
-                adapter.b[layer, target] = torch.randn(width_out, rank, generator=generator) / rank**0.5
+        for module, (width_in, width_out) in module_sizes(config).items():
+            if not modules or module in modules:
+                adapter.a[layer, module] = torch.randn(rank, width_in, generator=generator) / width_in**0.5
+                adapter.b[layer, module] = torch.randn(width_out, rank, generator=generator) / rank**0.5
     return adapter
 
 

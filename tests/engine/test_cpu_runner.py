@@ -40,7 +40,7 @@ def plain(base: Path) -> TorchRunner:
 def install(runner: Runner, base: Path) -> None:
     """Adapters of different ranks, the last one with two targets only."""
     runner.install(1, runner.prepare(random_adapter(base, seed=1, rank=4)))
-    runner.install(2, runner.prepare(random_adapter(base, seed=2, rank=24, targets=("v_proj", "up_proj"))))
+    runner.install(2, runner.prepare(random_adapter(base, seed=2, rank=24, modules=("v_proj", "up_proj"))))
 
 
 def sequences(texts: list[list[int]]) -> list[Sequence]:
@@ -73,6 +73,12 @@ def test_many_rows_take_another_way_to_the_same_logits(fast: Runner) -> None:
     together = fast.step([Chunk(s, 0, len(s.ids)) for s in made], [n % 3 for n in range(14)]).rows
     alone = [read(fast, [text], [n % 3])[0] for n, text in enumerate(texts)]
     assert torch.equal(together, torch.stack(alone))
+
+
+def test_a_step_larger_than_the_working_memory_is_noticed(fast: Runner) -> None:
+    sequence = Sequence(0, "", [5] * 65, blocks=list(range(5)))
+    with pytest.raises(AssertionError, match="more rows"):
+        fast.step([Chunk(sequence, 0, 65)], [0])
 
 
 def test_a_text_is_the_same_in_any_chunks(fast: Runner) -> None:

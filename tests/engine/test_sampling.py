@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 import torch
 
-from overtone.engine.sampling import Choice, Logits, Sampler
+from overtone.engine.sampling import ChosenToken, Logits, Sampler
 
 ROW = torch.tensor([0.0, 3.0, 1.0, 2.0, -1.0])
 
 
-def choose(sampler: Sampler, row: torch.Tensor = ROW, allowed: torch.Tensor | None = None) -> Choice:
+def choose(sampler: Sampler, row: torch.Tensor = ROW, allowed: torch.Tensor | None = None) -> ChosenToken:
     return sampler.choose(Logits.of(row[None]), 0, allowed)
 
 
@@ -59,10 +59,10 @@ def test_penalties_lower_what_was_said_already() -> None:
 
 
 def test_log_probabilities_are_those_of_the_model() -> None:
-    choice = choose(Sampler(temperature=0.1, top_k=1, num_logprobs=2))
+    chosen = choose(Sampler(temperature=0.1, top_k=1, num_logprobs=2))
     expected = ROW.log_softmax(0)
-    assert choice.logprob == pytest.approx(float(expected[1]), abs=1e-6)
-    assert [token for token, _ in choice.top] == [1, 3]
+    assert chosen.logprob == pytest.approx(float(expected[1]), abs=1e-6)
+    assert [token for token, _ in chosen.top] == [1, 3]
 
 
 def test_only_allowed_tokens_are_chosen() -> None:

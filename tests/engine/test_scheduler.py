@@ -55,8 +55,10 @@ def test_a_long_prompt_comes_in_chunks_beside_the_streams() -> None:
     step(scheduler)
     scheduler.admit(sequence(10, first=50))
     assert [spans(step(scheduler)) for _ in range(3)] == [
-        [(3, 1), (0, 4)], [(4, 1), (4, 4)], [(5, 1), (8, 2)],
-    ]  # fmt: skip
+        [(3, 1), (0, 4)],
+        [(4, 1), (4, 4)],
+        [(5, 1), (8, 2)],
+    ]
 
 
 def test_a_repeated_beginning_is_not_computed_again() -> None:

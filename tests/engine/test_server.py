@@ -305,7 +305,7 @@ def test_a_socket_s_folder_of_somebody_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server.os, "getuid", lambda: 12345)
-    with pytest.raises(OvertoneError, match="belongs to somebody else; no engine is started there"):
+    with pytest.raises(OvertoneError, match="belongs to another user; no engine is started there"):
         server._prepare_socket(f"unix:{tmp_path}/engine.sock")
 
 

@@ -21,10 +21,10 @@ def make_product(num_rows: int) -> Callable[[int, int, int], None]:
     def product(context: Any, panel: Any, rows: Any, sums: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             panel, rows, sums = arguments
-            inputs = [builder.add(rows, I64(2 * int16_products.DEPTH * row)) for row in range(num_rows)]
-            for row, halves in enumerate(int16_products.multiply_panel_by(builder, panel, inputs)):
-                for half, total in enumerate(halves):
-                    store(builder, total, sums, 64 * row + 32 * half)
+            inputs = [builder.add(rows, I64(2 * int16_products.QUANT_BLOCK * row)) for row in range(num_rows)]
+            for row, vectors in enumerate(int16_products.multiply_panel_by(builder, panel, inputs)):
+                for vector, total in enumerate(vectors):
+                    store(builder, total, sums, 64 * row + 32 * vector)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64), codegen
@@ -47,11 +47,13 @@ def test_sums_are_exact_up_to_the_largest_numbers(
     monkeypatch.setattr(int16_products, "HAS_AVX2", way != "plain vectors")
     monkeypatch.setattr(int16_products, "HAS_VNNI", way == "AVX-512 VNNI")
     random = np.random.default_rng(num_rows)
-    rows = random.integers(-8191, 8192, (num_rows, int16_products.DEPTH)).astype(np.int16)
-    weights = random.integers(-8191, 8192, (int16_products.DEPTH, int16_products.COLUMNS)).astype(np.int16)
+    rows = random.integers(-8191, 8192, (num_rows, int16_products.QUANT_BLOCK)).astype(np.int16)
+    weights = random.integers(-8191, 8192, (int16_products.QUANT_BLOCK, int16_products.PANEL)).astype(
+        np.int16
+    )
     rows[0], weights[:, 0], weights[:, 1] = 8191, 8192, -8192  # the sum that just fits
-    panel = np.ascontiguousarray(weights.reshape(-1, 2, int16_products.COLUMNS).transpose(0, 2, 1))
-    sums = np.empty((num_rows, int16_products.COLUMNS), np.int32)
+    panel = np.ascontiguousarray(weights.reshape(-1, 2, int16_products.PANEL).transpose(0, 2, 1))
+    sums = np.empty((num_rows, int16_products.PANEL), np.int32)
 
     make_product(num_rows)(panel.ctypes.data, rows.ctypes.data, sums.ctypes.data)
 

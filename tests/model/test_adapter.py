@@ -10,9 +10,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from overtone.errors import OvertoneError
-from overtone.model.adapter import TARGETS, Adapter, load_adapter, save_adapter
+from overtone.model.adapter import Adapter, load_adapter, save_adapter
 from overtone.model.decoder import Decoder
 from overtone.model.lora import JobRows, LoraWeights, project_with
+from overtone.model.projections import BY_MODULE
 from tests.model.plain_attention import causal
 from tests.model.tiny import make_base, random_adapter
 
@@ -53,7 +54,7 @@ def test_peft_reads_ours_and_computes_the_same(saved: tuple[Path, Adapter, str],
 @torch.no_grad()
 @pytest.mark.parametrize("rank_stabilised", [False, True])
 def test_ours_reads_peft_and_computes_the_same(rank_stabilised: bool, tmp_path: Path) -> None:
-    config = LoraConfig(r=4, lora_alpha=6, target_modules=list(TARGETS), use_rslora=rank_stabilised)
+    config = LoraConfig(r=4, lora_alpha=6, target_modules=list(BY_MODULE), use_rslora=rank_stabilised)
     oracle = get_peft_model(make_base(tmp_path / "base"), config).eval()
     for name, parameter in oracle.named_parameters():
         if "lora_B" in name:
@@ -109,7 +110,7 @@ def test_a_missing_adapter_is_said_plainly(tmp_path: Path) -> None:
     [
         ({"use_dora": True}, "uses use_dora"),
         ({"modules_to_save": ["lm_head"]}, "uses modules_to_save"),
-        ({"peft_type": "IA3"}, "describes no LoRA"),
+        ({"peft_type": "IA3"}, "is not the config of a LoRA"),
         ({"r": 4}, "do not pair up at rank 4"),
     ],
 )

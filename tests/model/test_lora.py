@@ -1,4 +1,4 @@
-"""Our fused LoRA against peft: the same logits, the same gradients; and several adapters at once."""
+"""Our LoRA over joined projections against peft: the same logits, the same gradients; and several adapters at once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from overtone.model.adapter import TARGETS, Adapter, Place
+from overtone.model.adapter import Adapter, Place
 from overtone.model.decoder import Decoder
 from overtone.model.lora import JobRows, LoraWeights, project_with
+from overtone.model.projections import BY_MODULE
 from tests.model.plain_attention import causal
 from tests.model.tiny import VOCAB, make_base, random_adapter
 
@@ -55,8 +57,13 @@ def grads_by_place(lora: LoraWeights) -> Adapter:
 
 
 def make_peft(folder: Path, adapter: Adapter) -> PeftModel:
-    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(TARGETS))
-    oracle = get_peft_model(make_base(folder), config)
+    return with_peft(make_base(folder), adapter)
+
+
+def with_peft(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
+    """Return transformers' model with the adapter as peft's own."""
+    config = LoraConfig(r=adapter.rank, lora_alpha=adapter.alpha, target_modules=list(BY_MODULE))
+    oracle = get_peft_model(model, config)
     for name, parameter in oracle.named_parameters():
         if "lora_" in name:
             place, side = place_of(name)

@@ -116,7 +116,7 @@ def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
 def test_a_database_from_the_future_is_left_alone(store: Store) -> None:
     with store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(OvertoneError, match="newer Overtone: its schema is 9999"):
+    with pytest.raises(OvertoneError, match="newer version of Overtone: its schema is 9999"):
         Database(store.url)
 
 

@@ -91,7 +91,7 @@ def test_a_database_that_is_lost_is_refused(store: Store, tmp_path: Path, conten
     if content is not None:
         (tmp_path / "overtone.db").write_bytes(content)
     with pytest.raises(
-        OvertoneError, match=r"the database that was there before\. Bring that back from a backup"
+        OvertoneError, match=r"a database that was at this URL before\. Restore that one from a backup"
     ):
         Store(store.url, store.artifacts.root)
     assert store.artifacts_of(row).folder.is_dir()

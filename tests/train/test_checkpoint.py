@@ -9,19 +9,20 @@ from overtone.model.decoder import Decoder
 from overtone.train.checkpoint import BackgroundSaver, list_checkpoints, load_newest, save_checkpoint
 from overtone.train.data import BatchOrder
 from overtone.train.loop import run_pass, tune
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Progress, Recipe, Tuning
 from tests.model.tiny import make_base
 from tests.train.texts import documents
 
 
 @pytest.fixture
-def decoder(tmp_path: Path) -> Decoder:
+def base(tmp_path: Path) -> TrainingBase:
     make_base(tmp_path)
-    return Decoder.load(tmp_path)
+    return TrainingBase(Decoder.load(tmp_path))
 
 
-def make_tuning(decoder: Decoder) -> Tuning:
-    return Tuning(decoder.config, documents(), BatchOrder(5, 3, 2, seed=9), Recipe(0.01, rank=4))
+def make_tuning(base: TrainingBase) -> Tuning:
+    return Tuning(base.decoder.config, documents(), BatchOrder(5, 3, 2, seed=9), Recipe(0.01, rank=4))
 
 
 def progress(step: int) -> Progress:
@@ -30,18 +31,18 @@ def progress(step: int) -> Progress:
 
 @pytest.mark.parametrize("interrupted_after", range(8))
 def test_a_job_resumed_at_any_step_ends_with_the_same_bits(
-    interrupted_after: int, decoder: Decoder, tmp_path: Path
+    interrupted_after: int, base: TrainingBase, tmp_path: Path
 ) -> None:
-    unbroken, first, second = (make_tuning(decoder) for _ in range(3))
-    tune(decoder, unbroken, lambda step: None)
+    unbroken, first, second = (make_tuning(base) for _ in range(3))
+    tune(base, unbroken, lambda step: None)
 
     for _ in range(interrupted_after):
-        run_pass(decoder, [first], 1000)
+        run_pass(base, [first], 1000)
     save_checkpoint(tmp_path / "checkpoints", first.save())
     saved = load_newest(tmp_path / "checkpoints", first.lora.flat.numel())
     assert saved is not None
     second.restore(saved)
-    tune(decoder, second, lambda step: None)
+    tune(base, second, lambda step: None)
 
     assert torch.equal(second.lora.flat, unbroken.lora.flat)
 

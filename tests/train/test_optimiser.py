@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from overtone.kernels.adamw import SPAN
+from overtone.kernels.adamw import CHUNK
 from overtone.train.optimiser import Adam, Optimiser
 
 ADAM = Adam(weight_decay=0.1, max_grad_norm=2.0)
-SIZE = 2 * SPAN + 37  # the last span is short
+SIZE = 2 * CHUNK + 37  # the last chunk is short
 RATES = [0.01, 0.01, 0.002, 0.03]
 
 

@@ -28,7 +28,7 @@ def test_targets_are_the_outputs_and_stand_behind_the_rows_kept() -> None:
     )
 
 
-def test_slots_are_neighbouring_slices() -> None:
+def test_jobs_are_neighbouring_slices() -> None:
     packed = pack([(0, documents()[:2]), (3, documents()[2:])])
     assert packed.rows[0].stop == packed.rows[3].start
     assert packed.rows[3].stop == len(packed.ids_T)
@@ -40,21 +40,21 @@ def test_the_prefix_never_reaches_a_token_that_predicts() -> None:
     assert common_prefix(twins[:1]) == 0
 
 
-@pytest.mark.parametrize("block_rows", [0, 160])
+@pytest.mark.parametrize("dense_rows", [0, 160])
 @pytest.mark.parametrize("max_queries", [2, 3, 512])
 def test_a_query_sees_its_own_text_up_to_itself_and_nothing_else(
-    max_queries: int, block_rows: int, monkeypatch: pytest.MonkeyPatch
+    max_queries: int, dense_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "MAX_QUERIES", max_queries)
-    monkeypatch.setattr(attention, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(attention, "DENSE_ROWS", dense_rows)
     batch = documents()
     packed = pack([(0, batch)])
     seen: dict[int, list[int]] = {}
     rows_T11 = torch.arange(len(packed.ids_T))[:, None, None]
-    for group in packed.groups:
-        mask_BLS = group.mask_BLS(None, torch.float32)
+    for bucket in packed.buckets:
+        mask_BLS = bucket.mask_BLS(None, torch.float32)
         for queries, keys, mask_LS in zip(
-            group.queries(rows_T11), group.keys(rows_T11), mask_BLS, strict=True
+            bucket.queries(rows_T11), bucket.keys(rows_T11), mask_BLS, strict=True
         ):
             for query, mask_S in zip(queries.flatten().tolist(), mask_LS, strict=True):
                 seen[query] = packed.ids_T[keys.flatten()[mask_S == 0]].tolist()

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from overtone import processor
-from overtone.model.decoder import Decoder
-from overtone.train import compiled_pass, precision
+from overtone.train import precision
+from overtone.train.training_base import TrainingBase
 from tests import tiny
 from tests.model.test_decoder import FAMILIES, make_oracle
 
@@ -54,25 +54,26 @@ def test_a_family_without_kernels_is_trained_in_float32_on_every_processor(
     chosen = precision.choose(tmp_path, CPU)
 
     assert chosen.dtype == torch.float32
-    assert "do not know this family" in chosen.obstacle
+    assert "do not support this family" in chosen.obstacle
 
 
 def test_what_was_chosen_is_what_is_loaded(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(processor.features() | {"avx512bf16", "amx-bf16"}, monkeypatch)
-    decoder = precision.load_decoder(base, CPU)
-    assert decoder.dtype == torch.float32
-    assert compiled_pass.knows(decoder)
-    assert compiled_pass.of(decoder).in_integers == processor.has_avx2()
+    loaded = TrainingBase.load(base, CPU)
+    assert loaded.decoder.dtype == torch.float32
+    compiled = loaded.compiled_for([])
+    assert compiled is not None
+    assert compiled.in_integers == processor.has_avx2()
 
 
 def test_a_precision_that_is_named_is_obeyed(base: Path) -> None:
     assert str(precision.choose(base, CPU, "float32")).startswith("compiled kernels in float32")
     assert str(precision.choose(base, CPU, "bfloat16")).startswith("plain PyTorch in bfloat16")
-    assert precision.load_decoder(base, CPU, "bfloat16").dtype == torch.bfloat16
+    assert TrainingBase.load(base, CPU, "bfloat16").decoder.dtype == torch.bfloat16
 
 
 def test_a_base_without_blocks_takes_the_kernels_in_float32(tmp_path: Path) -> None:
     folder = tiny.make_base(tmp_path)
     (folder / "blocks.safetensors").unlink()
     assert str(precision.choose(folder, CPU)) == "compiled kernels in float32"
-    assert not compiled_pass.of(Decoder.load(folder)).in_integers
+    assert not TrainingBase.load(folder, CPU).in_integers

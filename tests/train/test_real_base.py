@@ -16,6 +16,7 @@ from overtone.model.adapter import save_adapter
 from overtone.model.decoder import Decoder
 from overtone.train.data import BatchOrder, Document, encode_examples
 from overtone.train.loop import tune
+from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from tests.real import base_folder
 from tests.train.test_loop import plain_loss
@@ -33,7 +34,7 @@ def test_the_tutorials_first_epoch_has_the_losses_of_transformers_and_peft(tmp_p
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     oracle = PeftModel.from_pretrained(model, tmp_path / "adapter", is_trainable=True)
 
-    tune(decoder, tuning, steps.append)
+    tune(TrainingBase(decoder), tuning, steps.append)
 
     batches = [[documents[number] for number in order.batch(step)] for step in range(order.total_steps)]
     theirs = plain_losses(oracle, batches, tuning.recipe)

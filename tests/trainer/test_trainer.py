@@ -250,7 +250,7 @@ def test_a_deleted_model_s_job_is_dropped_and_its_neighbour_goes_on(bench: Bench
     ("content", "said"),
     [
         ('{"text_input": "1", "output": "2"}\n{"text_in', "damaged at line 2"),
-        ('{"text_input": "1", "output": "2"}\n', "1 training examples are stored where there were 5"),
+        ('{"text_input": "1", "output": "2"}\n', "1 training examples are stored; there were 5"),
         (None, "cannot be read"),
     ],
 )
@@ -287,7 +287,7 @@ def test_a_tuned_model_that_could_not_be_asked_has_failed(bench: Bench) -> None:
     bench.add("large", learning_rate=10.0)
     (large,) = bench.finish("large")
     assert large.state == "FAILED"
-    assert "with the learning rate of 10 " in str(large.error_message)
+    assert "With the learning rate of 10 " in str(large.error_message)
     assert "does not fit into float16" in str(large.error_message)
 
 
@@ -369,6 +369,18 @@ def test_a_job_that_ends_its_process_is_given_up_after_three_deaths_and_its_comp
     )
 
 
+def test_a_job_that_kept_a_step_between_two_deaths_is_not_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_job, "CHECKPOINT_EVERY_S", float("inf"))
+    bench.add("a", **LONG, seed=666)
+    for deadly_step in (9, 0, 5):
+        work_until_death(bench.trainer(), monkeypatch, deadly_step)
+    bench.trainer()._look_for_work()
+    assert bench.crash_record("a").in_a_row == 1
+    assert bench.row("a").state == "CREATING"
+
+
 def test_jobs_whose_trainer_is_killed_again_and_again_all_end_as_if_undisturbed(bench: Bench) -> None:
     names = ["a", "b", "c"]
     for seed, name in enumerate(names):
@@ -411,11 +423,11 @@ def test_a_job_that_was_in_the_pass_before_is_not_blamed_for_a_death_in_this_one
         bench.add(name, **LONG, seed=seed)
     passes: list[int] = []
 
-    def die_in_the_second(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+    def die_in_the_second(model: Any, tunings: list[Tuning], num_tokens: int) -> Any:
         passes.extend(tuning.order.seed for tuning in tunings)
         if len(passes) == 2:
             raise KeyboardInterrupt
-        return run_pass(decoder, tunings, num_tokens)
+        return run_pass(model, tunings, num_tokens)
 
     with monkeypatch.context() as patched:
         patched.setattr(trainer, "max_tokens", lambda decoder: 1)  # one job a pass
@@ -459,9 +471,9 @@ def test_a_suspected_job_keeps_no_company_until_it_is_past_the_place(
     bench.trainer().work()  # and dies
     passes: list[list[tuple[int, int]]] = []
 
-    def run_and_note(decoder: Any, tunings: list[Tuning], num_tokens: int) -> Any:
+    def run_and_note(model: Any, tunings: list[Tuning], num_tokens: int) -> Any:
         passes.append([(tuning.order.seed, tuning.step) for tuning in tunings])
-        return run_pass(decoder, tunings, num_tokens)
+        return run_pass(model, tunings, num_tokens)
 
     monkeypatch.setattr(trainer, "run_pass", run_and_note)
     worker = bench.trainer()

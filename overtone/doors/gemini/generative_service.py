@@ -10,7 +10,7 @@ from overtone.domain.sharing import Caller
 from overtone.doors.dispatch import Later
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini.answers import Answer
-from overtone.doors.gemini.found_models import get_target
+from overtone.doors.gemini.models_by_name import get_target
 from overtone.doors.gemini.names import format_tuned_model
 from overtone.doors.gemini.options import read_options
 from overtone.doors.gemini.prompts import read_countable, read_prompt

@@ -6,7 +6,7 @@ base models, and tuned models from creation to deletion.
 from __future__ import annotations
 
 from overtone.domain.sharing import Caller, Role
-from overtone.doors.gemini import filters, found_models, resources
+from overtone.doors.gemini import filters, models_by_name, resources
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini.names import format_model, parse_tuned_model, without_prefix
 from overtone.doors.gemini.training_advice import advise
@@ -27,7 +27,7 @@ class ModelService:
 
     def get_model(self, request: m.GetModelRequest, caller: Caller) -> m.Model:
         """Return a base model or an alias of one."""
-        return resources.to_model(found_models.get_card(self.models, request.name, "getModel", caller))
+        return resources.to_model(models_by_name.get_card(self.models, request.name, "getModel", caller))
 
     def list_models(self, request: m.ListModelsRequest, caller: Caller) -> m.ListModelsResponse:
         """Return the base models by pages: aliases first, then the open models."""
@@ -57,9 +57,9 @@ class ModelService:
         except NoExamples as error:
             raise InvalidArgument(advise(caller.client), field=error.field) from None
         except UnknownBase as error:
-            raise found_models.no_model(format_model(asked.base_model), "createTunedModel", error) from None
+            raise models_by_name.no_model(format_model(asked.base_model), "createTunedModel", error) from None
         except NotTunable:
-            raise found_models.no_model(format_model(asked.base_model), "createTunedModel") from None
+            raise models_by_name.no_model(format_model(asked.base_model), "createTunedModel") from None
 
     def update_tuned_model(self, request: m.UpdateTunedModelRequest, caller: Caller) -> m.TunedModel:
         """Change the writable fields that the mask names (AIP-134); without a mask, those that are set."""

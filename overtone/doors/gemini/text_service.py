@@ -13,8 +13,8 @@ from overtone.domain.sharing import Caller
 from overtone.doors.dispatch import Later
 from overtone.doors.gemini import messages as m
 from overtone.doors.gemini.answers import Answer
-from overtone.doors.gemini.found_models import get_target
 from overtone.doors.gemini.generative_service import begin_answer, complete
+from overtone.doors.gemini.models_by_name import get_target
 from overtone.doors.gemini.options import read_options
 from overtone.errors import refuse
 from overtone.service.generation import Call, Generation

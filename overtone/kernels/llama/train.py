@@ -13,30 +13,31 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from overtone.kernels import float_products, rounded_products
 from overtone.kernels.attention import STRIP, Kernels, KeySpan, attend, attend_back
 from overtone.kernels.calls import caller, opaque
-from overtone.kernels.float_products import DEPTH, padded
+from overtone.kernels.float_products import PANEL_DEPTH, padded
 from overtone.kernels.formulas import exp, normalise, rotate
-from overtone.kernels.panels import FLOATS, PANEL, bytes_of_row, pack_columns
+from overtone.kernels.panels import FLOATS, bytes_of_row, pack_columns
 from overtone.kernels.rounded_products import LARGEST_GRADIENT
-from overtone.kernels.simd import add_scaled, clear, round_group
+from overtone.kernels.simd import add_scaled, clear, round_block
 from overtone.kernels.threads import phase
 from overtone.kernels.tile_products import LARGEST_ACTIVATION
-from overtone.kernels.tiles import GROUP, TILE
-from overtone.kernels.views import Array, compiled, free_order, read_i64, view_f32, view_i64
+from overtone.kernels.tiles import PANEL, QUANT_BLOCK, TILE
+from overtone.kernels.views import Array, compiled, entry_point, free_order, read_i64, view_f32, view_i64
 
-CHUNK = 24  # rows of one piece of a narrow product
-ROUND_ROWS = 4  # of one piece of rounding
-TALL = 96  # rows of B's gradient in one piece
+CHUNK_ROWS = 24  # rows of one task of a narrow product
+ROUND_ROWS = 4  # of one task of rounding
+TALL = 96  # rows of B's gradient in one task
 LOGIT_ROWS = 64  # kept rows whose logits are held at once
-SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's backward product
+HEAD_SEGMENTS = 16  # of the vocabulary, each summed by itself in the head's backward product
 SEGMENT_DEPTH = 256  # of the head's rows: they stay in the second cache while all columns are computed
-QKV, OUT, GATE_UP, DOWN = range(4)
+QKV, OUT, GATE_UP, DOWN = range(4)  # the joined projections, in the order of model/projections.py
 row_width = compiled(padded)
-PHASES_PER_LAYER, PHASES_PER_CHUNK, PHASES_BESIDE = 32, 5, 8
+PHASES_PER_LAYER = 32
+PHASES_PER_CHUNK = 5
+PHASES_BESIDE = 8
 
 call_add_transposed = caller(float_products.add_transposed)
 call_multiply_by_columns = caller(float_products.multiply_by_columns)
@@ -46,13 +47,13 @@ call_multiply_tile = caller(rounded_products.multiply_tile)
 call_multiply_tiles_back = caller(rounded_products.multiply_tiles_back)
 
 
-class Base(NamedTuple):
+class FrozenBase(NamedTuple):
     """The frozen model: sizes, then addresses of float32 numbers and of tables of addresses."""
 
     num_layers: int
     width: int
     num_heads: int
-    num_groups: int  # of heads that share a key and a value
+    num_kv_heads: int  # keys and values; each is shared by num_heads / num_kv_heads query heads
     head_size: int
     inner: int
     vocabulary: int
@@ -61,7 +62,7 @@ class Base(NamedTuple):
     kind: int  # of the layers' weights, see panels.py
     head_kind: int
     weights: int  # [layer, 4] addresses of weight_OI: qkv, o, gate_up, down
-    step_sizes: int  # [layer, 4] addresses of what integers.py calls step_sizes, or 0: multiply in float32
+    step_sizes: int  # [layer, 4] addresses of the rounded weights' step sizes, or 0: multiply in float32
     biases: int  # [layer, 4] addresses of bias_O, or 0
     norms: int  # [layer, 2] addresses: before attention, before the MLP
     final_norm: int
@@ -87,7 +88,7 @@ class Pass(NamedTuple):
     sin: int
     keep: int  # [N] the kept rows
     strips: int  # [strip, 11] see Strip; those of all rows, then those of the kept ones
-    jobs: int  # [job, 7] see JobRows
+    jobs: int  # [job, 7] see PassJob
     scales: int  # [job] alpha / rank
     targets: int  # [N]
     shares: int  # [N] the weight of each output token's loss
@@ -98,7 +99,7 @@ class Pass(NamedTuple):
     scale_2: int
     normed_1: int  # [L + 1, T, D]
     normed_2: int
-    qkv: int  # [L, T, Q] turned by their positions
+    qkv: int  # [L, T, Q] rotated by their positions
     log_sums: int  # [L, T, H] of attention's softmax
     mixed: int  # [L, T, H K] attention's result
     gates: int  # [L, T, 2 I]
@@ -117,13 +118,13 @@ class Pass(NamedTuple):
     logits: int  # [LOGIT_ROWS, V]
     logit_ints: int  # [LOGIT_ROWS, V] int16: their gradients
     logit_factors: int  # [LOGIT_ROWS, V / 32, 2]
-    partial: int  # [SEGMENTS, LOGIT_ROWS, D]
+    partial: int  # [HEAD_SEGMENTS, LOGIT_ROWS, D]
     ints: int  # [T, widest] int16: the rows that meet the base's tiles
     factors: int  # [T, widest / 32, 2] their scales, and their scaled sums
     panels: int  # [thread, panel_bytes]
     scores: int  # [thread, STRIP, score_bytes]
     counters: int  # [phase, 8]
-    multiply_by_rows: int  # addresses of products.py's and integers.py's functions
+    multiply_by_rows: int  # addresses of float_products.py's and rounded_products.py's functions
     multiply_by_columns: int
     multiply_panel: int
     add_transposed: int
@@ -131,8 +132,8 @@ class Pass(NamedTuple):
     multiply_tiles_back: int
 
 
-class JobRows(NamedTuple):
-    """A job's rows and its adapter, whose matrices lie as model/lora.py carves them."""
+class PassJob(NamedTuple):
+    """A job's rows and its adapter, whose matrices lie as model/lora.py lays them out."""
 
     begin: int
     end: int
@@ -146,7 +147,7 @@ class Strip(NamedTuple):
     """Neighbouring rows of one text that attend together, and those who see their keys."""
 
     row: int  # the first
-    count: int
+    num_rows: int
     query: int  # the first row's number among those computed: the kept ones in the last layer
     shared: int  # the first row of the shared beginning
     num_shared: int
@@ -158,8 +159,8 @@ class Strip(NamedTuple):
     last_kept_seer: int
 
 
-class Projection(NamedTuple):
-    """One fused projection: y_TO = x_TI Wᵀ, and where rank 1 of an adapter has its share."""
+class PassProjection(NamedTuple):
+    """One joined projection: y_TO = x_TI Wᵀ, and where rank 1 of an adapter has its share."""
 
     which: int
     weight: int
@@ -184,24 +185,24 @@ def count_phases(num_layers: int, num_kept: int) -> int:
 
 
 @compiled
-def is_last(base: Base, layer: int) -> bool:
+def is_last(base: FrozenBase, layer: int) -> bool:
     return layer == base.num_layers - 1
 
 
 @compiled
-def num_queries(base: Base, run: Pass, layer: int) -> int:
+def num_queries(base: FrozenBase, run: Pass, layer: int) -> int:
     """Return how many rows a layer computes past its keys and values."""
     return run.num_kept if is_last(base, layer) else run.num_rows
 
 
 @compiled
-def mixed_width(base: Base) -> int:
+def mixed_width(base: FrozenBase) -> int:
     return base.num_heads * base.head_size
 
 
 @compiled
-def qkv_width(base: Base) -> int:
-    return (base.num_heads + 2 * base.num_groups) * base.head_size
+def qkv_width(base: FrozenBase) -> int:
+    return (base.num_heads + 2 * base.num_kv_heads) * base.head_size
 
 
 @compiled
@@ -223,24 +224,24 @@ def numbers_in_layer(run: Pass, address: int, layer: int, count: int) -> int:
 
 
 @compiled
-def job_at(run: Pass, index: int, kept: bool) -> JobRows:
+def job_at(run: Pass, index: int, kept: bool) -> PassJob:
     fields = view_i64(run.jobs + 56 * index, 7)
     first = 2 if kept else 0
     scale = view_f32(run.scales, index + 1)[index]
-    return JobRows(fields[first], fields[first + 1], fields[4], fields[5], fields[6], scale)
+    return PassJob(fields[first], fields[first + 1], fields[4], fields[5], fields[6], scale)
 
 
 @compiled
-def part_begin(base: Base, which: int, part: int) -> int:
-    """Return where a target's outputs begin in its fused projection."""
+def part_begin(base: FrozenBase, which: int, part: int) -> int:
+    """Return where a module's outputs begin in its joined projection."""
     if which == QKV and part > 0:
-        return (base.num_heads + (part - 1) * base.num_groups) * base.head_size
+        return (base.num_heads + (part - 1) * base.num_kv_heads) * base.head_size
     return part * (base.inner if which == GATE_UP else base.width)
 
 
 @compiled
-def part_of(base: Base, which: int, output: int) -> int:
-    """Return to which target an output belongs."""
+def part_of(base: FrozenBase, which: int, output: int) -> int:
+    """Return to which module an output belongs."""
     part = 0
     if which in (QKV, GATE_UP):
         while part < (2 if which == QKV else 1) and output >= part_begin(base, which, part + 1):
@@ -249,37 +250,44 @@ def part_of(base: Base, which: int, output: int) -> int:
 
 
 @compiled
-def projection_of(base: Base, run: Pass, layer: int, which: int) -> Projection:
-    width, inner, mixed, qkv = base.width, base.inner, mixed_width(base), qkv_width(base)
+def projection_of(base: FrozenBase, run: Pass, layer: int, which: int) -> PassProjection:
+    width = base.width
+    inner = base.inner
+    mixed = mixed_width(base)
+    qkv = qkv_width(base)
     start = layer * (7 * width + mixed + 3 * inner + qkv)
-    weight, bias = read_i64(base.weights, 4 * layer + which), read_i64(base.biases, 4 * layer + which)
+    weight = read_i64(base.weights, 4 * layer + which)
+    bias = read_i64(base.biases, 4 * layer + which)
     step_sizes = read_i64(base.step_sizes, 4 * layer + which)
     u = run.u + 12 * (4 * layer + which) * run.num_rows * run.rank
-    middle, acts = in_layer(run, run.middle, layer, width), in_layer(run, run.acts, layer, inner)
+    middle = in_layer(run, run.middle, layer, width)
+    acts = in_layer(run, run.acts, layer, inner)
     if which == QKV:
-        x, y = in_layer(run, run.normed_1, layer, width), in_layer(run, run.qkv, layer, qkv)
-        return Projection(which, weight, step_sizes, bias, width, qkv, 3, start, x, y, u)
+        x = in_layer(run, run.normed_1, layer, width)
+        y = in_layer(run, run.qkv, layer, qkv)
+        return PassProjection(which, weight, step_sizes, bias, width, qkv, 3, start, x, y, u)
     start += 3 * width + qkv
     if which == OUT:
         x = in_layer(run, run.mixed, layer, mixed)
-        return Projection(which, weight, step_sizes, bias, mixed, width, 1, start, x, middle, u)
+        return PassProjection(which, weight, step_sizes, bias, mixed, width, 1, start, x, middle, u)
     start += mixed + width
     if which == GATE_UP:
-        x, y = in_layer(run, run.normed_2, layer, width), in_layer(run, run.gates, layer, 2 * inner)
-        return Projection(which, weight, step_sizes, bias, width, 2 * inner, 2, start, x, y, u)
+        x = in_layer(run, run.normed_2, layer, width)
+        y = in_layer(run, run.gates, layer, 2 * inner)
+        return PassProjection(which, weight, step_sizes, bias, width, 2 * inner, 2, start, x, y, u)
     start += 2 * width + 2 * inner
     y = in_layer(run, run.x, layer + 1, width)
-    return Projection(which, weight, step_sizes, bias, inner, width, 1, start, acts, y, u)
+    return PassProjection(which, weight, step_sizes, bias, inner, width, 1, start, acts, y, u)
 
 
 @compiled
-def a_of(matrix: Projection, address: int, rank: int) -> int:
+def a_of(matrix: PassProjection, address: int, rank: int) -> int:
     """Return where A lies in an adapter's parameters or gradients."""
     return address + 4 * rank * matrix.start
 
 
 @compiled
-def b_of(matrix: Projection, address: int, rank: int, output: int) -> int:
+def b_of(matrix: PassProjection, address: int, rank: int, output: int) -> int:
     """Return where the row of B for an output lies."""
     return address + 4 * rank * (matrix.start + matrix.num_parts * matrix.num_inputs + output)
 
@@ -302,22 +310,27 @@ def scale_rows(address: int, stride: int, num_rows: int, factor: float) -> None:
 
 
 @compiled
-def shrink_piece(run: Pass, matrix: Projection, job: JobRows, column: int, first: int, panel: int) -> None:
-    """u = scale · x Aᵀ in 16 columns for up to CHUNK rows."""
-    last, stride = min(first + CHUNK, job.end), 12 * run.rank
+def shrink_chunk(
+    run: Pass, matrix: PassProjection, job: PassJob, column: int, first: int, panel: int
+) -> None:
+    """u = scale · x Aᵀ in 16 columns for up to CHUNK_ROWS rows."""
+    last = min(first + CHUNK_ROWS, job.end)
+    stride = 12 * run.rank
     if first < last and column < matrix.num_parts * job.rank:
-        from_row, from_a = row_bytes(matrix.num_inputs), 4 * matrix.num_inputs
-        x, u = matrix.x + first * from_row, matrix.u + first * stride + 4 * column
-        a = a_of(matrix, job.parameters, job.rank) + column * from_a
+        stride_row = row_bytes(matrix.num_inputs)
+        stride_a = 4 * matrix.num_inputs
+        x = matrix.x + first * stride_row
+        u = matrix.u + first * stride + 4 * column
+        a = a_of(matrix, job.parameters, job.rank) + column * stride_a
         call_multiply_by_rows(
             run.multiply_by_rows,
             x,
-            from_row,
+            stride_row,
             last - first,
             FLOATS,
             a,
             matrix.num_inputs,
-            from_a,
+            stride_a,
             u,
             stride,
             0,
@@ -327,22 +340,24 @@ def shrink_piece(run: Pass, matrix: Projection, job: JobRows, column: int, first
 
 
 @compiled
-def shrink_back_piece(
-    base: Base, run: Pass, matrix: Projection, job: JobRows, column: int, first: int, g: int
+def shrink_back_chunk(
+    base: FrozenBase, run: Pass, matrix: PassProjection, job: PassJob, column: int, first: int, g: int
 ) -> None:
-    """du = scale · g B in 16 columns for up to CHUNK rows."""
-    last, stride = min(first + CHUNK, job.end), 12 * run.rank
+    """du = scale · g B in 16 columns for up to CHUNK_ROWS rows."""
+    last = min(first + CHUNK_ROWS, job.end)
+    stride = 12 * run.rank
     if first < last and column < matrix.num_parts * job.rank:
         part = column // job.rank
         begin = part_begin(base, matrix.which, part)
-        depth = (
-            part_begin(base, matrix.which, part + 1) if part < matrix.num_parts - 1 else matrix.num_outputs
-        ) - begin
-        from_row = row_bytes(matrix.num_outputs)
-        g_rows, du = g + first * from_row + 4 * begin, run.du + first * stride + 4 * column
+        is_last_part = part == matrix.num_parts - 1
+        end = matrix.num_outputs if is_last_part else part_begin(base, matrix.which, part + 1)
+        depth = end - begin
+        stride_row = row_bytes(matrix.num_outputs)
+        g_rows = g + first * stride_row + 4 * begin
+        du = run.du + first * stride + 4 * column
         b = b_of(matrix, job.parameters, job.rank, begin) + 4 * (column % job.rank)
         call_multiply_panel(
-            run.multiply_panel, g_rows, from_row, last - first, b, 4 * job.rank, du, stride, depth, 0
+            run.multiply_panel, g_rows, stride_row, last - first, b, 4 * job.rank, du, stride, depth, 0
         )
         scale_rows(du, stride, last - first, job.scale)
 
@@ -351,40 +366,51 @@ def shrink_back_piece(
 def round_rows(x: int, width: int, ints: int, factors: int, first: int, last: int, largest: float) -> None:
     """Note rows of activations or gradients as integers."""
     for row in range(first, last):
-        here, at = x + row * row_bytes(width), row * (width // GROUP)
-        for group in range(width // GROUP):
-            there = ints + 2 * GROUP * (at + group)
-            round_group(here + 4 * GROUP * group, there, factors + 8 * (at + group), np.float32(largest))
+        here = x + row * row_bytes(width)
+        at = row * (width // QUANT_BLOCK)
+        for block in range(width // QUANT_BLOCK):
+            there = ints + 2 * QUANT_BLOCK * (at + block)
+            round_block(
+                here + 4 * QUANT_BLOCK * block, there, factors + 8 * (at + block), np.float32(largest)
+            )
 
 
 @compiled
-def num_shrinks(run: Pass, matrix: Projection) -> int:
-    """Return how many pieces u, or du, is made in: sixteen columns of up to CHUNK rows of a job."""
-    return run.num_jobs * (matrix.num_parts * run.rank // PANEL) * -(-run.most_rows // CHUNK)
+def num_shrinks(run: Pass, matrix: PassProjection) -> int:
+    """Return how many tasks u, or du, is made in: sixteen columns of up to CHUNK_ROWS rows of a job."""
+    return run.num_jobs * (matrix.num_parts * run.rank // PANEL) * -(-run.most_rows // CHUNK_ROWS)
 
 
 @compiled
-def num_roundings(matrix: Projection, num_rows: int) -> int:
-    """Return how many pieces rounding takes; none where the base is multiplied in float32."""
+def num_roundings(matrix: PassProjection, num_rows: int) -> int:
+    """Return how many tasks rounding takes; none where the base is multiplied in float32."""
     return -(-num_rows // ROUND_ROWS) if matrix.step_sizes else 0
 
 
 @phase("num_shrinks(run, matrix) + num_roundings(matrix, num_rows)")
 def prepare(
-    base: Base, run: Pass, matrix: Projection, kept: bool, num_rows: int, g: int, thread: int, piece: int
+    base: FrozenBase,
+    run: Pass,
+    matrix: PassProjection,
+    kept: bool,
+    num_rows: int,
+    g: int,
+    thread: int,
+    task: int,
 ) -> None:
     """Compute u, or du where there is a gradient g, and round what meets the base."""
-    num_columns, num_chunks = matrix.num_parts * run.rank // PANEL, -(-run.most_rows // CHUNK)
-    if piece < num_shrinks(run, matrix):
-        job = job_at(run, piece // (num_columns * num_chunks), kept)
-        column = piece // num_chunks % num_columns * PANEL
-        first = job.begin + piece % num_chunks * CHUNK
+    num_columns = matrix.num_parts * run.rank // PANEL
+    num_chunks = -(-run.most_rows // CHUNK_ROWS)
+    if task < num_shrinks(run, matrix):
+        job = job_at(run, task // (num_columns * num_chunks), kept)
+        column = task // num_chunks % num_columns * PANEL
+        first = job.begin + task % num_chunks * CHUNK_ROWS
         if g:
-            shrink_back_piece(base, run, matrix, job, column, first, g)
+            shrink_back_chunk(base, run, matrix, job, column, first, g)
         else:
-            shrink_piece(run, matrix, job, column, first, panel_of(run, thread))
+            shrink_chunk(run, matrix, job, column, first, panel_of(run, thread))
     else:
-        first = (piece - num_shrinks(run, matrix)) * ROUND_ROWS
+        first = (task - num_shrinks(run, matrix)) * ROUND_ROWS
         last = min(first + ROUND_ROWS, num_rows)
         if g:
             round_rows(g, matrix.num_outputs, run.ints, run.factors, first, last, LARGEST_GRADIENT)
@@ -407,40 +433,42 @@ def begin_rows(y: int, stride: int, num_rows: int, residual: int, bias: int) -> 
 
 @phase("matrix.num_outputs // PANEL")
 def project_panels(
-    base: Base,
+    base: FrozenBase,
     run: Pass,
-    matrix: Projection,
+    matrix: PassProjection,
     kept: bool,
     num_rows: int,
     residual: int,
     thread: int,
-    piece: int,
+    task: int,
 ) -> None:
     """y = residual or bias + x Wᵀ + u Bᵀ, sixteen outputs at a time."""
-    output, panel = piece * PANEL, panel_of(run, thread)
-    from_row, from_w, stride = (
-        row_bytes(matrix.num_inputs),
-        bytes_of_row(base.kind, matrix.num_inputs),
-        row_bytes(matrix.num_outputs),
-    )
-    y, w, at = matrix.y + 4 * output, matrix.weight + output * from_w, 4 * output
-    residual, bias = residual + at if residual else 0, matrix.bias + at if matrix.bias else 0
+    output = task * PANEL
+    panel = panel_of(run, thread)
+    stride_row = row_bytes(matrix.num_inputs)
+    stride_w = bytes_of_row(base.kind, matrix.num_inputs)
+    stride = row_bytes(matrix.num_outputs)
+    y = matrix.y + 4 * output
+    w = matrix.weight + output * stride_w
+    at = 4 * output
+    residual = residual + at if residual else 0
+    bias = matrix.bias + at if matrix.bias else 0
     begin_rows(y, stride, num_rows, residual, bias)
     if matrix.step_sizes:
-        num_groups = matrix.num_inputs // GROUP
+        num_blocks = matrix.num_inputs // QUANT_BLOCK
         call_multiply_tile(
-            run.multiply_tile, base.kind, w, num_groups, run.ints, run.factors, num_rows, y, stride, panel
+            run.multiply_tile, base.kind, w, num_blocks, run.ints, run.factors, num_rows, y, stride, panel
         )
     else:
         call_multiply_by_rows(
             run.multiply_by_rows,
             matrix.x,
-            from_row,
+            stride_row,
             num_rows,
             base.kind,
             w,
             matrix.num_inputs,
-            from_w,
+            stride_w,
             y,
             stride,
             1,
@@ -468,7 +496,9 @@ def project_panels(
 
 
 @compiled
-def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase: int, thread: int) -> int:
+def project(
+    base: FrozenBase, run: Pass, layer: int, which: int, residual: int, phase: int, thread: int
+) -> int:
     """Run a projection with its adapters, onto the residual stream where there is one; return the next phase."""
     matrix = projection_of(base, run, layer, which)
     kept = is_last(base, layer) and which != QKV
@@ -479,9 +509,9 @@ def project(base: Base, run: Pass, layer: int, which: int, residual: int, phase:
 
 @compiled
 def project_back_panel(
-    base: Base,
+    base: FrozenBase,
     run: Pass,
-    matrix: Projection,
+    matrix: PassProjection,
     kept: bool,
     num_rows: int,
     g: int,
@@ -490,17 +520,19 @@ def project_back_panel(
     panel: int,
 ) -> None:
     """dx = g W + du A in 16 columns."""
-    stride, depth, y = row_bytes(matrix.num_inputs), matrix.num_outputs, d_x + 4 * column
-    from_w = bytes_of_row(base.kind, matrix.num_inputs)
+    stride = row_bytes(matrix.num_inputs)
+    depth = matrix.num_outputs
+    y = d_x + 4 * column
+    stride_w = bytes_of_row(base.kind, matrix.num_inputs)
     begin_rows(y, stride, num_rows, 0, 0)
     if matrix.step_sizes:
-        blocks = depth // GROUP
-        step_sizes = matrix.step_sizes + 4 * (column // GROUP) * blocks
+        blocks = depth // QUANT_BLOCK
+        step_sizes = matrix.step_sizes + 4 * (column // QUANT_BLOCK) * blocks
         call_multiply_tiles_back(
             run.multiply_tiles_back,
             base.kind,
             matrix.weight,
-            TILE * from_w,
+            TILE * stride_w,
             column,
             step_sizes,
             blocks,
@@ -522,7 +554,7 @@ def project_back_panel(
             matrix.weight,
             column,
             depth,
-            from_w,
+            stride_w,
             y,
             stride,
             1,
@@ -548,33 +580,38 @@ def project_back_panel(
 
 
 @compiled
-def add_a_gradient(run: Pass, matrix: Projection, job: JobRows, column: int, panel: int) -> None:
+def add_a_gradient(run: Pass, matrix: PassProjection, job: PassJob, column: int, panel: int) -> None:
     """dA += duᵀ x in 16 columns."""
-    from_row, first = row_bytes(matrix.num_inputs), job.begin
+    stride_row = row_bytes(matrix.num_inputs)
+    first = job.begin
     a_grad = a_of(matrix, job.gradients, job.rank) + 4 * column
     while first < job.end:
-        depth = min(DEPTH, job.end - first)
-        pack_columns(matrix.x + first * from_row + 4 * column, from_row, panel, depth)
-        du, num_ranks = run.du + 12 * first * run.rank, matrix.num_parts * job.rank
-        from_a = 4 * matrix.num_inputs
+        depth = min(PANEL_DEPTH, job.end - first)
+        pack_columns(matrix.x + first * stride_row + 4 * column, stride_row, panel, depth)
+        du = run.du + 12 * first * run.rank
+        num_ranks = matrix.num_parts * job.rank
+        stride_a = 4 * matrix.num_inputs
         call_add_transposed(
-            run.add_transposed, du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, from_a, depth
+            run.add_transposed, du, 12 * run.rank, num_ranks, panel, 4 * PANEL, a_grad, stride_a, depth
         )
         first += depth
 
 
 @compiled
-def add_b_gradient(base: Base, run: Pass, matrix: Projection, job: JobRows, output: int, g: int) -> None:
-    """dB += gᵀ u in up to TALL rows, those of each target with its own columns of u."""
-    last, from_g = min(output + TALL, matrix.num_outputs), row_bytes(matrix.num_outputs)
+def add_b_gradient(
+    base: FrozenBase, run: Pass, matrix: PassProjection, job: PassJob, output: int, g: int
+) -> None:
+    """dB += gᵀ u in up to TALL rows, those of each module with its own columns of u."""
+    last = min(output + TALL, matrix.num_outputs)
+    stride_g = row_bytes(matrix.num_outputs)
     while output < last:
         part = part_of(base, matrix.which, output)
         end = min(last, part_begin(base, matrix.which, part + 1)) if part < matrix.num_parts - 1 else last
         for column in range(0, job.rank, PANEL):
             call_add_transposed(
                 run.add_transposed,
-                g + job.begin * from_g + 4 * output,
-                from_g,
+                g + job.begin * stride_g + 4 * output,
+                stride_g,
                 end - output,
                 matrix.u + 4 * (job.begin * 3 * run.rank + part * job.rank + column),
                 12 * run.rank,
@@ -586,35 +623,37 @@ def add_b_gradient(base: Base, run: Pass, matrix: Projection, job: JobRows, outp
 
 
 @compiled
-def num_back_panels(matrix: Projection, d_x: int) -> int:
+def num_back_panels(matrix: PassProjection, d_x: int) -> int:
     return matrix.num_inputs // PANEL if d_x else 0
 
 
 @compiled
-def num_gradient_pieces(matrix: Projection) -> int:
-    """Return how many pieces a job's dA and dB are made in: sixteen columns of A, up to TALL rows of B."""
+def num_gradient_tasks(matrix: PassProjection) -> int:
+    """Return how many tasks a job's dA and dB are made in: sixteen columns of A, up to TALL rows of B."""
     return matrix.num_inputs // PANEL + -(-matrix.num_outputs // TALL)
 
 
-@phase("num_back_panels(matrix, d_x) + run.num_jobs * num_gradient_pieces(matrix)")
+@phase("num_back_panels(matrix, d_x) + run.num_jobs * num_gradient_tasks(matrix)")
 def add_gradients(
-    base: Base,
+    base: FrozenBase,
     run: Pass,
-    matrix: Projection,
+    matrix: PassProjection,
     kept: bool,
     num_rows: int,
     g: int,
     d_x: int,
     thread: int,
-    piece: int,
+    task: int,
 ) -> None:
     """Compute dx where it is wanted, and add to every job's dA and dB."""
-    panel, first = panel_of(run, thread), num_back_panels(matrix, d_x)
-    if piece < first:
-        project_back_panel(base, run, matrix, kept, num_rows, g, d_x, piece * PANEL, panel)
+    panel = panel_of(run, thread)
+    first = num_back_panels(matrix, d_x)
+    if task < first:
+        project_back_panel(base, run, matrix, kept, num_rows, g, d_x, task * PANEL, panel)
     else:
-        job = job_at(run, (piece - first) // num_gradient_pieces(matrix), kept)
-        rest, num_panels = (piece - first) % num_gradient_pieces(matrix), matrix.num_inputs // PANEL
+        job = job_at(run, (task - first) // num_gradient_tasks(matrix), kept)
+        rest = (task - first) % num_gradient_tasks(matrix)
+        num_panels = matrix.num_inputs // PANEL
         if rest < num_panels:
             add_a_gradient(run, matrix, job, rest * PANEL, panel)
         else:
@@ -623,7 +662,7 @@ def add_gradients(
 
 @compiled
 def project_back(
-    base: Base, run: Pass, layer: int, which: int, g: int, d_x: int, phase: int, thread: int
+    base: FrozenBase, run: Pass, layer: int, which: int, g: int, d_x: int, phase: int, thread: int
 ) -> int:
     """Compute dx (where it is wanted) and add dA and dB; return the next phase."""
     matrix = projection_of(base, run, layer, which)
@@ -639,36 +678,36 @@ def project_back(
 @free_order
 def normalise_back(d_normed: Array, x: Array, weight: Array, factor: float, g: Array) -> None:
     """g += r (d w - n mean(d w n)) with n = x r, the gradient of `normalise`; r is its factor."""
-    factor = np.float32(factor)
+    r = np.float32(factor)
     mean = np.float32(0)
     for i in range(len(x)):
         mean += d_normed[i] * weight[i] * x[i]
-    mean *= factor * factor / np.float32(len(x))
+    mean *= r * r / np.float32(len(x))
     for i in range(len(x)):
-        g[i] += factor * (d_normed[i] * weight[i] - mean * x[i])
+        g[i] += r * (d_normed[i] * weight[i] - mean * x[i])
 
 
 @phase("num_rows", many=True)
 def normalise_rows(
-    base: Base, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, row: int
+    base: FrozenBase, run: Pass, x: int, norm: int, normed: int, scales: int, num_rows: int, row: int
 ) -> None:
     """Normalise rows and note their factors."""
-    at, width = row * row_bytes(base.width), base.width
+    at = row * row_bytes(base.width)
+    width = base.width
     y = view_f32(normed + at, width)
     view_f32(scales, num_rows)[row] = normalise(view_f32(x + at, width), view_f32(norm, width), base.eps, y)
 
 
 @phase("num_rows", many=True)
 def normalise_rows_back(
-    base: Base, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, row: int
+    base: FrozenBase, run: Pass, x: int, norm: int, scales: int, g: int, num_rows: int, row: int
 ) -> None:
     """Add to the residual stream's gradient g what comes through a norm."""
-    at, width = row * row_bytes(base.width), base.width
-    d_normed, weight, factor = (
-        view_f32(run.d_normed + at, width),
-        view_f32(norm, width),
-        view_f32(scales, num_rows)[row],
-    )
+    at = row * row_bytes(base.width)
+    width = base.width
+    d_normed = view_f32(run.d_normed + at, width)
+    weight = view_f32(norm, width)
+    factor = view_f32(scales, num_rows)[row]
     normalise_back(d_normed, view_f32(x + at, width), weight, factor, view_f32(g + at, width))
 
 
@@ -689,7 +728,7 @@ def activate_row_back(d_act: Array, gate: Array, up: Array, d_gate: Array, d_up:
 
 
 @phase("num_queries(base, run, layer)", many=True)
-def activate(base: Base, run: Pass, layer: int, back: int, row: int) -> None:
+def activate(base: FrozenBase, run: Pass, layer: int, back: int, row: int) -> None:
     """Combine gate and up, or turn the result's gradient into theirs."""
     inner = base.inner
     to_gate, to_act = row * row_bytes(2 * inner), row * row_bytes(inner)
@@ -707,12 +746,12 @@ def activate(base: Base, run: Pass, layer: int, back: int, row: int) -> None:
 
 
 @phase("run.num_rows", many=True)
-def rotate_rows(base: Base, run: Pass, qkv: int, sign: int, row: int) -> None:
+def rotate_rows(base: FrozenBase, run: Pass, qkv: int, sign: int, row: int) -> None:
     """Rotate every row's queries and keys by its position."""
     half = base.head_size // 2
     cos, sin = view_f32(run.cos + 4 * row * half, half), view_f32(run.sin + 4 * row * half, half)
     x = qkv + row * row_bytes(qkv_width(base))
-    for head in range(base.num_heads + base.num_groups):
+    for head in range(base.num_heads + base.num_kv_heads):
         rotate(view_f32(x + 8 * head * half, 2 * half), cos, sin, sign)
 
 
@@ -729,92 +768,132 @@ def scores_of(run: Pass, scores: int, head: int, query: int) -> int:
 
 
 @compiled
-def attend_strip(base: Base, run: Pass, layer: int, strip: Strip, head: int, back: int, thread: int) -> None:
+def attend_strip(
+    base: FrozenBase, run: Pass, layer: int, strip: Strip, head: int, back: int, thread: int
+) -> None:
     """Attention for one strip and head, forward or (the queries' part of it) backward."""
-    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    qkv, from_g = in_layer(run, run.qkv, layer, qkv_width(base)), row_bytes(heads * size)
-    key = qkv + 4 * (heads + head * base.num_groups // heads) * size
-    num_own = strip.row + strip.count - strip.own
-    seen = KeySpan(
-        strip.count, key + strip.shared * stride, strip.num_shared, key + strip.own * stride, num_own,
-        strip.span, stride, size,
-    )  # fmt: skip
-    tools = Kernels(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
+    size = base.head_size
+    stride = row_bytes(qkv_width(base))
+    heads = base.num_heads
+    qkv = in_layer(run, run.qkv, layer, qkv_width(base))
+    stride_g = row_bytes(heads * size)
+    key = qkv + 4 * (heads + head * base.num_kv_heads // heads) * size
+    num_own = strip.row + strip.num_rows - strip.own
+    keys = KeySpan(
+        strip.num_rows,
+        key + strip.shared * stride,
+        strip.num_shared,
+        key + strip.own * stride,
+        num_own,
+        strip.span,
+        stride,
+        size,
+    )
+    kernels = Kernels(run.multiply_by_rows, run.multiply_by_columns, panel_of(run, thread))
     log_sums = numbers_in_layer(run, run.log_sums, layer, heads) + 4 * (strip.query * heads + head)
-    to_head, to_value = 4 * head * size, 4 * base.num_groups * size
-    q, at_mixed = strip.row * stride + to_head, strip.query * from_g + to_head
+    to_head = 4 * head * size
+    to_value = 4 * base.num_kv_heads * size
+    q = strip.row * stride + to_head
+    at_mixed = strip.query * stride_g + to_head
     if back:
         attend_back(
-            tools, qkv + q, stride, seen, to_value, base.scale,
-            scores_of(run, run.attention, head, strip.query), scores_of(run, run.d_attention, head, strip.query),
-            run.score_bytes, run.d_mixed + at_mixed, from_g, log_sums, 4 * heads, run.d_qkv + q,
-        )  # fmt: skip
+            kernels,
+            qkv + q,
+            stride,
+            keys,
+            to_value,
+            base.scale,
+            scores_of(run, run.attention, head, strip.query),
+            scores_of(run, run.d_attention, head, strip.query),
+            run.score_bytes,
+            run.d_mixed + at_mixed,
+            stride_g,
+            log_sums,
+            4 * heads,
+            run.d_qkv + q,
+        )
     else:
         weights = run.scores + thread * STRIP * run.score_bytes
         out = in_layer(run, run.mixed, layer, heads * size) + at_mixed
         attend(
-            tools, qkv + q, stride, seen, to_value, base.scale, weights, run.score_bytes, out, from_g,
-            log_sums, 4 * heads,
-        )  # fmt: skip
+            kernels,
+            qkv + q,
+            stride,
+            keys,
+            to_value,
+            base.scale,
+            weights,
+            run.score_bytes,
+            out,
+            stride_g,
+            log_sums,
+            4 * heads,
+        )
 
 
 @compiled
-def num_query_strips(base: Base, run: Pass, layer: int) -> int:
+def num_query_strips(base: FrozenBase, run: Pass, layer: int) -> int:
     return run.num_kept_strips if is_last(base, layer) else run.num_strips
 
 
 @phase("num_query_strips(base, run, layer) * base.num_heads")
-def attend_strips(base: Base, run: Pass, layer: int, back: int, thread: int, piece: int) -> None:
+def attend_strips(base: FrozenBase, run: Pass, layer: int, back: int, thread: int, task: int) -> None:
     """`attend_strip` for all, the last ones of a text, which see the most, first."""
     first = run.num_strips if is_last(base, layer) else 0
-    strip = strip_at(run, first + num_query_strips(base, run, layer) - 1 - piece // base.num_heads)
-    attend_strip(base, run, layer, strip, piece % base.num_heads, back, thread)
+    strip = strip_at(run, first + num_query_strips(base, run, layer) - 1 - task // base.num_heads)
+    attend_strip(base, run, layer, strip, task % base.num_heads, back, thread)
 
 
-@phase("run.num_strips * base.num_groups")
-def gather_keys(base: Base, run: Pass, layer: int, piece: int) -> None:
+@phase("run.num_strips * base.num_kv_heads")
+def gather_keys(base: FrozenBase, run: Pass, layer: int, task: int) -> None:
     """Sum the gradients of each strip's keys and values over all queries that see them."""
-    strip, group = strip_at(run, piece // base.num_groups), piece % base.num_groups
-    size, stride, heads = base.head_size, row_bytes(qkv_width(base)), base.num_heads
-    from_g, share = row_bytes(heads * size), heads // base.num_groups
+    strip = strip_at(run, task // base.num_kv_heads)
+    kv_head = task % base.num_kv_heads
+    size = base.head_size
+    stride = row_bytes(qkv_width(base))
+    heads = base.num_heads
+    stride_g = row_bytes(heads * size)
+    share = heads // base.num_kv_heads
     qkv = in_layer(run, run.qkv, layer, qkv_width(base))
-    d_key = run.d_qkv + strip.row * stride + 4 * (heads + group) * size
-    d_value = d_key + 4 * base.num_groups * size
-    for n in range(strip.count):
+    d_key = run.d_qkv + strip.row * stride + 4 * (heads + kv_head) * size
+    d_value = d_key + 4 * base.num_kv_heads * size
+    for n in range(strip.num_rows):
         clear(d_key + n * stride, size)
         clear(d_value + n * stride, size)
-    first, last, place = strip.first_seer, strip.last_seer, strip.num_shared + strip.row - strip.own
+    first = strip.first_seer
+    last = strip.last_seer
+    place = strip.num_shared + strip.row - strip.own
     if is_last(base, layer):
         first, last = run.num_strips + strip.first_kept_seer, run.num_strips + strip.last_kept_seer
     for index in range(first, last):
         seer = strip_at(run, index)
-        for head in range(group * share, (group + 1) * share):
+        for head in range(kv_head * share, (kv_head + 1) * share):
             weights = scores_of(run, run.attention, head, seer.query) + 4 * place
             grads = scores_of(run, run.d_attention, head, seer.query) + 4 * place
-            g, q = run.d_mixed + seer.query * from_g, qkv + seer.row * stride
+            g, q = run.d_mixed + seer.query * stride_g, qkv + seer.row * stride
             for column in range(head * size, (head + 1) * size, PANEL):
                 to = 4 * (column - head * size)
                 call_add_transposed(
                     run.add_transposed,
                     weights,
                     run.score_bytes,
-                    strip.count,
+                    strip.num_rows,
                     g + 4 * column,
-                    from_g,
+                    stride_g,
                     d_value + to,
                     stride,
-                    seer.count,
+                    seer.num_rows,
                 )
                 call_add_transposed(
                     run.add_transposed,
                     grads,
                     run.score_bytes,
-                    strip.count,
+                    strip.num_rows,
                     q + 4 * column,
                     stride,
                     d_key + to,
                     stride,
-                    seer.count,
+                    seer.num_rows,
                 )
 
 
@@ -827,9 +906,10 @@ def copy_row(source: int, target: int, width: int) -> None:
 
 
 @phase("1")
-def select_kept(base: Base, run: Pass, piece: int) -> None:
+def select_kept(base: FrozenBase, run: Pass, task: int) -> None:
     """middle = the kept rows of the last layer's x."""
-    width, layer = base.width, base.num_layers - 1
+    width = base.width
+    layer = base.num_layers - 1
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     stride = row_bytes(width)
     for n in range(run.num_kept):
@@ -837,9 +917,11 @@ def select_kept(base: Base, run: Pass, piece: int) -> None:
 
 
 @phase("1")
-def spread_kept(base: Base, run: Pass, piece: int) -> None:
+def scatter_kept(base: FrozenBase, run: Pass, task: int) -> None:
     """g, and the queries' gradients, of rows that were not kept are zero."""
-    width, stride, n = base.width, row_bytes(base.width), 0
+    width = base.width
+    stride = row_bytes(base.width)
+    n = 0
     for row in range(run.num_rows):
         kept = n < run.num_kept and read_i64(run.keep, n) == row
         copy_row(run.g_kept + n * stride if kept else 0, run.g + row * stride, width)
@@ -855,25 +937,27 @@ def spread_kept(base: Base, run: Pass, piece: int) -> None:
 @free_order
 def to_loss(logits: Array, target: int, share: float) -> float:
     """Turn logits into the gradient of share · -log p(target), in place; return it."""
-    share, largest = np.float32(share), logits[0]
+    weight = np.float32(share)
+    largest = logits[0]
     for n in range(len(logits)):
         largest = max(largest, logits[n])
-    shifted, total = logits[target] - largest, np.float64(0)
+    shifted = logits[target] - largest
+    total = np.float64(0)
     for start in range(0, len(logits), 1024):
         part = np.float32(0)
         for n in range(start, min(start + 1024, len(logits))):
             logits[n] = exp(logits[n] - largest)
             part += logits[n]
         total += part
-    factor = np.float32(share / total)
+    factor = np.float32(weight / total)
     for n in range(len(logits)):
         logits[n] *= factor
-    logits[target] -= share
-    return share * (np.float32(np.log(total)) - shifted)
+    logits[target] -= weight
+    return weight * (np.float32(np.log(total)) - shifted)
 
 
 @phase("1")
-def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, piece: int) -> None:
+def round_hidden(base: FrozenBase, run: Pass, begin: int, num_rows: int, task: int) -> None:
     """Round what the head is to be multiplied with."""
     if base.head_step_sizes:
         x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * row_bytes(base.width)
@@ -881,18 +965,21 @@ def round_hidden(base: Base, run: Pass, begin: int, num_rows: int, piece: int) -
 
 
 @phase("base.vocabulary // PANEL", many=True)
-def make_logits(base: Base, run: Pass, begin: int, num_rows: int, thread: int, piece: int) -> None:
+def make_logits(base: FrozenBase, run: Pass, begin: int, num_rows: int, thread: int, task: int) -> None:
     """Compute the logits of some kept rows, sixteen at a time."""
-    from_row, stride = row_bytes(base.width), row_bytes(base.vocabulary)
-    from_w, panel = bytes_of_row(base.head_kind, base.width), panel_of(run, thread)
-    w, y = base.head + piece * PANEL * from_w, run.logits + 4 * PANEL * piece
+    stride_row = row_bytes(base.width)
+    stride = row_bytes(base.vocabulary)
+    stride_w = bytes_of_row(base.head_kind, base.width)
+    panel = panel_of(run, thread)
+    w = base.head + task * PANEL * stride_w
+    y = run.logits + 4 * PANEL * task
     if base.head_step_sizes:
         begin_rows(y, stride, num_rows, 0, 0)
         call_multiply_tile(
             run.multiply_tile,
             base.head_kind,
             w,
-            base.width // GROUP,
+            base.width // QUANT_BLOCK,
             run.ints,
             run.factors,
             num_rows,
@@ -901,16 +988,16 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, thread: int, p
             panel,
         )
     else:
-        x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * from_row
+        x = in_layer(run, run.normed_1, base.num_layers, base.width) + begin * stride_row
         call_multiply_by_rows(
             run.multiply_by_rows,
             x,
-            from_row,
+            stride_row,
             num_rows,
             base.head_kind,
             w,
             base.width,
-            from_w,
+            stride_w,
             y,
             stride,
             0,
@@ -919,46 +1006,51 @@ def make_logits(base: Base, run: Pass, begin: int, num_rows: int, thread: int, p
 
 
 @phase("num_rows")
-def make_losses(base: Base, run: Pass, begin: int, num_rows: int, row: int) -> None:
+def make_losses(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int) -> None:
     """Turn these logits into their gradients and note the loss of each row."""
     kept = begin + row
-    target, share = read_i64(run.targets, kept), view_f32(run.shares, kept + 1)[kept]
+    target = read_i64(run.targets, kept)
+    share = view_f32(run.shares, kept + 1)[kept]
     logits = view_f32(run.logits + row * row_bytes(base.vocabulary), base.vocabulary)
     view_f32(run.terms, kept + 1)[kept] = to_loss(logits, target, share)
     if base.head_step_sizes:
-        ints, factors, width = run.logit_ints, run.logit_factors, base.vocabulary
+        ints = run.logit_ints
+        factors = run.logit_factors
+        width = base.vocabulary
         round_rows(run.logits, width, ints, factors, row, row + 1, LARGEST_GRADIENT)
 
 
-@phase("SEGMENTS")
-def multiply_segments(base: Base, run: Pass, num_rows: int, thread: int, segment: int) -> None:
+@phase("HEAD_SEGMENTS")
+def multiply_segments(base: FrozenBase, run: Pass, num_rows: int, thread: int, segment: int) -> None:
     """partial = the gradients of each segment of the logits times the head's rows there."""
     panel = panel_of(run, thread)
-    stride, from_w = 4 * base.width, bytes_of_row(base.head_kind, base.width)
-    unit = GROUP if base.head_step_sizes else PANEL
-    num_step_units, y = base.vocabulary // unit, run.partial + segment * LOGIT_ROWS * stride
-    first, end = (
-        segment * num_step_units // SEGMENTS * unit,
-        (segment + 1) * num_step_units // SEGMENTS * unit,
-    )
+    stride = 4 * base.width
+    stride_w = bytes_of_row(base.head_kind, base.width)
+    size = QUANT_BLOCK if base.head_step_sizes else PANEL
+    num_chunks = base.vocabulary // size
+    y = run.partial + segment * LOGIT_ROWS * stride
+    first = segment * num_chunks // HEAD_SEGMENTS * size
+    end = (segment + 1) * num_chunks // HEAD_SEGMENTS * size
     for row in range(num_rows):
         clear(y + row * stride, base.width)
     while first < end:
         depth = min(SEGMENT_DEPTH, end - first)
         for column in range(0, base.width, PANEL):
-            w, to = base.head + first * from_w, y + 4 * column
+            w = base.head + first * stride_w
+            to = y + 4 * column
             if base.head_step_sizes:
-                blocks, at = base.vocabulary // GROUP, first // GROUP
-                step_sizes = base.head_step_sizes + 4 * (column // GROUP * blocks + at)
+                blocks = base.vocabulary // QUANT_BLOCK
+                at = first // QUANT_BLOCK
+                step_sizes = base.head_step_sizes + 4 * (column // QUANT_BLOCK * blocks + at)
                 ints, factors = run.logit_ints + 2 * first, run.logit_factors + 8 * at
                 call_multiply_tiles_back(
                     run.multiply_tiles_back,
                     base.head_kind,
                     w,
-                    TILE * from_w,
+                    TILE * stride_w,
                     column,
                     step_sizes,
-                    depth // GROUP,
+                    depth // QUANT_BLOCK,
                     ints,
                     factors,
                     blocks,
@@ -977,7 +1069,7 @@ def multiply_segments(base: Base, run: Pass, num_rows: int, thread: int, segment
                     w,
                     column,
                     depth,
-                    from_w,
+                    stride_w,
                     to,
                     stride,
                     1,
@@ -987,11 +1079,13 @@ def multiply_segments(base: Base, run: Pass, num_rows: int, thread: int, segment
 
 
 @phase("num_rows")
-def leave_head(base: Base, run: Pass, begin: int, num_rows: int, row: int) -> None:
+def leave_head(base: FrozenBase, run: Pass, begin: int, num_rows: int, row: int) -> None:
     """Sum the segments and go back through the final norm, into g_kept."""
-    width, layer = base.width, base.num_layers
-    total, at = run.partial + 4 * row * width, (begin + row) * row_bytes(width)
-    for segment in range(1, SEGMENTS):
+    width = base.width
+    layer = base.num_layers
+    total = run.partial + 4 * row * width
+    at = (begin + row) * row_bytes(width)
+    for segment in range(1, HEAD_SEGMENTS):
         add_scaled(total, total + 4 * segment * LOGIT_ROWS * width, np.float32(1), width)
     factor = view_f32(numbers_in_layer(run, run.scale_1, layer, 1), run.num_rows)[begin + row]
     x = view_f32(in_layer(run, run.x, layer, width) + at, width)
@@ -1001,10 +1095,13 @@ def leave_head(base: Base, run: Pass, begin: int, num_rows: int, row: int) -> No
 
 
 @compiled
-def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
+def run_head(base: FrozenBase, run: Pass, phase: int, thread: int) -> int:
     """From the last layer's output to the loss and, where gradients are wanted, back."""
-    layer, width, begin = base.num_layers, base.width, 0
-    x, normed = in_layer(run, run.x, layer, width), in_layer(run, run.normed_1, layer, width)
+    layer = base.num_layers
+    width = base.width
+    begin = 0
+    x = in_layer(run, run.x, layer, width)
+    normed = in_layer(run, run.normed_1, layer, width)
     scales = numbers_in_layer(run, run.scale_1, layer, 1)
     phase = normalise_rows(base, run, x, base.final_norm, normed, scales, run.num_kept, phase)
     while begin < run.num_kept:
@@ -1023,9 +1120,10 @@ def run_head(base: Base, run: Pass, phase: int, thread: int) -> int:
 
 
 @compiled
-def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int:
+def run_layer(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) -> int:
     """One layer forward: x[layer] → x[layer + 1]."""
-    width, num_rows = base.width, num_queries(base, run, layer)
+    width = base.width
+    num_rows = num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     normed_1, normed_2 = in_layer(run, run.normed_1, layer, width), in_layer(run, run.normed_2, layer, width)
     scale_1, scale_2 = (
@@ -1033,7 +1131,8 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
     norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
-    no, forth = opaque(0), opaque(1)
+    no = opaque(0)
+    forth = opaque(1)
     phase = normalise_rows(base, run, x, norm_1, normed_1, scale_1, run.num_rows, phase)
     phase = project(base, run, layer, opaque(QKV), no, phase, thread)
     phase = rotate_rows(base, run, in_layer(run, run.qkv, layer, qkv_width(base)), forth, phase)
@@ -1049,16 +1148,18 @@ def run_layer(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int
 
 
 @compiled
-def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -> int:
+def run_layer_back(base: FrozenBase, run: Pass, layer: int, phase: int, thread: int) -> int:
     """One layer backward: g (g_kept in the last layer) becomes the gradient of x[layer]."""
-    width, num_rows = base.width, num_queries(base, run, layer)
+    width = base.width
+    num_rows = num_queries(base, run, layer)
     x, middle = in_layer(run, run.x, layer, width), in_layer(run, run.middle, layer, width)
     scale_1, scale_2 = (
         numbers_in_layer(run, run.scale_1, layer, 1),
         numbers_in_layer(run, run.scale_2, layer, 1),
     )
     norm_1, norm_2 = read_i64(base.norms, 2 * layer), read_i64(base.norms, 2 * layer + 1)
-    g, back = run.g_kept if is_last(base, layer) else run.g, opaque(1)
+    g = run.g_kept if is_last(base, layer) else run.g
+    back = opaque(1)
     phase = project_back(base, run, layer, opaque(DOWN), g, run.d_acts, phase, thread)
     phase = activate(base, run, layer, back, phase)
     phase = project_back(base, run, layer, opaque(GATE_UP), run.d_gates, run.d_normed, phase, thread)
@@ -1067,7 +1168,7 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
     phase = attend_strips(base, run, layer, back, thread, phase)
     phase = gather_keys(base, run, layer, phase)
     if is_last(base, layer):
-        phase = spread_kept(base, run, phase)
+        phase = scatter_kept(base, run, phase)
     phase = rotate_rows(base, run, run.d_qkv, -back, phase)
     phase = project_back(
         base, run, layer, opaque(QKV), run.d_qkv, run.d_normed if layer else opaque(0), phase, thread
@@ -1077,8 +1178,8 @@ def run_layer_back(base: Base, run: Pass, layer: int, phase: int, thread: int) -
     return phase
 
 
-@njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=True)
-def run_pass(thread: int, base: Base, run: Pass) -> None:
+@entry_point
+def run_pass(thread: int, base: FrozenBase, run: Pass) -> None:
     """Note the terms of every job's loss and, unless the pass is forward only, add to its gradients.
 
     Every thread of the team calls this with its own number. x[0] holds the embeddings; the counters are zero.

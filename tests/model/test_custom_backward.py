@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from overtone.model.fused import gated, rms_norm, split_and_rotate
+from overtone.model.custom_backward import gated, rms_norm, split_and_rotate
 from overtone.model.rope import Rope, rotate
 
 WEIGHT = torch.rand(12) + 0.5
@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], t
     "gelu": (lambda x: gated(x, "gelu_tanh"), plain_gated(lambda x: F.gelu(x, approximate="tanh")), (5, 8)),
     "rotation": (lambda x: split(x, *WHOLE), lambda x: plain_split(x, *WHOLE), (5, 7, 8)),
     "partial rotation": (lambda x: split(x, *PARTIAL), lambda x: plain_split(x, *PARTIAL), (5, 7, 8)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,8 +1,8 @@
-"""The decoder's small operations with a backward written by hand: norm, activation, rotary split.
+"""The decoder's small operations with a custom backward: norm, activation, rotary split.
 
-At fifty tokens a layer is half matrix products and half everything else, and what autograd records for the
-latter is many tiny operations; each of these is a handful. The base is frozen, so norms get no gradient. Where
-nothing wants a gradient (serving) they are the plain operations.
+At fifty tokens, half of a layer's time is matrix products and half is everything else, for which autograd records
+many tiny operations. Here each is only a few. The base is frozen, so norms get no gradient. When no gradient is
+needed (serving), they are the plain operations.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def gated(gate_up_TO: Tensor, activation: str) -> Tensor:
 
 
 def split_and_rotate(qkv_TNK: Tensor, sizes: tuple[int, int, int], cos_T1R: Tensor, sin_T1R: Tensor) -> Parts:
-    """Return queries, keys and values of these numbers of heads, the first two turned by their positions."""
+    """Return queries, keys and values of these numbers of heads, the first two rotated by position."""
     if not _needs_grad(qkv_TNK):
         return _split_and_rotate(qkv_TNK, sizes, cos_T1R, sin_T1R)
     parts: Parts = _SplitAndRotate.apply(qkv_TNK, sizes, cos_T1R, sin_T1R)  # type: ignore[no-untyped-call]
@@ -99,16 +99,16 @@ class _SplitAndRotate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         d_q_THK, d_k_TGK, d_v_TGK = grads
-        turned_TNK = torch.cat((d_q_THK, d_k_TGK), dim=1)
-        return torch.cat((rotate_back(turned_TNK, *ctx.saved_tensors), d_v_TGK), dim=1), None, None, None
+        rotated_TNK = torch.cat((d_q_THK, d_k_TGK), dim=1)
+        return torch.cat((rotate_back(rotated_TNK, *ctx.saved_tensors), d_v_TGK), dim=1), None, None, None
 
 
 def _split_and_rotate(
     qkv_TNK: Tensor, sizes: tuple[int, int, int], cos_T1R: Tensor, sin_T1R: Tensor
 ) -> Parts:
-    """Turn queries and keys, neighbours in the row, in one go."""
-    turned_TNK = rotate(qkv_TNK[:, : sizes[0] + sizes[1]], cos_T1R, sin_T1R)
-    return turned_TNK[:, : sizes[0]], turned_TNK[:, sizes[0] :], qkv_TNK[:, sizes[0] + sizes[1] :]
+    """Rotate queries and keys, which are adjacent in the row, together."""
+    rotated_TNK = rotate(qkv_TNK[:, : sizes[0] + sizes[1]], cos_T1R, sin_T1R)
+    return rotated_TNK[:, : sizes[0]], rotated_TNK[:, sizes[0] :], qkv_TNK[:, sizes[0] + sizes[1] :]
 
 
 def _needs_grad(x: Tensor) -> bool:

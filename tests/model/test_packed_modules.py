@@ -1,4 +1,4 @@
-"""Adapters of Phi-3, whose modules are fused, exchanged with peft in both directions."""
+"""Adapters of Phi-3, which has packed modules, exchanged with peft in both directions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(base: Path) -> Adapter:
-    return replace(random_adapter(Decoder.load(base), rank=3, alpha=5.0, seed=1), fused=True)
+    return replace(random_adapter(Decoder.load(base), rank=3, alpha=5.0, seed=1), packed=True)
 
 
-def test_what_phi_3_learns_is_saved_fused(base: Path) -> None:
+def test_what_phi_3_learns_is_saved_packed(base: Path) -> None:
     decoder = Decoder.load(base)
-    assert lora_of(decoder, random_adapter(decoder, rank=3, alpha=5.0, seed=1)).to_adapter().fused
+    assert lora_of(decoder, random_adapter(decoder, rank=3, alpha=5.0, seed=1)).to_adapter().packed
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_what_is_saved_is_loaded(adapter: Adapter, tmp_path: Path) -> None:
 
     loaded = load_adapter(tmp_path / "adapter", digest, "a-base")
 
-    assert (loaded.rank, loaded.alpha, loaded.fused) == (3, 5.0, True)
+    assert (loaded.rank, loaded.alpha, loaded.packed) == (3, 5.0, True)
     assert loaded.a.keys() == adapter.a.keys()
     assert all(torch.equal(loaded.a[place], adapter.a[place]) for place in adapter.a)
     assert all(torch.equal(loaded.b[place], adapter.b[place]) for place in adapter.b)
