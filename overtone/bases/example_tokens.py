@@ -17,13 +17,18 @@ from overtone.errors import InvalidArgument
 SEAM_TOKENS = 16  # by which a pair's texts counted alone may differ from texts within the template
 
 
+def count_template_tokens(chat: Chat) -> int:
+    """Return the tokens of a pair of empty texts: what the template adds to any."""
+    return len(chat.encode_example(Example.pair("", ""))[0])
+
+
 def count_example_tokens(chat: Chat, context_length: int) -> Callable[[Example], int]:
     """Return a function that counts the tokens of examples, of each example once.
 
     A pair's texts are counted alone, which is faster, and within the template only where the difference could decide
     whether they fit. The function raises InvalidArgument for a conversation that the base's template cannot render.
     """
-    template_tokens = _template_tokens(chat)
+    template_tokens = count_template_tokens(chat)
 
     @cache
     def count(example: Example) -> int:
@@ -41,7 +46,7 @@ def measure_examples(chat: Chat, context_length: int) -> Callable[[Sequence[Exam
 
     All texts are tokenised in one go. What the template cannot render is an InvalidArgument in its place.
     """
-    template_tokens = _template_tokens(chat)
+    template_tokens = count_template_tokens(chat)
 
     def measure(examples: Sequence[Example]) -> list[Measured]:
         counts = _count_texts(chat, examples)
@@ -78,16 +83,12 @@ def base_facts(
         limits,
         defaults,
         measure_examples(chat, card.context_length),
+        count_template_tokens(chat),
         roles=chat.roles,
         control_tokens=chat.control_tokens,
         control_tokens_in_answers=chat.special_tokens,
         records=tuple(records),
     )
-
-
-def _template_tokens(chat: Chat) -> int:
-    """Return the tokens of a pair of empty texts: what the template adds to any."""
-    return len(chat.encode_example(Example.pair("", ""))[0])
 
 
 def _count_texts(chat: Chat, examples: Iterable[Example]) -> dict[str, int]:

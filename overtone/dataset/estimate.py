@@ -1,17 +1,21 @@
 """How long a tuning will take, from what finished jobs took on the same machine, and how far off such estimates were.
 
-A job's time is taken as `a · steps + b · tokens`: a pass over the weights costs something whatever it carries. The two
-are fitted to the finished jobs by the least squares of the relative errors; with one job, or jobs that are all alike, a
-is 0. The error is not assumed: every finished job is estimated from those before it and held against what it took.
+A job's time is taken as `a · steps + b · tokens`: a pass over the weights costs something whatever it carries. Tokens
+are those of the texts alone, because a pass computes what the template puts before them once. The two are fitted to the
+finished jobs by the least squares of the relative errors, newer jobs counting for more, and scaled so that the geometric
+mean of what they took over what was expected is 1; with one job, or jobs that are all alike, a is 0. The error is not assumed: every finished job is estimated from those before it and compared with what
+it took.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from math import exp, log, prod
 
 MOST_RECORDS = 20  # the newest: a machine is busier one day than another
+OLDER = 0.8  # the weight of a job is this, times that of the next newer one
+ALIKE = 1e-3  # jobs whose steps and tokens are proportional up to this share cannot tell the two costs apart
 LEAST_ERRORS = 3  # below which nothing is said about how far off estimates are
 
 
@@ -24,7 +28,7 @@ class SpeedRecord:
     device: str  # cpu with its threads, or the GPU's name
     precision: str
     num_steps: int
-    num_tokens: int  # of all steps together
+    num_tokens: int  # of the texts of all steps together, without the template's
     seconds: float
     peak_bytes: int  # the trainer's memory at its largest
 
@@ -67,45 +71,52 @@ def past_errors(records: Sequence[SpeedRecord]) -> list[float]:
     ]
 
 
-def estimate(
-    num_steps: int,
-    epoch_count: int,
-    batch_size: int,
-    num_tokens: int | None,
-    records: Sequence[SpeedRecord],
-) -> Estimate:
-    """Return what a tuning takes by the records, as far as they and its tokens are known."""
-    known = Estimate(epoch_count, batch_size, num_steps, num_tokens)
-    if num_tokens is None or not records:
+def estimate(known: Estimate, text_tokens: int | None, records: Sequence[SpeedRecord]) -> Estimate:
+    """Return an estimate with time and memory by the records, as far as they and the tokens of its texts are known."""
+    if text_tokens is None or not records:
         return known
-    seconds = predict_seconds(records, num_steps, num_tokens)
+    seconds = predict_seconds(records, known.num_steps, text_tokens)
     errors = past_errors(records)
     is_known = len(errors) >= LEAST_ERRORS
-    return Estimate(
-        epoch_count,
-        batch_size,
-        num_steps,
-        num_tokens,
-        seconds,
-        seconds * min(1.0, *errors) if is_known else None,
-        seconds * max(1.0, *errors) if is_known else None,
-        max(record.peak_bytes for record in records),
-        len(records),
-        records[-1].device,
+    return replace(
+        known,
+        seconds=seconds,
+        low_s=seconds * min(1.0, *errors) if is_known else None,
+        high_s=seconds * max(1.0, *errors) if is_known else None,
+        peak_bytes=max(record.peak_bytes for record in records),
+        num_jobs=len(records),
+        device=records[-1].device,
     )
 
 
 def _fit(records: Sequence[SpeedRecord]) -> tuple[float, float]:
     """Return seconds a step and seconds a token; the first is 0 where the records cannot tell the two apart."""
+    weights = [OLDER**age for age in range(len(records) - 1, -1, -1)]
+    per_step, per_token = _least_squares(records, weights)
+    ratios = [
+        log(each.seconds / (per_step * each.num_steps + per_token * each.num_tokens)) for each in records
+    ]
+    scale = exp(_sum(weights, ratios) / sum(weights))
+    return scale * per_step, scale * per_token
+
+
+def _least_squares(records: Sequence[SpeedRecord], weights: Sequence[float]) -> tuple[float, float]:
+    """Return a and b of the least Σ w (a s + b t − 1)², for the steps s and tokens t that each job did in a second."""
     steps = [record.num_steps / record.seconds for record in records]
     tokens = [record.num_tokens / record.seconds for record in records]
-    ss = sum(s * s for s in steps)
-    tt = sum(t * t for t in tokens)
-    st = sum(s * t for s, t in zip(steps, tokens, strict=True))
+    ss = _sum(weights, steps, steps)
+    tt = _sum(weights, tokens, tokens)
+    st = _sum(weights, steps, tokens)
+    s1 = _sum(weights, steps)
+    t1 = _sum(weights, tokens)
     determinant = ss * tt - st * st
-    if determinant > 1e-3 * ss * tt:
-        per_step = (sum(steps) * tt - sum(tokens) * st) / determinant
-        per_token = (sum(tokens) * ss - sum(steps) * st) / determinant
+    if determinant > ALIKE * ss * tt:
+        per_step = (s1 * tt - t1 * st) / determinant
+        per_token = (t1 * ss - s1 * st) / determinant
         if per_step >= 0 and per_token >= 0:
             return per_step, per_token
-    return 0.0, median(record.seconds / record.num_tokens for record in records)
+    return 0.0, t1 / tt
+
+
+def _sum(*factors: Sequence[float]) -> float:
+    return sum(map(prod, zip(*factors, strict=True)))

@@ -32,6 +32,7 @@ class BaseFacts:
     limits: Limits
     defaults: Callable[[int], tuple[int, int]]  # epochs and batch size for so many examples
     measure: Callable[[Sequence[Example]], list[Measured]] | None = None  # None: tokens cannot be counted
+    template_tokens: int = 0  # of every example, among those measured
     unmeasured: str = ""  # why not, and what to do
     roles: frozenset[str] = frozenset(("user", "assistant", "system"))  # that its template writes
     control_tokens: Sequence[str] = ()  # that its template writes by itself
@@ -209,8 +210,12 @@ def _estimate(
     epochs, size = facts.defaults(len(dataset))
     epochs = epoch_count or epochs
     size = batch_size or size
-    num_tokens = None if counts is None else epochs * sum(count.total for count in counts)
-    return estimate(count_steps(len(dataset), epochs, size), epochs, size, num_tokens, facts.records)
+    num_steps = count_steps(len(dataset), epochs, size)
+    if counts is None:
+        return Estimate(epochs, size, num_steps)
+    num_tokens = epochs * sum(count.total for count in counts)
+    text_tokens = num_tokens - epochs * len(counts) * facts.template_tokens
+    return estimate(Estimate(epochs, size, num_steps, num_tokens), max(1, text_tokens), facts.records)
 
 
 def _problem_json(report: Report, problem: Problem) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from overtone.dataset.estimate import SpeedRecord
 from overtone.processor_name import processor_name
 from overtone.store.speeds import add_speed
+from overtone.train.tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -30,22 +31,24 @@ class Stopwatch:
         self._was_alone = self._was_alone and num_jobs == 1
 
     def read(
-        self, base_id: str, precision: str, device: torch.device, step: int, tokens: int
+        self, base_id: str, precision: str, device: torch.device, tuning: Tuning, template_tokens: int
     ) -> SpeedRecord | None:
-        """Return the record of a job that has just done its last step, None if it had company or no step."""
-        num_steps = step - self._first_step
+        """Return the record of a tuning that has just done its last step, None if it had company or no step."""
         seconds = time.monotonic() - self._began_at
-        if not self._was_alone or num_steps < 1 or tokens < 1:
+        num_steps = tuning.step - self._first_step
+        if not self._was_alone or num_steps < 1:
             return None
+        num_examples = tuning.order.places(tuning.step - 1).stop - tuning.order.places(self._first_step).start
+        num_tokens = max(1, tuning.tokens_taken - num_examples * template_tokens)
         return SpeedRecord(
-            base_id,
-            processor_name(),
-            _describe(device),
-            precision,
-            num_steps,
-            tokens,
-            seconds,
-            _peak_bytes(device),
+            base_id=base_id,
+            processor=processor_name(),
+            device=_describe(device),
+            precision=precision,
+            num_steps=num_steps,
+            num_tokens=num_tokens,
+            seconds=seconds,
+            peak_bytes=_peak_bytes(device),
         )
 
 

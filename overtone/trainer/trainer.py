@@ -24,6 +24,7 @@ import torch
 
 from overtone import processor
 from overtone.bases.chat import Chat
+from overtone.bases.example_tokens import count_template_tokens
 from overtone.bases.registry import Card
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
@@ -63,6 +64,7 @@ class Base:
     chat: Chat
     revision: str
     precision: str  # as the log says it
+    template_tokens: int  # of every example
 
 
 def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Event) -> None:
@@ -260,7 +262,8 @@ class Trainer:
             device = choose_device(self._settings.device)
             model = TrainingBase.load(self._base_folder, device, self._settings.precision)
             precision = str(choose_precision(self._base_folder, device, self._settings.precision))
-            self._base = Base(model, Chat(self._base_folder), revision, precision)
+            chat = Chat(self._base_folder)
+            self._base = Base(model, chat, revision, precision, count_template_tokens(chat))
             self._trouble = ""
         return self._base
 
@@ -310,8 +313,9 @@ class Trainer:
             return
         base = self._load_base()
         device = base.model.decoder.device
-        tokens = tuning.tokens_taken
-        record = running.stopwatch.read(running.job.base_id, base.precision, device, tuning.step, tokens)
+        record = running.stopwatch.read(
+            running.job.base_id, base.precision, device, tuning, base.template_tokens
+        )
         if record is not None:
             stopwatch.keep(self._settings.data, record)
 

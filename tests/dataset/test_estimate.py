@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from overtone.dataset.estimate import SpeedRecord, estimate, find_records, past_errors, predict_seconds
+from overtone.dataset.estimate import (
+    OLDER,
+    Estimate,
+    SpeedRecord,
+    estimate,
+    find_records,
+    past_errors,
+    predict_seconds,
+)
 
 
 def record(num_steps: int, num_tokens: int, seconds: float, **others: str) -> SpeedRecord:
     named = {"base_id": "b", "processor": "p", "device": "2 threads", "precision": "float32", **others}
     return SpeedRecord(**named, num_steps=num_steps, num_tokens=num_tokens, seconds=seconds, peak_bytes=7)
+
+
+PLANNED = Estimate(epoch_count=5, batch_size=4, num_steps=10, num_tokens=1500)
 
 
 def exact(num_steps: int, num_tokens: int) -> SpeedRecord:
@@ -31,23 +42,34 @@ def test_a_step_never_takes_less_than_nothing() -> None:
     assert predict_seconds(records, 100, 1000) > 0
 
 
+def test_newer_jobs_count_for_more() -> None:
+    records = [record(10, 1000, 10.0), record(10, 1000, 20.0)]
+    mean = 10 ** (OLDER / (1 + OLDER)) * 20 ** (1 / (1 + OLDER))
+    assert predict_seconds(records, 10, 1000) == pytest.approx(mean)
+    assert mean > (10 * 20) ** 0.5
+
+
 def test_an_estimate_s_error_is_that_of_earlier_estimates() -> None:
     records = [record(10, 1000, 10.0), record(10, 1000, 12.0), record(10, 1000, 8.0), record(10, 1000, 10.0)]
-    assert past_errors(records) == pytest.approx([1.2, 8 / 11, 1.0])
-    found = estimate(10, 5, 4, 1000, records)
-    assert (found.seconds, found.low_s, found.high_s) == pytest.approx((10.0, 10 * 8 / 11, 12.0))
+    errors = past_errors(records)
+    assert errors[0] == pytest.approx(1.2)
+    assert (len(errors), min(errors) < 0.8) == (3, True)
+    found = estimate(PLANNED, 1000, records)
+    assert found.seconds is not None
+    assert found.low_s == pytest.approx(found.seconds * min(errors))
+    assert found.high_s == pytest.approx(found.seconds * max(errors))
     assert (found.peak_bytes, found.num_jobs, found.device) == (7, 4, "2 threads")
+    assert (found.num_steps, found.num_tokens) == (10, 1500)
 
 
 def test_few_jobs_give_no_range() -> None:
-    found = estimate(10, 5, 4, 1000, [record(10, 1000, 10.0)] * 3)
+    found = estimate(PLANNED, 1000, [record(10, 1000, 10.0)] * 3)
     assert (found.seconds, found.low_s, found.high_s) == (pytest.approx(10.0), None, None)
 
 
-@pytest.mark.parametrize(("num_tokens", "records"), [(1000, []), (None, [record(10, 1000, 10.0)])])
-def test_nothing_is_made_up(num_tokens: int | None, records: list[SpeedRecord]) -> None:
-    found = estimate(10, 5, 4, num_tokens, records)
-    assert (found.num_steps, found.seconds, found.peak_bytes) == (10, None, None)
+@pytest.mark.parametrize(("text_tokens", "records"), [(1000, []), (None, [record(10, 1000, 10.0)])])
+def test_nothing_is_made_up(text_tokens: int | None, records: list[SpeedRecord]) -> None:
+    assert estimate(PLANNED, text_tokens, records) == PLANNED
 
 
 def test_only_jobs_of_the_same_kind_count() -> None:

@@ -55,6 +55,8 @@ def test_sound_rows_have_statistics_and_an_estimate() -> None:
     assert report.estimate is not None
     assert (report.estimate.num_steps, report.estimate.num_tokens) == (3, 20)
     assert report.estimate.seconds == 0.2
+    without = check(pairs(("a", "1"), ("b", "2")), records=[SPEED], template_tokens=1)
+    assert without.estimate is not None and without.estimate.seconds == 0.1
 
 
 def test_problems_name_the_rows_of_the_file() -> None:
