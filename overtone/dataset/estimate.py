@@ -2,9 +2,10 @@
 
 A job's time is taken as `a · steps + b · tokens`: a pass over the weights costs something whatever it carries. Tokens
 are those of the texts alone, because a pass computes what the template puts before them once. The two are fitted to the
-finished jobs by the least squares of the relative errors, newer jobs counting for more, and scaled so that the geometric
-mean of what they took over what was expected is 1; with one job, or jobs that are all alike, a is 0. The error is not assumed: every finished job is estimated from those before it and compared with what
-it took.
+finished jobs by the least squares of the relative errors, newer jobs counting for more, and scaled so that these errors
+have a geometric mean of 1. With one job, or jobs that are all alike, a is 0.
+
+The error is not assumed: every finished job is estimated from those before it and compared with what it took.
 """
 
 from __future__ import annotations
