@@ -9,6 +9,7 @@ import torch
 from overtone.bases.base_check import check_weights
 from overtone.engine.runner import Runner
 from overtone.engine.torch_runner import TorchRunner
+from overtone.kernels.compiled import compile_once
 from overtone.model.device import choose_device
 
 
@@ -24,6 +25,7 @@ def open_runner(
     check_weights(base_folder)
     chosen = choose_device(device)
     if chosen.type == "cpu" and weights == "auto":
+        compile_once()
         from overtone.engine import cpu_runner  # importing it compiles the kernels
 
         if cpu_runner.is_supported(base_folder):
