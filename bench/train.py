@@ -354,7 +354,10 @@ class JobService:
             self._settings.base, model["create_time"], num_tokens=0, continues=False, seed=1, **values
         )
         self._store.create_tuned_model(
-            model, job, "bench@localhost", lambda folder: save_examples(folder, Dataset.of_pairs(PAIRS))
+            model,
+            job,
+            "bench@localhost",
+            lambda artifacts: save_examples(artifacts.examples, Dataset.of_pairs(PAIRS)),
         )
         return name
 
