@@ -69,6 +69,7 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --explicit-package-bases bench/*.py
 	$(VENV)/bin/lint-imports
 	$(PY) tools/check_wheel.py
 
