@@ -54,11 +54,13 @@ def build_api(settings: Settings, stop: threading.Event) -> Api | None:
 
     Waits if the database cannot be reached; callers meanwhile wait in the socket's queue. None if told to stop.
     """
+    from overtone.doors import console
     from overtone.doors.gemini.servicers import build_servicers
     from overtone.engine.engines import Engines
     from overtone.engine.protocol import engine_address
     from overtone.jobs.queue import Queue
     from overtone.service.access import Access
+    from overtone.service.models import build_models
     from overtone.service.residency import ENGINE
 
     registry = Registry(settings.bases, settings.base)
@@ -71,8 +73,13 @@ def build_api(settings: Settings, stop: threading.Event) -> Api | None:
         want=lambda base_id: store.processes.want(base_id, ENGINE),
         list_running=lambda: store.processes.list_bases(ENGINE),
     )
-    servicers = build_servicers(store, Queue(store), registry, engines, settings)
-    return Api(servicers, Access(store, settings), store, engines)
+    access = Access(store, settings)
+    models = build_models(store, registry, access, settings)
+    servicers = {
+        **build_servicers(store, Queue(store), registry, engines, settings, models),
+        **console.build_servicers(models, settings),
+    }
+    return Api(servicers, access, store, engines)
 
 
 def run_api(settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
@@ -94,17 +101,19 @@ def run_api(settings: Settings, listener: socket.socket, stop: threading.Event) 
 async def _answer(api: Api, settings: Settings, listener: socket.socket, stop: threading.Event) -> None:
     import uvicorn
 
-    from overtone.doors import http_protocol, http_server, monitoring
+    from overtone.doors import console, http_protocol, http_server, monitoring
     from overtone.doors.gemini import grpc_door, rest_door
+    from overtone.doors.gemini.rpcs import RPCS
 
     http_protocol.LimitedProtocol.max_connections = http_protocol.allow_many_connections()
     authenticate = api.access.authenticate
+    rpcs = (*RPCS, *console.RPCS)
     door = None
     if settings.grpc_port >= 0:
-        door, _ = await grpc_door.start(api.servicers, authenticate, settings)
+        door, _ = await grpc_door.start(api.servicers, authenticate, settings, rpcs=rpcs)
     routes = monitoring.routes(api.engines.running, authenticate)
     config = uvicorn.Config(
-        rest_door.build(api.servicers, authenticate, settings, routes=routes),
+        rest_door.build(api.servicers, authenticate, settings, routes=routes, rpcs=rpcs),
         http=http_protocol.LimitedProtocol,
         ws="none",
         log_config=None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from functools import cache
-from pathlib import Path
 
 from llvmlite import binding
+
+from overtone.processor_name import processor_name
 
 NAMED = (
     "fma", "avx2", "avx512f", "avx512vnni", "avx512bf16", "amx-int8", "amx-bf16", "neon", "dotprod", "bf16",
@@ -50,15 +51,4 @@ def num_cores() -> int:
 def describe(num_threads: int) -> str:
     """Return the processor's description in one line: `AMD EPYC (fma, avx2, avx512f), 2 threads`."""
     named = ", ".join(name for name in NAMED if name in features()) or "no vector features"
-    return f"{_model()} ({named}), {num_threads} thread{'s' * (num_threads != 1)}"
-
-
-@cache
-def _model() -> str:
-    """Return the processor's name from /proc/cpuinfo on Linux, else from Python."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(found, platform.processor() or platform.machine())
+    return f"{processor_name()} ({named}), {num_threads} thread{'s' * (num_threads != 1)}"

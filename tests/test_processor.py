@@ -34,7 +34,7 @@ def test_an_arm_processor_multiplies_and_adds_even_if_llvm_lists_no_features(
 
 def test_the_description_names_processor_features_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "features", lambda: frozenset(("avx2", "fma", "sse2")))
-    monkeypatch.setattr(processor, "_model", lambda: "AMD EPYC")
+    monkeypatch.setattr(processor, "processor_name", lambda: "AMD EPYC")
     assert processor.describe(1) == "AMD EPYC (fma, avx2), 1 thread"
     assert processor.describe(2).endswith("2 threads")
 

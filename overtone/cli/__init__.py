@@ -11,6 +11,7 @@ import sys
 import click
 
 from overtone import __version__
+from overtone.cli.check import check
 from overtone.cli.demo import demo
 from overtone.cli.generate import generate
 from overtone.cli.identity import groups, keys
@@ -43,6 +44,7 @@ def cli() -> None:
 for command in (
     serve,
     demo,
+    check,
     tune,
     generate,
     list_,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from overtone.cli.client import to_training_data
 from overtone.config import DEFAULT_BASE
+from overtone.dataset.columns import Columns
 from overtone.dataset.examples import Dataset
-from overtone.dataset.files import Columns, read_examples
+from overtone.dataset.files import read_examples
 
 SUPPORT_FILE = Path(__file__).with_name("support.csv")  # examples/support.csv is the same
 

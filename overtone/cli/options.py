@@ -17,9 +17,7 @@ from overtone.errors import OvertoneError
 
 KEY_VARIABLES = ("OVERTONE_API_KEY", "GEMINI_API_KEY")  # the first one that is set is used
 
-VERBS = (
-    "bind|cancel|delete|demo|generate|groups|keys|list|models|serve|set-aside|settings|show|tls|tune|watch"
-)
+VERBS = "bind|cancel|check|delete|demo|generate|groups|keys|list|models|serve|set-aside|settings|show|tls|tune|watch"
 COMMAND_LINE = re.compile(
     rf"(?<![\w/.-])(?<!-m )overtone (?=(?:{VERBS})\b)"
 )  # in a sentence, unless `program` wrote it

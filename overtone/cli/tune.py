@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from overtone.cli.check import describe_problem, describe_shape, input_option, output_option, summarise
 from overtone.cli.find import find_answering
 from overtone.cli.names import short
 from overtone.cli.options import client_options, load_settings, program
 from overtone.cli.tuned import leaving_is_fine
+from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
     from overtone.cli.client import Client
+    from overtone.dataset.files import Source
+    from overtone.dataset.report import Report
 
 MAX_NAME_CHARS = 40
 HIGH_LEARNING_RATE = 0.01
@@ -21,8 +29,8 @@ HIGH_LEARNING_RATE = 0.01
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--input", "input_column", metavar="COLUMN", help="Column of the inputs. [default: text_input]")
-@click.option("--output", "output_column", metavar="COLUMN", help="Column of the outputs. [default: output]")
+@input_option
+@output_option
 @click.option(
     "--base", help="Base model, or a tuned model to continue from. [default: models/smollm2-135m-instruct]"
 )
@@ -53,26 +61,25 @@ def tune(
 ) -> None:
     """Tune a model on the examples in FILE.
 
-    FILE is JSON lines, CSV or TSV with the columns text_input and output (or those that you name), or a JSON file
-    in the tuning API's own form. - is standard input.
+    FILE is JSON lines, a JSON document, CSV, TSV or Excel; its columns are found by their names, or named. - is
+    standard input, in JSON. See what is in it first: overtone check FILE
 
     \b
     overtone tune support.jsonl
     overtone tune support.csv --name "support" --epochs 3
     overtone tune course.csv --input "Birth Date" --output "Zodiac Sign"
+    overtone tune tickets.xlsx --input "{subject}: {body}" --output team
     overtone tune more.jsonl --base tunedModels/support-1x2y3z
     """
     from overtone.cli.client import connect, to_training_data
     from overtone.cli.progress import follow
-    from overtone.dataset.doubts import describe_doubts
-    from overtone.dataset.files import Columns, read_examples
+    from overtone.dataset.columns import Columns
+    from overtone.dataset.files import load_source, require_examples
 
     client = connect(url, key)
-    dataset = read_examples(file, Columns(input_column, output_column))
-    for doubt in describe_doubts(dataset):
-        click.echo(doubt, err=True)
+    report = _checked(load_source(file, Columns(input_column, output_column)))
     tuning_task = {
-        "training_data": to_training_data(dataset),
+        "training_data": to_training_data(require_examples(report.content)),
         "hyperparameters": _given(
             epoch_count=epoch_count, batch_size=batch_size, learning_rate=learning_rate
         ),
@@ -87,7 +94,8 @@ def tune(
         click.echo(
             f"A learning rate of {learning_rate:g} is high; 0.001 is common. Watch the loss.", err=True
         )
-    operation = client.create(tuned_model, tuned_model_id)
+    with _placed(report):
+        operation = client.create(tuned_model, tuned_model_id)
     name = operation["metadata"]["tunedModel"]
     if not wait:
         click.echo(f"{name} is being tuned. Watch it:\n  {program()} watch {short(name)}")
@@ -95,6 +103,52 @@ def tune(
     with leaving_is_fine(name):
         follow(client, operation)
     click.echo(f"{name} is ready. Ask it:\n  {program()} generate {short(name)} 'your text'")
+
+
+def _checked(source: Source) -> Report:
+    """Return what is in a file that holds only pairs; say on stderr what was taken for what, and what may be a mistake.
+
+    Raises OvertoneError for the first row that cannot be sent. Lengths are the service's to check, and what only a
+    base knows.
+    """
+    from overtone.dataset.checks import Limits
+    from overtone.dataset.report import BaseFacts, check_source
+
+    report = check_source(source, BaseFacts("", Limits("", 0), lambda num_examples: (1, 1)))
+    refused = next((problem for problem in report.problems if problem.severity == "error"), None)
+    if refused is not None:
+        more = sum(problem.severity == "error" for problem in report.problems) - 1
+        others = f" There are {more:,} problems more." if more else ""
+        if refused.row is None:
+            raise OvertoneError(f"{refused.text}{others}")
+        see = f"See all of them: overtone check {shlex.quote(source.name)}"
+        raise OvertoneError(f"{source.name}, {describe_problem(report, refused)}{others} {see}")
+    for line in (*_assumptions(report), *summarise(report, "warning", shown=1)):
+        click.echo(line, err=True)
+    return report
+
+
+@contextmanager
+def _placed(report: Report) -> Iterator[None]:
+    """Add to the service's refusal of an example where that stands in the file."""
+    try:
+        yield
+    except OvertoneError as error:
+        found = re.search(r"examples\[(\d+)\]", str(error))
+        if found is None or int(found[1]) >= len(report.content.rows):
+            raise
+        place = report.content.rows[int(found[1])].place
+        raise type(error)(f"{error} That is {place} of {report.content.name}.") from error
+
+
+def _assumptions(report: Report) -> Iterator[str]:
+    """Yield what was concluded from the file alone: an encoding that it does not name, columns by their names."""
+    content = report.content
+    if not content.encoding.startswith("UTF-8") and content.encoding:
+        yield f"{content.name} is read as {content.encoding}."
+    for use in content.shapes:
+        if use.is_guessed:
+            yield f"{content.name}: {describe_shape(use)}."
 
 
 def _name_after(file: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset: pure checks that find all problems, each with its row and field.
+"""What is wrong with a dataset, so that a tuning is refused: pure checks that find all problems, by row and field.
 
 Their order is fixed: first the texts, row by row, then the lengths in tokens, row by row. Who wants only the first
 problem takes it from an iterator, and nothing behind it is computed.
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from overtone.dataset.examples import Dataset, Example, Problem
+from overtone.dataset.examples import Dataset, Example, Kind, Problem
 from overtone.errors import InvalidArgument
+
+FOLD = "The system text is put before the question, with an empty line between. Ask the tuned model in the same way."
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Limits:
 def check(
     dataset: Dataset, limits: Limits, count_tokens: Callable[[Example], int] | None = None
 ) -> list[Problem]:
-    """Return everything that is wrong with a dataset; its lengths in tokens only if they can be counted."""
+    """Return everything for which a dataset is refused; its lengths in tokens only if they can be counted."""
     problems = list(check_texts(dataset, limits))
     if count_tokens is not None:
         problems += check_tokens(dataset, limits, count_tokens)
@@ -36,7 +38,7 @@ def check(
 def check_texts(dataset: Dataset, limits: Limits) -> Iterator[Problem]:
     """Yield what is wrong with a dataset by its texts alone."""
     if not dataset.examples:
-        yield Problem(None, "", "is empty; at least 1 example is needed.")
+        yield Problem(None, "", "is empty; at least 1 example is needed.", Kind.EMPTY)
     for row, example in enumerate(dataset.examples):
         yield from _empty_answers(row, example)
         yield from _long_texts(row, example, limits)
@@ -50,7 +52,7 @@ def check_tokens(
         try:
             num_tokens = count_tokens(example)
         except InvalidArgument as error:
-            yield Problem(row, "", f"cannot be rendered: {error}")
+            yield Problem(row, "", f"cannot be rendered: {error}", Kind.ROLE)
             continue
         if num_tokens > limits.context_length:
             yield Problem(
@@ -58,13 +60,106 @@ def check_tokens(
                 "",
                 f"has {num_tokens} tokens with its output; {limits.base} has a context of "
                 f"{limits.context_length} tokens.",
+                Kind.TOO_LONG,
             )
+
+
+def check_turns(dataset: Dataset) -> Iterator[Problem]:
+    """Yield the conversations that cannot be: an answer without a question, a question without an answer."""
+    for row, example in enumerate(dataset.examples):
+        if not example.is_pair:
+            fault = _turn_fault(example)
+            if fault:
+                yield Problem(row, "", fault, Kind.TURN_ORDER)
+
+
+def check_roles(dataset: Dataset, base: str, roles: frozenset[str]) -> Iterator[Problem]:
+    """Yield the conversations with a role that the base's template does not write."""
+    for row, example in enumerate(dataset.examples):
+        if example.is_pair:
+            continue
+        unknown = next((role for role in example.roles if role not in roles), None)
+        if unknown is not None:
+            field = example.field(example.roles.index(unknown))
+            fix = FOLD if has_foldable_system(example) else ""
+            yield Problem(
+                row,
+                field,
+                f"is a {unknown} turn, which the template of {base} does not know.",
+                Kind.ROLE,
+                fix,
+            )
+
+
+def check_pairs(dataset: Dataset) -> Iterator[Problem]:
+    """Yield the conversations that are no pair of one question and its answer: the API takes nothing else so far."""
+    for row, example in enumerate(dataset.examples):
+        if example.is_pair or _turn_fault(example):
+            continue
+        if has_foldable_system(example):
+            yield Problem(
+                row,
+                "",
+                "has a system turn; a tuning takes pairs of one question and one answer.",
+                Kind.CONVERSATION,
+                FOLD,
+            )
+        else:
+            yield Problem(
+                row,
+                "",
+                f"is a conversation of {len(example.turns)} turns; a tuning takes pairs of one question and one "
+                "answer. Split it into pairs.",
+                Kind.CONVERSATION,
+            )
+
+
+def check_surrogates(dataset: Dataset) -> Iterator[Problem]:
+    """Yield the texts that hold half of a surrogate pair: JSON can spell it, and no other text can hold it."""
+    for row, example in enumerate(dataset.examples):
+        for index, turn in enumerate(example.turns):
+            if turn.text.isascii():
+                continue
+            try:
+                turn.text.encode()
+            except UnicodeEncodeError as error:
+                yield Problem(
+                    row,
+                    example.field(index),
+                    f"holds half of a surrogate pair (character {error.start}), which is no text.",
+                    Kind.SURROGATE,
+                    "It becomes U+FFFD.",
+                )
+
+
+def has_foldable_system(example: Example) -> bool:
+    """Whether it is a pair but for a system turn before it."""
+    return example.roles == ("system", "user", "assistant")
+
+
+def _turn_fault(example: Example) -> str:
+    """Return why the turns of a conversation cannot follow one another, "" if they can."""
+    roles = example.roles[1:] if example.roles[:1] == ("system",) else example.roles
+    if "assistant" not in roles:
+        return "has no answer; there would be nothing to learn."
+    if "system" in roles:
+        return f"has a system turn at turns[{example.roles.index('system', 1)}]; it can only be the first."
+    if roles[0] == "assistant":
+        return "begins with an answer; a question must come before it."
+    if roles[-1] != "assistant":
+        return "ends with a question; the last turn must be an answer."
+    twice = next((place for place in range(1, len(roles)) if roles[place] == roles[place - 1]), None)
+    if twice is None:
+        return ""
+    first = twice - 1 + len(example.roles) - len(roles)
+    return f"has two {roles[twice]} turns in a row, turns[{first}] and turns[{first + 1}]."
 
 
 def _empty_answers(row: int, example: Example) -> Iterator[Problem]:
     for index, turn in enumerate(example.turns):
         if turn.role == "assistant" and not turn.text:
-            yield Problem(row, _field(example, index), "is empty; there would be nothing to learn.")
+            text = "is empty; there would be nothing to learn."
+            yield Problem(row, example.field(index), text, Kind.EMPTY, "The row is left out.")
 
 
 def _long_texts(row: int, example: Example, limits: Limits) -> Iterator[Problem]:
@@ -72,9 +167,5 @@ def _long_texts(row: int, example: Example, limits: Limits) -> Iterator[Problem]
         limit = limits.max_output_chars if turn.role == "assistant" else limits.max_input_chars
         length = len(turn.text)
         if limit is not None and length > limit:
-            yield Problem(row, _field(example, index), f"has {length} characters; the limit is {limit}.")
-
-
-def _field(example: Example, index: int) -> str:
-    """Return what a turn is called: a pair's have names of their own."""
-    return ("text_input", "output")[index] if example.is_pair else f"turns[{index}]"
+            text = f"has {length} characters; the limit is {limit}."
+            yield Problem(row, example.field(index), text, Kind.TOO_LONG)

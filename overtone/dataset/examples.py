@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 Role = Literal["user", "assistant", "system"]
@@ -31,7 +32,8 @@ class Example:
     @property
     def is_pair(self) -> bool:
         """Whether it is one question and its answer."""
-        return self.roles == ("user", "assistant")
+        turns = self.turns
+        return len(turns) == 2 and turns[0].role == "user" and turns[1].role == "assistant"
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -47,6 +49,10 @@ class Example:
     def output(self) -> str:
         """The last answer; of a pair, the only one."""
         return self.turns[-1].text
+
+    def field(self, index: int) -> str:
+        """Return what a turn is called: a pair's have names of their own."""
+        return ("text_input", "output")[index] if self.is_pair else f"turns[{index}]"
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,54 @@ class Dataset:
         return len(self.examples)
 
 
+class Kind(StrEnum):
+    """What kind of thing is wrong. A tuning is refused for the first ones, for the others it is not."""
+
+    UNREADABLE = "unreadable"
+    NOT_TEXT = "not_text"
+    SURROGATE = "surrogate"
+    EMPTY = "empty"
+    TOO_LONG = "too_long"
+    TURN_ORDER = "turn_order"
+    ROLE = "role"
+    CONVERSATION = "conversation"
+    BLANK = "blank"
+    DOUBLED = "doubled"
+    CONTRADICTORY = "contradictory"
+    HELD_OUT = "held_out"
+    SWAPPED = "swapped"
+    MOJIBAKE = "mojibake"
+    CONTROL_TOKEN = "control_token"
+
+
+WARNINGS = frozenset(
+    (
+        Kind.BLANK,
+        Kind.DOUBLED,
+        Kind.CONTRADICTORY,
+        Kind.HELD_OUT,
+        Kind.SWAPPED,
+        Kind.MOJIBAKE,
+        Kind.CONTROL_TOKEN,
+    )
+)
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is wrong with a dataset: in which example (counted from 0; None for all of it), in which field, and what.
 
     `field` is `text_input` or `output` of a pair, `turns[2]` of a conversation, or "" for the example as a whole.
-    `text` ends the sentence that a field begins.
+    `text` ends the sentence that a field begins. `fix` is a sentence that says what mends it, "" where nothing does.
     """
 
     row: int | None
     field: str
     text: str
+    kind: Kind
+    fix: str = ""
+
+    @property
+    def severity(self) -> Literal["error", "warning"]:
+        """Whether a tuning is refused for it."""
+        return "warning" if self.kind in WARNINGS else "error"

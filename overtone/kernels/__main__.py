@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numba
 from numba import typeof
 
 from overtone.kernels import adamw
+from overtone.kernels.compiled import note_complete
 from overtone.kernels.llama import serve, train
 
 
@@ -18,6 +21,7 @@ def main() -> None:
     train.run_pass.compile((typeof(0), typeof(base), typeof(zeros(train.Pass))))
     update = zeros(adamw.Update, floats=("beta_1", "beta_2", "eps", "longest", "keep", "rate", "root"))
     adamw.run_update.compile((typeof(0), typeof(update)))
+    note_complete(Path(numba.config.CACHE_DIR))  # type: ignore[attr-defined]
 
 
 def zeros(kind: Any, floats: Sequence[str] = ()) -> Any:

@@ -22,7 +22,7 @@ def choose_device(name: str) -> str:
     """
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return "cpu"
-    import torch  # takes a second, and 200 MB of memory
+    import torch  # takes two seconds, and 150 MB of memory
 
     # device_count may count unusable GPUs
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -7,6 +7,7 @@ from threading import Lock
 
 from overtone.bases.chat import Chat
 from overtone.bases.registry import Card, Registry
+from overtone.config import Settings
 from overtone.domain.sharing import Caller, Role
 from overtone.domain.tuning import TunedModel
 from overtone.errors import ApiError, Code, FailedPrecondition, NotFound, Ref, base_model, tuned_model
@@ -146,6 +147,11 @@ class Models:
         if model is None or self._access.role_of(caller, model) < Role.READER:
             return None
         return tuned_model(model.id)
+
+
+def build_models(store: Store, registry: Registry, access: Access, settings: Settings) -> Models:
+    """Return what finds models for a service with these settings."""
+    return Models(store, registry, access, only_base="" if settings.extra_bases > 0 else settings.base)
 
 
 def failure_of(model: TunedModel) -> str:

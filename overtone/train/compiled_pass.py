@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overtone.kernels.compiled import compile_once
 from overtone.kernels.threads import shared_team
 from overtone.kernels.tiles import PANEL, QUANT_BLOCK, Tiles
 from overtone.kernels.views import addresses, aligned_empty
@@ -75,6 +76,7 @@ class CompiledPass:
 
         This changes gradients by 0.1% of their length; bfloat16 changes them by 5 to 12%.
         """
+        compile_once()
         from overtone.kernels import float_products, rounded_products
         from overtone.kernels.llama import train as llama  # importing it compiles
 

@@ -30,6 +30,7 @@ from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
 from overtone.trainer.fairness import Turn
 from overtone.trainer.reporter import Report
+from overtone.trainer.stopwatch import Stopwatch
 
 CHECKPOINT_EVERY_S = 5.0
 MOST_COMPARED = 64  # at most this many examples of a batch are compared with their loss before the first step
@@ -63,6 +64,7 @@ class RunningJob:
     saver: BackgroundSaver
     mark: JobMark
     kept_step: int  # the last step that is certainly in a checkpoint; background ones may contain more
+    stopwatch: Stopwatch
     alone_until: int = 0  # it runs alone before this step, because it may have crashed a pass or a process
     cancelled: bool = False  # its owner cancelled it; what it learned is saved
     save_at: float = 0.0  # when to try again to save the result, after a full disk
@@ -197,7 +199,8 @@ def begin(
     report.finished.extend(_load_unreported(job, tuning.step))
     turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
     saver = BackgroundSaver(job.artifacts.checkpoints)
-    return RunningJob(job, tuning, report, hand_in, turn, saver, JobMark(job.artifacts.mark), tuning.step)
+    mark = JobMark(job.artifacts.mark)
+    return RunningJob(job, tuning, report, hand_in, turn, saver, mark, tuning.step, Stopwatch(tuning.step))
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:

@@ -24,6 +24,7 @@ import torch
 
 from overtone import processor
 from overtone.bases.chat import Chat
+from overtone.bases.example_tokens import count_template_tokens
 from overtone.bases.registry import Card
 from overtone.config import Settings
 from overtone.errors import ApiError, Code, OvertoneError
@@ -34,6 +35,7 @@ from overtone.train.loop import max_tokens, run_pass
 from overtone.train.precision import choose as choose_precision
 from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Step
+from overtone.trainer import stopwatch
 from overtone.trainer.attempts import READING, JobMark, Mark, note_attempt
 from overtone.trainer.fairness import choose, join
 from overtone.trainer.liveness import Liveness
@@ -61,6 +63,8 @@ class Base:
     model: TrainingBase
     chat: Chat
     revision: str
+    precision: str  # as the log says it
+    template_tokens: int  # of every example
 
 
 def run(settings: Settings, queue: Queue, base_folder: Path, stop: threading.Event) -> None:
@@ -122,6 +126,8 @@ class Trainer:
         self._worked_at = time.monotonic()
         chosen = self._choose()
         self._mark(chosen)
+        for running in chosen:
+            running.stopwatch.note_company(len(self._jobs))
         try:
             steps = run_pass(
                 self._load_base().model, [running.tuning for running in chosen], self._pass_tokens()
@@ -255,7 +261,9 @@ class Trainer:
             revision = Card.load(self._base_folder).revision
             device = torch.device(choose_device(self._settings.device))
             model = TrainingBase.load(self._base_folder, device, self._settings.precision)
-            self._base = Base(model, Chat(self._base_folder), revision)
+            precision = str(choose_precision(self._base_folder, device, self._settings.precision))
+            chat = Chat(self._base_folder)
+            self._base = Base(model, chat, revision, precision, count_template_tokens(chat))
             self._trouble = ""
         return self._base
 
@@ -293,9 +301,23 @@ class Trainer:
             self._go_back(running, step)
             return
         running.report_step(step)
+        self._note_speed(running)
         if step.number <= running.alone_until and not running.tuning.done:
             running.checkpoint_now()  # a step that caused no crash need not run again
         running.checkpoint_if_due()
+
+    def _note_speed(self, running: RunningJob) -> None:
+        """Keep what a finished job took, for the next one's estimate; one that began anew says nothing."""
+        tuning = running.tuning
+        if not tuning.done or tuning.rate_factor < 1.0:
+            return
+        base = self._load_base()
+        device = base.model.decoder.device
+        record = running.stopwatch.read(
+            running.job.base_id, base.precision, device, tuning, base.template_tokens
+        )
+        if record is not None:
+            stopwatch.keep(self._settings.data, record)
 
     def _ran_away(self, running: RunningJob, step: Step) -> bool:
         """Tell whether the loss ran away: not finite, or far above both a uniform guess and its initial value.

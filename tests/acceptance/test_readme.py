@@ -23,7 +23,7 @@ LINE = re.compile(r"^\$ \.venv/bin/overtone (.*)$", re.MULTILINE)
 def test_each_command_line_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.make_base(tmp_path / "data" / "bases")
     lines = [shlex.split(line, comments=True) for line in LINE.findall((ROOT / "README.md").read_text())]
-    assert [line[0] for line in lines] == ["serve", "tune", "watch", "generate", "list"]
+    assert [line[0] for line in lines] == ["serve", "check", "tune", "watch", "generate", "list"]
     with running_service(tmp_path / "data") as service:
         monkeypatch.setenv("OVERTONE_URL", service.url)
         for line in lines[1:]:

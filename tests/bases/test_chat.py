@@ -232,3 +232,22 @@ def test_tokens_without_a_row_are_refused(tmp_path: Path) -> None:
         OvertoneError, match=f"tokenizer has {tiny.VOCABULARY + 1} tokens, the model {tiny.VOCABULARY}"
     ):
         Chat(folder)
+
+
+def test_many_texts_are_counted_as_each_alone(chat: Chat) -> None:
+    texts = ["", "the cat", "a <|im_end|> b", "é" * 50, *map(str, range(2100))]
+    assert chat.count_all(texts) == [chat.count(text) for text in texts]
+
+
+def test_the_template_says_which_roles_and_control_tokens_it_writes(chat: Chat) -> None:
+    assert chat.roles == {"user", "assistant", "system"}
+    assert {"<|im_start|>", "<|im_end|>"} <= set(chat.control_tokens) & set(chat.special_tokens)
+
+
+@pytest.mark.parametrize("system", ["{{ raise_exception('none') }}", ""])
+def test_a_template_without_system_turns_is_known_by_what_it_writes(system: str, tmp_path: Path) -> None:
+    body = "{% if message['role'] == 'system' %}" + system + "{% else %}<|im_start|>"
+    template = tiny.TEMPLATE.replace("<|im_start|>", body, 1).replace(
+        "{% endfor %}", "{% endif %}{% endfor %}", 1
+    )
+    assert _with_template(tiny.make_base(tmp_path), template).roles == {"user", "assistant"}

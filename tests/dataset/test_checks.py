@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from overtone.dataset.checks import Limits, check, check_texts, check_tokens
-from overtone.dataset.examples import Dataset, Example, Problem, Turn
+from overtone.dataset.checks import (
+    Limits,
+    check,
+    check_pairs,
+    check_roles,
+    check_surrogates,
+    check_texts,
+    check_tokens,
+    check_turns,
+)
+from overtone.dataset.examples import Dataset, Example, Kind, Problem, Role, Turn
 from overtone.errors import InvalidArgument
 
 LIMITS = Limits("models/tiny", context_length=64, max_input_chars=40, max_output_chars=5)
@@ -14,6 +23,16 @@ GREETING = (Turn("system", "Be short."), Turn("user", "Hi"), Turn("assistant", "
 
 def conversation(*turns: Turn) -> Dataset:
     return Dataset((Example(turns),))
+
+
+def told(problems: list[Problem]) -> list[tuple[int | None, str, str]]:
+    return [(problem.row, problem.field, problem.text) for problem in problems]
+
+
+def spoken(roles: str) -> Dataset:
+    """Return a conversation by the first letters of who speaks."""
+    names: dict[str, Role] = {"u": "user", "a": "assistant", "s": "system"}
+    return conversation(*(Turn(names[letter], letter) for letter in roles))
 
 
 def length(example: Example) -> int:
@@ -27,7 +46,9 @@ def test_sound_examples_have_no_problems() -> None:
 
 
 def test_no_examples_are_a_problem_of_the_whole() -> None:
-    assert check(Dataset(()), LIMITS) == [Problem(None, "", "is empty; at least 1 example is needed.")]
+    assert check(Dataset(()), LIMITS) == [
+        Problem(None, "", "is empty; at least 1 example is needed.", Kind.EMPTY)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +60,7 @@ def test_no_examples_are_a_problem_of_the_whole() -> None:
     ],
 )
 def test_a_problem_has_row_and_field(pair: tuple[str, str], field: str, text: str) -> None:
-    assert check(Dataset.of_pairs([("1", "2"), pair]), LIMITS) == [Problem(1, field, text)]
+    assert told(check(Dataset.of_pairs([("1", "2"), pair]), LIMITS)) == [(1, field, text)]
 
 
 def test_without_limits_any_length_is_sound() -> None:
@@ -63,10 +84,10 @@ def test_all_problems_are_told_texts_first_then_tokens() -> None:
 
 def test_a_conversation_s_turns_are_named_by_their_place() -> None:
     broken = (*GREETING[:2], Turn("assistant", ""), Turn("user", "x" * 41), Turn("assistant", "Too long"))
-    assert check(conversation(*broken), LIMITS) == [
-        Problem(0, "turns[2]", "is empty; there would be nothing to learn."),
-        Problem(0, "turns[3]", "has 41 characters; the limit is 40."),
-        Problem(0, "turns[4]", "has 8 characters; the limit is 5."),
+    assert told(check(conversation(*broken), LIMITS)) == [
+        (0, "turns[2]", "is empty; there would be nothing to learn."),
+        (0, "turns[3]", "has 41 characters; the limit is 40."),
+        (0, "turns[4]", "has 8 characters; the limit is 5."),
     ]
 
 
@@ -96,3 +117,50 @@ def test_who_wants_the_first_problem_computes_no_more() -> None:
     assert next(check_texts(dataset, LIMITS)).row == 0
     assert next(check_tokens(dataset, LIMITS, count)).row == 0
     assert counted == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "fault"),
+    [
+        ("ua", ""),
+        ("sua", ""),
+        ("uaua", ""),
+        ("suaua", ""),
+        ("", "has no answer"),
+        ("u", "has no answer"),
+        ("su", "has no answer"),
+        ("au", "begins with an answer"),
+        ("sa", "begins with an answer"),
+        ("uau", "ends with a question"),
+        ("uua", "has two user turns in a row, turns[0] and turns[1]"),
+        ("suaa", "has two assistant turns in a row, turns[2] and turns[3]"),
+        ("usa", "has a system turn at turns[1]"),
+        ("ssua", "has a system turn at turns[1]"),
+    ],
+)
+def test_turns_that_cannot_follow_one_another_are_told(roles: str, fault: str) -> None:
+    problems = list(check_turns(spoken(roles)))
+    assert [problem.kind for problem in problems] == [Kind.TURN_ORDER] * bool(fault)
+    assert all(problem.text.startswith(fault) for problem in problems)
+
+
+def test_a_conversation_cannot_be_sent_and_a_system_turn_can_be_folded() -> None:
+    assert list(check_pairs(spoken("ua"))) == []
+    (folded,) = check_pairs(spoken("sua"))
+    assert (folded.kind, "put before the question" in folded.fix) == (Kind.CONVERSATION, True)
+    (long,) = check_pairs(spoken("suaua"))
+    assert (long.text[:31], long.fix) == ("is a conversation of 5 turns; a", "")
+    assert list(check_pairs(spoken("uu"))) == [], "what is no conversation is told as that alone"
+
+
+def test_a_role_that_the_template_does_not_write_is_named() -> None:
+    known = frozenset(("user", "assistant"))
+    (problem,) = check_roles(Dataset((Example(GREETING), Example.pair("1", "2"))), "models/tiny", known)
+    assert (problem.row, problem.field, problem.kind) == (0, "turns[0]", Kind.ROLE)
+    assert problem.text == "is a system turn, which the template of models/tiny does not know."
+
+
+def test_half_of_a_surrogate_pair_is_told_with_its_place() -> None:
+    (problem,) = check_surrogates(Dataset.of_pairs([("é\U0001f600", "x"), ("1", "hi \ud83d")]))
+    assert (problem.row, problem.field, problem.severity) == (1, "output", "error")
+    assert "character 3" in problem.text

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from overtone.dataset.examples import Dataset
-from overtone.dataset.files import Columns, read_examples
+from overtone.dataset.columns import Columns
+from overtone.dataset.examples import Dataset, Example, Turn
+from overtone.dataset.files import Source, load_source, read_examples, read_source
 from overtone.errors import OvertoneError
 
 PAIRS = [{"text_input": "1", "output": "2"}, {"text_input": "ein, zwei", "output": "drei\nvier"}]
@@ -30,6 +31,7 @@ def written(folder: Path, name: str, text: str) -> Path:
         {"examples": PAIRS},
         {"examples": {"examples": PAIRS}},
         {"training_data": {"examples": {"examples": PAIRS}}},
+        {"examples": {"examples": PAIRS[:1]}, "multiturnExamples": {"examples": PAIRS[1:]}},
         {"displayName": "x", "tuningTask": {"trainingData": {"examples": {"examples": PAIRS}}}},
     ],
 )
@@ -54,6 +56,10 @@ def test_the_tutorials_trailing_commas_are_taken(tmp_path: Path) -> None:
     [
         ("x.csv", 'text_input,output\r\n1,2\r\n"ein, zwei","drei\nvier"\r\n'),
         ("x.csv", '\ufeffid,output,textInput\n7,2,1\n8,"drei\nvier","ein, zwei"\n'),
+        ("x.csv", 'text_input;output\n1;2\nein, zwei;"drei\nvier"\n'),
+        ("x.csv", 'sep=;\r\ntext_input;output\r\n1;2\r\nein, zwei;"drei\nvier"\r\n'),
+        ("x.csv", 'text_input\toutput\n1\t2\nein, zwei\t"drei\nvier"\n'),
+        ("x.csv", 'Text Input,OUTPUT\n1,2\n"ein, zwei","drei\nvier"\n'),
         ("x.TSV", 'output\ttext_input\n2\t1\n"drei\nvier"\tein, zwei\n'),
     ],
 )
@@ -71,8 +77,8 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "x.csv",
-            "text_input,answer\n1,2\n",
-            r"x\.csv, line 2: there is no 'output', only 'text_input', 'answer'",
+            "text_input,shade\n1,2\n",
+            r"x\.csv, line 2: no column is clearly the output; there are only 'text_input', 'shade'",
         ),
         ("x.csv", "text_input,output\n1,2\n3\n", r"line 3: has 1 cells; the first line names 2"),
         ("x.csv", "text_input,output\nHello, how are you,fine\n", r"line 2: has 3 cells.*Put quotes"),
@@ -80,26 +86,18 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         ("x.csv", 'text_input,output\n"He said \\"hi, there\\"",ok\n', r"line 2: (the quotes|has)"),
         ("x.tsv", 'text_input\toutput\n"quoted" start\tx\n', r"line 2: the quotes of this row"),
         ("x.csv", "text_input,output,output\n1,2,3\n", r"line 1: two columns are called 'output'"),
-        ("x.csv", "text_input;output\n1;2\n", r"apart by semicolons, not by commas"),
-        ("x.csv", "text_input\toutput\n1\t2\n", r"apart by tabs.*or name it \.tsv"),
-        ("x.csv", "text_input,output\n1,\n", r"line 2: the output is empty"),
         (
             "x.jsonl",
             '{"text_input": "1", "output": "2"}\n{"text_input": "1"}\n',
-            r"x\.jsonl, line 2: there is no 'output', only 'text_input'",
+            r"x\.jsonl, line 2: no column is clearly the output; there are only 'text_input'",
         ),
-        ("x.jsonl", '{"text_input": 1, "output": "2"}\n', r"line 1: text_input is not text"),
-        ("x.jsonl", '{"messages": []}\n', r"only 'messages'.*--input COLUMN --output COLUMN"),
+        ("x.jsonl", '{"text_input": 1, "output": "2"}\n', r"line 1: text_input is not text but a number"),
+        ("x.jsonl", '{"messages": 3}\n', r"line 1: has messages that are not a list of turns"),
         ("x.jsonl", '{"text_input": "1", "output": "2"}\nnonsense\n', r"line 2: this is not JSON"),
         (
             "x.jsonl",
             '{"text_input": "1", "output": "2", "output": "3"}\n',
             r"line 1: 'output' stands in it twice",
-        ),
-        (
-            "x.jsonl",
-            '{"text_input": "\\ud83d", "output": "2"}\n',
-            r"line 1: text_input holds half of a surrogate",
         ),
         ("x.jsonl", "[" * 100_000, r"not JSON|neither JSON"),
         ("x.jsonl", '[{"text_input": "1", "output": "2"}, 3]', r"line 1, example 1: this is no row"),
@@ -133,19 +131,53 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert dataset == Dataset.of_pairs([("1 May", "♉")])
 
 
-@pytest.mark.parametrize(
-    ("data", "sentence"),
-    [
-        (b"text_input\xff", r"not UTF-8 text \(byte 10 is 0xff\).*iconv -f CP1252"),
-        ("text_input".encode("utf-16"), r"is UTF-16.*iconv -f UTF-16"),
-        (b"PK\x03\x04", "a spreadsheet or an archive, not text"),
-        (b"PAR1", "a Parquet file"),
-    ],
-)
-def test_a_file_that_is_no_text_says_what_it_seems_to_be(tmp_path: Path, data: bytes, sentence: str) -> None:
-    (tmp_path / "x.csv").write_bytes(data)
-    with pytest.raises(OvertoneError, match=sentence):
-        read_examples(tmp_path / "x.csv")
+def test_every_row_is_there_with_its_place_and_what_is_wrong_with_it() -> None:
+    data = b'{"prompt": "1", "completion": "2", "id": 7}\nnonsense\n[3]\n\n{"prompt": "1", "completion": 4}\n'
+    content = read_source(Source("x.jsonl", data))
+    assert [row.place for row in content.rows] == ["line 1", "line 2", "line 3", "line 5"]
+    assert [problem.row for row in content.rows for problem in row.problems] == [1, 2, 3]
+    assert content.rows[3].example == Example.pair("1", "4"), "as well as it can be read"
+    assert content.unused == ("id",)
+    assert [(use.text_input, use.output, use.num_rows) for use in content.shapes] == [
+        ("prompt", "completion", 2)
+    ]
+
+
+def test_what_ends_the_reading_of_a_table_is_told_and_the_rows_before_it_are_kept() -> None:
+    content = read_source(Source("x.csv", b'text_input,output\n1,2\nwheel,"20 inch\na,b\n'))
+    assert [row.example for row in content.rows] == [Example.pair("1", "2")]
+    assert content.problem.startswith("x.csv, line 3: the quotes of this row do not match")
+    assert content.problem.endswith("Only the 1 rows before it were read.")
+
+
+def test_a_file_says_what_it_is(tmp_path: Path) -> None:
+    def described(name: str, data: bytes) -> tuple[str, str]:
+        (tmp_path / name).write_bytes(data)
+        content = read_source(load_source(tmp_path / name))
+        assert content.rows[0].example == Example.pair("é", "2"), content.problem
+        return content.format, content.encoding
+
+    table = "text_input;output\né;2\n"
+    assert described("x.csv", table.encode("cp1252")) == ("a table with semicolons", "Windows-1252")
+    assert described("x.csv", table.encode("utf-16")) == ("a table with semicolons", "UTF-16")
+    assert described("x.csv", table.replace(";", ",").encode()) == ("CSV", "UTF-8")
+    rows = '{"text_input": "é", "output": "2"}\n'
+    assert described("x.jsonl", rows.encode("utf-8-sig")) == ("JSON lines", "UTF-8 with a byte order mark")
+
+
+def test_rows_need_no_file() -> None:
+    content = read_source(Source("rows", rows=[{"question": "1", "answer": "2"}, 3]))
+    assert [row.place for row in content.rows] == ["example 0", "example 1"]
+    assert content.rows[0].example == Example.pair("1", "2")
+
+
+def test_conversations_and_pairs_may_be_mixed() -> None:
+    data = b"""{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}]}
+{"system": "Be short.", "contents": [{"parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}
+{"text_input": "1", "output": "2"}"""
+    examples = [row.example for row in read_source(Source("x.jsonl", data)).rows]
+    system = Example((Turn("system", "Be short."), *Example.pair("q", "a").turns))
+    assert examples == [Example.pair("Hi", "Hi."), system, Example.pair("1", "2")]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from overtone.errors import Unavailable
 from overtone.jobs.queue import Job, Outcome, Queue
 from overtone.model.adapter import load_adapter, save_adapter
 from overtone.store.artifacts import Artifacts
+from overtone.store.speeds import load_speeds
 from overtone.store.tables import jobs
 from overtone.train.data import Document
 from overtone.train.loop import run_pass
@@ -685,9 +686,12 @@ def test_a_first_step_that_is_no_number_blames_the_base_and_not_the_rate(
     assert "learning_rate" not in str(row.error_message)
 
 
-def test_a_huge_batch_stands_in_nobody_s_way_and_is_cancelled_at_once(bench: Bench) -> None:
+def test_a_huge_batch_stands_in_nobody_s_way_and_is_cancelled_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overtone.trainer.trainer.max_tokens", lambda decoder: 512)  # short passes
     hog = bench.add("hog", epoch_count=10**7, batch_size=5 * 10**7, total_steps=1)
-    bench.add("small", seed=2)
+    bench.add("small", seed=2, epoch_count=1, batch_size=len(PAIRS), total_steps=1)
     worker = bench.trainer()
     work_until(worker, lambda: bench.row("small").state == "ACTIVE")
     assert bench.row("hog").state == "CREATING"
@@ -882,3 +886,42 @@ def test_an_idle_trainer_gives_the_base_back_and_loads_it_for_the_next_job(
     assert worker._base is None
     bench.add("b")
     work_until(worker, lambda: bench.row("b").state == "ACTIVE")
+
+
+def test_the_speed_of_a_job_that_was_alone_is_kept(bench: Bench) -> None:
+    bench.add("a")
+    bench.finish("a")
+    (record,) = load_speeds(bench.settings.data)
+    num_tokens = (
+        sum(len(question) + len(answer) for question, answer in PAIRS) - 1
+    )  # bytes; "th" is one token
+    assert (record.base_id, record.device, record.num_steps) == (BASE_ID, "1 thread", 5)
+    assert record.num_tokens == 2 * num_tokens
+    assert record.precision.startswith("compiled kernels")
+    assert record.seconds > 0 and record.peak_bytes > 1e7
+
+
+def test_jobs_in_company_say_nothing_about_one_alone(bench: Bench) -> None:
+    bench.add("a")
+    bench.add("b")
+    bench.finish("a", "b")
+    assert load_speeds(bench.settings.data) == []
+
+
+def test_a_resumed_job_counts_what_it_did_since(bench: Bench) -> None:
+    bench.add("a")
+    worker = bench.trainer()
+    work_until(worker, lambda: worker._jobs and worker._jobs[0].tuning.step == 2)
+    worker.close()
+    bench.finish("a")
+    assert [record.num_steps for record in load_speeds(bench.settings.data)] == [3]
+
+
+def test_a_speed_that_finds_no_room_costs_nothing_else(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.settings.data / "speeds.jsonl").mkdir()
+    bench.add("a")
+    (row,) = bench.finish("a")
+    assert row.state == "ACTIVE"
+    assert "speed is not kept" in caplog.text

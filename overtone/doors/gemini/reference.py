@@ -26,7 +26,7 @@ PAGE = """<!doctype html>
 <title>{title}</title> <style> :root {{ color-scheme: light dark }} body {{ font: 16px/1.5 system-ui, sans-serif;
 max-width: 60rem; margin: 2rem auto; padding: 0 1rem }} code {{ font: 0.9em ui-monospace, monospace }} h2 {{
 margin-top: 2.5rem }} article {{ border-top: 1px solid #8884; padding: 0.5rem 0 }} dt {{ float: left; clear:
-left; width: 6rem }} </style> <h1>{title}</h1> <p>Every path stands under each of {versions}. The same
+left; width: 6rem }} </style> <h1>{title}</h1> <p>The Gemini API's paths stand under each of {versions}. The same
 methods answer over gRPC. For programs: <a href="/openapi.json">OpenAPI</a>, <a
 href="/$discovery/rest?version=v1beta">discovery</a>.</p> {services} </html>
 """

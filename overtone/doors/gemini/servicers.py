@@ -13,18 +13,23 @@ from overtone.doors.gemini.text_service import TextService
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
 from overtone.service.generation import Engines, Generation
-from overtone.service.models import Models
+from overtone.service.models import Models, build_models
 from overtone.service.sharing import Sharing
 from overtone.service.tuning import TunedModels
 from overtone.store.store import Store
 
 
 def build_servicers(
-    store: Store, queue: Queue, registry: Registry, engines: Engines, settings: Settings
+    store: Store,
+    queue: Queue,
+    registry: Registry,
+    engines: Engines,
+    settings: Settings,
+    models: Models | None = None,
 ) -> dict[str, object]:
-    """Return one object for each service of the table."""
+    """Return one object for each service of the table. `models` may be shared with other doors."""
     access = Access(store, settings)
-    models = Models(store, registry, access, only_base="" if settings.extra_bases > 0 else settings.base)
+    models = models or build_models(store, registry, access, settings)
     tuned_models = TunedModels(store, queue, models, access)
     generation = Generation(store, models, engines, settings)
     return {

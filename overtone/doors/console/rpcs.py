@@ -1,0 +1,21 @@
+"""The table of our own methods: one line each, which the REST and the gRPC door add to Google's."""
+
+from __future__ import annotations
+
+from overtone.doors.console import messages as m
+from overtone.doors.method import Family, Method
+
+CONSOLE = Family("overtone.console.{version}", ("v1",), path="overtone/{version}")
+
+RPCS = (
+    Method(
+        "Datasets",
+        "CheckDataset",
+        m.CheckDatasetRequest,
+        m.CheckDatasetResponse,
+        "POST",
+        ("datasets:check",),
+        body="*",
+        family=CONSOLE,
+    ),
+)
