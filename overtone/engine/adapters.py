@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,13 +42,14 @@ def stack(
             present = [module for module in modules if (layer, module) in adapter.a]
             if not present:
                 continue
-            a_RI = torch.cat([adapter.a[layer, module] for module in present])
+            a_RI = torch.from_numpy(np.concatenate([adapter.a[layer, module] for module in present]))
             b_RO = torch.zeros(len(a_RI), sum(sizes[module][1] for module in modules))
             row = column = 0
             for module in modules:
                 end = column + sizes[module][1]
                 if module in present:
-                    b_RO[row : row + adapter.rank, column:end] = adapter.scale * adapter.b[layer, module].T
+                    b_OR = torch.from_numpy(adapter.b[layer, module])
+                    b_RO[row : row + adapter.rank, column:end] = adapter.scale * b_OR.T
                     row += adapter.rank
                 column = end
             stacked[layer, name] = StackedLora(a_RI.T.to(device, dtype).contiguous(), b_RO.to(device, dtype))

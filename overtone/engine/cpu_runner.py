@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from overtone.engine.runner import NUM_TOKENS
 from overtone.engine.sampling import Logits
@@ -25,8 +23,8 @@ from overtone.kernels.views import addresses, aligned_zeros
 from overtone.model.adapter import Adapter
 from overtone.model.base_tiles import read_head, read_layers, round_head, round_layers
 from overtone.model.decoder_config import FAMILIES, DecoderConfig
-from overtone.model.decoder_weights import WeightFile
 from overtone.model.projections import JOINED, module_sizes
+from overtone.model.weight_arrays import WeightArrays
 from overtone.processor import num_cores
 
 Array = np.ndarray[Any, Any]
@@ -35,7 +33,7 @@ Array = np.ndarray[Any, Any]
 def is_supported(base_folder: Path) -> bool:
     """Whether this runner can serve a base: Llama's layers without biases, a tied head, sizes in whole quant blocks."""
     config = DecoderConfig.load(base_folder)
-    floats = WeightFile(base_folder, config, torch.float32, "cpu")
+    floats = WeightArrays(base_folder)
     sizes = {config.width, config.head_size, config.inner_size}
     return (
         config.family == FAMILIES["llama"]
@@ -52,7 +50,7 @@ class CpuRunner:
     """Holds the base's tiles, the cache in float16, and adapters as flat float16 buffers."""
 
     block_size = llama.CACHE_BLOCK
-    device = torch.device("cpu")
+    device = "cpu"
 
     def __init__(self, base_folder: Path, max_rows: int, num_tokens: int = NUM_TOKENS, num_threads: int = 0):
         """Load a base. `max_rows` is the largest step, `num_tokens` the cache's size, at least one context."""
@@ -167,22 +165,21 @@ class CpuRunner:
 
 def load_weights(base_folder: Path, config: DecoderConfig) -> dict[str, Array]:
     """Return a base's tiles with layers stacked, norms and rotary tables, by the names in `llama.Model`."""
-    floats = WeightFile(base_folder, config, torch.float32, "cpu")
+    floats = WeightArrays(base_folder)
     layers = read_layers(base_folder, config) or round_layers(floats, config)
     head = read_head(base_folder, config) or round_head(floats, config)
     names = ("input_layernorm", "post_attention_layernorm")
     norms = [
         floats.get(f"model.layers.{n}.{name}.weight") for n in range(config.num_layers) for name in names
     ]
-    cos, sin = config.ropes[0].tables(torch.arange(config.context_length), torch.float32)
-    half = config.head_size // 2
+    cos, sin = config.ropes[0].tables(np.arange(config.context_length))
     return {
         **layers.data,
         "head": head.data,
-        "norms": torch.stack(norms).numpy(),
-        "final_norm": floats.get("model.norm.weight").numpy().copy(),
-        "cos": np.ascontiguousarray(cos[:, 0, :half].numpy()),
-        "sin": np.ascontiguousarray(sin[:, 0, half:].numpy()),
+        "norms": np.stack(norms),
+        "final_norm": floats.get("model.norm.weight").copy(),
+        "cos": cos,
+        "sin": sin,
     }
 
 
@@ -193,7 +190,7 @@ def _summarise(logits: Array, best: Array, log_sums: Array) -> Logits:
     likeliest = best[rows, values.argmax(axis=1)]
     with np.errstate(invalid="ignore"):  # the adapter's weights overflowed; the loop ends its call
         totals = np.logaddexp.reduce(log_sums.astype(np.float64), axis=1)
-    return Logits(torch.from_numpy(logits), likeliest.tolist(), totals.tolist())
+    return Logits(logits, likeliest.tolist(), totals.tolist())
 
 
 def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
@@ -213,19 +210,23 @@ def _describe(config: DecoderConfig, arrays: dict[str, Array]) -> llama.Model:
     )
 
 
+@np.errstate(over="ignore")  # weights that are too large: the loop ends their calls
 def flatten(adapter: Adapter, config: DecoderConfig) -> Array:
     """Return an adapter as one row of float16: by layer and projection, A of all its modules, then scaled B.
 
     B is stored in panels of 32 outputs, [panel, rank, output], as the kernels read it. Missing modules are zeros.
     """
     sizes = module_sizes(config)
-    parts: list[Tensor] = []
+    parts: list[Array] = []
     for layer in range(config.num_layers):
         for modules in JOINED.values():
             places = [(layer, module) for module in modules]
             width_in = sizes[modules[0]][0]
-            parts += [adapter.a.get(place, torch.zeros(adapter.rank, width_in)) for place in places]
+            parts += [
+                adapter.a.get(place, np.zeros((adapter.rank, width_in), np.float32)) for place in places
+            ]
             for place in places:
-                b_OR = adapter.b.get(place, torch.zeros(sizes[place[1]][1], adapter.rank)) * adapter.scale
-                parts.append(b_OR.view(-1, llama.ADAPTER_PANEL, adapter.rank).transpose(1, 2))
-    return torch.cat([part.half().flatten() for part in parts]).numpy()
+                b_OR = adapter.b.get(place, np.zeros((sizes[place[1]][1], adapter.rank), np.float32))
+                panels = b_OR.reshape(-1, llama.ADAPTER_PANEL, adapter.rank) * adapter.scale
+                parts.append(panels.swapaxes(1, 2))
+    return np.concatenate([part.astype(np.float16).ravel() for part in parts])

@@ -14,8 +14,6 @@ from typing import Any
 
 import llguidance
 import numpy as np
-import torch
-from torch import Tensor
 
 from overtone.errors import InvalidArgument
 
@@ -39,10 +37,10 @@ class Grammar:
         """Whether the answer is complete: nothing more can follow."""
         return bool(self._matcher.is_stopped())
 
-    def allowed(self) -> Tensor:
+    def allowed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return a mask over the vocabulary: which tokens may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        return torch.from_numpy(np.unpackbits(bits, count=self._vocab_size, bitorder="little").view(np.bool_))
+        return np.unpackbits(bits, count=self._vocab_size, bitorder="little").view(np.bool_)
 
     def consume(self, token_id: int) -> None:
         """Advance by a sampled token."""

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import torch
+import numpy as np
 
 from overtone.engine.cache import BlockCache
 from overtone.engine.call import Call, Candidate, Vocabulary
@@ -63,7 +63,7 @@ class Engine:
         self._ready: dict[str, Any] = {}  # loaded adapters that wait for a slot
 
     @property
-    def device(self) -> Any:
+    def device(self) -> str:
         return self._runner.device
 
     def warm_up(self) -> None:
@@ -182,7 +182,7 @@ class Engine:
 
     def _load(self, call: Call) -> Any:
         adapter = load_adapter(call.adapter_folder, call.adapter_digest, self._base_id)
-        if not all(torch.isfinite(matrix).all() for matrix in (*adapter.a.values(), *adapter.b.values())):
+        if not all(np.isfinite(matrix).all() for matrix in (*adapter.a.values(), *adapter.b.values())):
             raise OvertoneError(NOT_FINITE)
         return self._runner.prepare(adapter)
 

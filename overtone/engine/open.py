@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from overtone.bases.base_check import check_weights
 from overtone.engine.runner import Runner
-from overtone.engine.torch_runner import TorchRunner
 from overtone.kernels.compiled import compile_once
 from overtone.model.device import choose_device
 
@@ -24,11 +21,13 @@ def open_runner(
     """
     check_weights(base_folder)
     chosen = choose_device(device)
-    if chosen.type == "cpu" and weights == "auto":
+    if chosen == "cpu" and weights == "auto":
         compile_once()
         from overtone.engine import cpu_runner  # importing it compiles the kernels
 
         if cpu_runner.is_supported(base_folder):
             return cpu_runner.CpuRunner(base_folder, max_rows, num_threads=num_threads)
-    plain = "float32" if chosen.type == "cpu" else "bfloat16"
-    return TorchRunner(base_folder, chosen, dtype=getattr(torch, plain if weights == "auto" else weights))
+    from overtone.engine.torch_runner import TorchRunner  # takes two seconds, and 150 MB of memory
+
+    plain = "float32" if chosen == "cpu" else "bfloat16"
+    return TorchRunner(base_folder, chosen, dtype=plain if weights == "auto" else weights)

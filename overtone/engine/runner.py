@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
-
 from overtone.engine.sampling import Logits
 from overtone.engine.scheduler import Chunk
 from overtone.model.adapter import Adapter
@@ -23,7 +21,7 @@ class Runner(Protocol):
     """Holds the base's weights, the cache's tensors and the adapters in their slots."""
 
     config: DecoderConfig
-    device: torch.device
+    device: str
     block_size: int
     num_blocks: int
 

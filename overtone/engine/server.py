@@ -88,7 +88,7 @@ class EngineServicer:
         if self._thread is not None:
             engine = await self._engine
             reply.ready = True
-            reply.device = str(engine.device)
+            reply.device = engine.device
             reply.running = len(engine.scheduler.running)
             reply.waiting = engine.scheduler.num_waiting
             reply.metrics = engine.metrics.to_messages(engine.scheduler)
@@ -122,7 +122,7 @@ class EngineServicer:
             self._base_folder, settings.device, limits.max_rows, settings.threads, settings.weights
         )
         where = processor.describe(settings.threads or processor.num_cores())
-        on = where if runner.device.type == "cpu" else str(runner.device)
+        on = where if runner.device == "cpu" else runner.device
         log.info("%s is served with %s on %s", self._base_folder.name, runner.precision, on)
         grammars = Grammars(self._base_folder, runner.config.vocab_size, chat.end_of_turn_id)
         vocabulary = Vocabulary(chat.decode, chat.eos_ids, runner.config.context_length, grammars)

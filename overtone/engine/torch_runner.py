@@ -25,26 +25,27 @@ class TorchRunner:
     def __init__(
         self,
         base_folder: Path,
-        device: torch.device,
+        device: str = "cpu",
         num_tokens: int = NUM_TOKENS,
-        dtype: torch.dtype = torch.float32,
+        dtype: str = "float32",
     ):
         """Load a base, with a cache for at least `num_tokens` and at least one whole context."""
         self.device = device
-        self.dtype = dtype
-        self.decoder = Decoder.load(base_folder, dtype, device)
+        self.decoder = Decoder.load(base_folder, getattr(torch, dtype), torch.device(device))
         self.config = self.decoder.config
         self.num_blocks = -(-max(num_tokens, self.config.context_length) // self.block_size)
         self._bank = AdapterBank()
-        self._attention = PagedAttention(self.config, self.num_blocks, self.block_size, dtype, device)
+        self._attention = PagedAttention(
+            self.config, self.num_blocks, self.block_size, self.decoder.dtype, self.decoder.device
+        )
 
     @property
     def precision(self) -> str:
-        return f"plain PyTorch in {str(self.dtype).removeprefix('torch.')}"
+        return f"plain PyTorch in {str(self.decoder.dtype).removeprefix('torch.')}"
 
     def prepare(self, adapter: Adapter) -> StackedAdapter:
         """Convert an adapter to what `install` takes. Safe in another thread during a step."""
-        return stack(adapter, self.config, self.dtype, self.device)
+        return stack(adapter, self.config, self.decoder.dtype, self.decoder.device)
 
     def install(self, slot: int, stacked: StackedAdapter) -> None:
         """Put a prepared adapter into a slot."""
@@ -63,7 +64,8 @@ class TorchRunner:
         hidden_TD = self.decoder.forward(
             self._tensor(ids), self._tensor(positions), self._attention.attend, self._project, keep
         )
-        return Logits.of(self.decoder.logits(hidden_TD).float())
+        rows = self.decoder.logits(hidden_TD).float()
+        return Logits(rows.cpu().numpy(), rows.argmax(1).tolist(), rows.logsumexp(1).tolist())
 
     def _project(self, layer: int, name: str, x_TI: Tensor) -> Tensor:
         y_TO = self.decoder.project(layer, name, x_TI)

@@ -14,19 +14,18 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
+from safetensors import SafetensorError, deserialize
 
 from overtone.disk import sync_file, sync_folder
 from overtone.errors import OvertoneError
 from overtone.model import packed_modules
 from overtone.model.projections import PACKED_PARTS, PARENTS, module_path
-from overtone.model.safetensors_file import Entry, Hashing, array_entry, write
+from overtone.model.safetensors_file import Entry, Hashing, array_entry, to_float32, write
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 KEY = re.compile(
@@ -34,6 +33,7 @@ KEY = re.compile(
 )
 NOT_COMPUTED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices")
 
+Array = np.ndarray[Any, Any]
 Place = tuple[int, str]
 """A layer's number and a module's name: the place of a pair of matrices."""
 
@@ -44,8 +44,8 @@ class Adapter:
 
     rank: int
     alpha: float
-    a: dict[Place, Tensor] = field(default_factory=dict)  # A_RI, float32
-    b: dict[Place, Tensor] = field(default_factory=dict)  # B_OR, float32
+    a: dict[Place, Array] = field(default_factory=dict)  # A_RI, float32
+    b: dict[Place, Array] = field(default_factory=dict)  # B_OR, float32
     packed: bool = False  # in the file; here each module has its own pair
 
     @property
@@ -96,10 +96,10 @@ def load_adapter(folder: Path, expected_digest: str | None = None, base_id: str 
     return adapter
 
 
-def _entries(matrices: Mapping[Place, Tensor], side: str) -> Iterator[Entry]:
+def _entries(matrices: Mapping[Place, Array], side: str) -> Iterator[Entry]:
     for (layer, module), matrix in matrices.items():
         name = f"base_model.model.model.layers.{layer}.{module_path(module)}.lora_{side}.weight"
-        yield array_entry(name, np.float32, matrix.shape, matrix.detach().cpu().float().numpy)
+        yield array_entry(name, np.float32, matrix.shape, partial(np.asarray, matrix))
 
 
 def _save_weights(path: Path, entries: Sequence[Entry]) -> str:
@@ -158,16 +158,22 @@ def _alpha(config: Mapping[str, Any]) -> float:
     return alpha * math.sqrt(config["r"]) if config.get("use_rslora") else alpha
 
 
-def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, Tensor]]:
+def _parse_weights(folder: Path, weights: bytes) -> Iterator[tuple[Place, str, Array]]:
     try:
-        tensors = safetensors.torch.load(weights)
+        tensors = deserialize(weights)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise OvertoneError(f"{folder / WEIGHTS} is damaged: {error}.") from None
-    for name, tensor in tensors.items():
+    for name, spec in tensors:
         match = KEY.fullmatch(name)
         if match is None or match[2] not in PARENTS:
             raise OvertoneError(f"The adapter in {folder} changes {name}, which is not supported.")
-        yield (int(match[1]), match[2]), match[3], tensor.float()
+        try:
+            matrix = to_float32(spec["data"], spec["dtype"], spec["shape"])
+        except KeyError:
+            raise OvertoneError(
+                f"The adapter in {folder} holds numbers of the type {spec['dtype']}, which is not supported."
+            ) from None
+        yield (int(match[1]), match[2]), match[3], matrix
 
 
 def _unpack_modules(folder: Path, adapter: Adapter) -> None:
@@ -176,7 +182,7 @@ def _unpack_modules(folder: Path, adapter: Adapter) -> None:
         return  # the file is damaged; a later check reports it
     try:
         adapter.a, adapter.b = packed_modules.unpack(adapter.a, adapter.b, adapter.rank)
-    except (ValueError, RuntimeError) as error:  # torch raises RuntimeError for sizes that do not match
+    except ValueError as error:
         raise OvertoneError(
             f"The adapter in {folder} cannot be split by its packed modules: {error}."
         ) from None

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from overtone.kernels.tiles import Q8, Kind, Tiles, quantise_q8
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.decoder_weights import WeightFile
 from overtone.model.projections import JOINED, module_path
 from overtone.model.quant import QuantBlockFile
+from overtone.model.weight_arrays import WeightArrays
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,19 @@ def read_head(base_folder: Path, config: DecoderConfig) -> Tiles | None:
     return blocks.load(name) if blocks is not None and blocks.kind_of(name) == Q8 else None
 
 
-def round_layers(floats: WeightFile, config: DecoderConfig) -> LayerTiles:
+def round_layers(floats: WeightArrays, config: DecoderConfig) -> LayerTiles:
     """Round the layers to 8 bits."""
 
     def rounded(names: tuple[str, ...]) -> Tiles:
-        return quantise_q8(torch.cat([floats.get(name) for name in names]).numpy())
+        return quantise_q8(np.concatenate([floats.get(name) for name in names]))
 
     names = _names_by_projection(config)
     return LayerTiles(Q8, {name: _stack([rounded(n) for n in layers]) for name, layers in names.items()})
 
 
-def round_head(floats: WeightFile, config: DecoderConfig) -> Tiles:
+def round_head(floats: WeightArrays, config: DecoderConfig) -> Tiles:
     """Round the head to 8 bits."""
-    return quantise_q8(floats.get(_head(config)).numpy())
+    return quantise_q8(floats.get(_head(config)))
 
 
 def _open(base_folder: Path) -> QuantBlockFile | None:

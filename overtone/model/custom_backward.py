@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from overtone.model.rope import rotate, rotate_back
+from overtone.model.rotation import rotate, rotate_back
 
 Parts = tuple[Tensor, Tensor, Tensor]
 

@@ -22,6 +22,7 @@ from overtone.model.custom_backward import gated, rms_norm, split_and_rotate
 from overtone.model.decoder_config import DecoderConfig
 from overtone.model.decoder_weights import WeightFile
 from overtone.model.projections import JOINED
+from overtone.model.rotation import make_tables
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """attend(layer, q_THK, k_TGK, v_TGK) -> out_THK. The caller owns mask, cache, window, softcap and scale."""
@@ -110,7 +111,7 @@ class Decoder:
         made: dict[int, Tables] = {}
         for rope in self.config.ropes:
             if id(rope) not in made:
-                made[id(rope)] = rope.tables(positions_T, self.dtype)
+                made[id(rope)] = make_tables(rope, positions_T, self.dtype)
         return [made[id(rope)] for rope in self.config.ropes]
 
     def layer(

@@ -1,4 +1,4 @@
-"""Reads a base's safetensors by Hugging Face's names, and joins the projections that the decoder joins."""
+"""Reads a base's safetensors as tensors by Hugging Face's names, and joins the projections that the decoder joins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from overtone.errors import OvertoneError
 from overtone.model import safetensors_file
 from overtone.model.decoder_config import DecoderConfig
-from overtone.model.projections import JOINED, PACKED, module_path
+from overtone.model.projections import JOINED, PACKED, bias_name, module_path
 
 
 class WeightFile:
@@ -54,7 +54,7 @@ class WeightFile:
         return {role: self.norm(f"model.layers.{index}.{name}") for role, name in names.items()}
 
     def has_bias(self, index: int, projection: str) -> bool:
-        return f"model.layers.{index}.{module_path(JOINED[projection][0])}.bias" in self._files
+        return bias_name(index, projection) in self._files
 
     def joined(self, index: int, projection: str, kind: str) -> Tensor:
         """Return a joined projection's weight_OI or bias_O: a packed module, or its modules' rows joined."""

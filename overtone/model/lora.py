@@ -74,14 +74,15 @@ class LoraWeights:
         """Load an adapter of the same rank. Places that it does not have stay unchanged."""
         for place, a_RI, b_OR in self._matrices():
             if place in adapter.a:
-                a_RI.copy_(adapter.a[place])
-                b_OR.copy_(adapter.b[place])
+                a_RI.copy_(torch.from_numpy(adapter.a[place]))
+                b_OR.copy_(torch.from_numpy(adapter.b[place]))
 
     def to_adapter(self) -> Adapter:
         """Return a copy as an Adapter, which can be saved and served."""
         adapter = Adapter(self.rank, self.alpha, packed=self._packed)
         for place, a_RI, b_OR in self._matrices():
-            adapter.a[place], adapter.b[place] = a_RI.cpu().clone(), b_OR.cpu().clone()
+            adapter.a[place] = a_RI.cpu().numpy().copy()
+            adapter.b[place] = b_OR.cpu().numpy().copy()
         return adapter
 
     def _carve(self) -> None:

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from overtone.model.projections import PACKED, PACKED_PARTS
 
-Matrices = dict[tuple[int, str], Tensor]
+Array = np.ndarray[Any, Any]
+Matrices = dict[tuple[int, str], Array]
 """Keys are (layer, module), packed or not."""
-
-_block_diag: Any = torch.block_diag
 
 
 def patterns(rank: int, alpha: float) -> dict[str, Any]:
@@ -39,8 +37,8 @@ def pack(a: Matrices, b: Matrices) -> tuple[Matrices, Matrices]:
     for layer in {layer for layer, _ in a}:
         for module, parts in PACKED_PARTS.items():
             if (layer, parts[0]) in a:
-                packed_a[layer, module] = torch.cat([packed_a.pop((layer, part)) for part in parts])
-                packed_b[layer, module] = _block_diag(*[packed_b.pop((layer, part)) for part in parts])
+                packed_a[layer, module] = np.concatenate([packed_a.pop((layer, part)) for part in parts])
+                packed_b[layer, module] = _block_diagonal([packed_b.pop((layer, part)) for part in parts])
     return packed_a, packed_b
 
 
@@ -72,15 +70,27 @@ def _sizes(a: Matrices, layer: int, module: str, num_rows: int) -> list[int]:
     return [num_queries, *[(num_rows - num_queries) // 2] * 2]
 
 
-def _split_a(a_RI: Tensor, num_parts: int, rank: int) -> list[Tensor]:
-    return [a_RI] * num_parts if len(a_RI) == rank else list(torch.split(a_RI, rank))
+def _split_a(a_RI: Array, num_parts: int, rank: int) -> list[Array]:
+    return [a_RI] * num_parts if len(a_RI) == rank else np.split(a_RI, range(rank, len(a_RI), rank))
 
 
-def _split_b(b_OR: Tensor, sizes: list[int], rank: int) -> list[Tensor]:
-    rows = torch.split(b_OR, sizes)
+def _split_b(b_OR: Array, sizes: list[int], rank: int) -> list[Array]:
+    if min(sizes) < 0 or sum(sizes) != len(b_OR):
+        raise ValueError(f"{len(b_OR)} rows are not those of its parts")
+    rows = np.split(b_OR, np.cumsum(sizes)[:-1])
     if b_OR.shape[1] == rank:
-        return list(rows)
+        return rows
     squares = [part[:, i * rank : (i + 1) * rank] for i, part in enumerate(rows)]
-    if not torch.equal(_block_diag(*squares), b_OR):
+    if not np.array_equal(_block_diagonal(squares), b_OR):
         raise ValueError("the parts of a packed module share more than their input")
     return squares
+
+
+def _block_diagonal(matrices: list[Array]) -> Array:
+    joined = np.zeros(np.sum([matrix.shape for matrix in matrices], axis=0), np.float32)
+    row = column = 0
+    for matrix in matrices:
+        joined[row : row + len(matrix), column : column + matrix.shape[1]] = matrix
+        row += len(matrix)
+        column += matrix.shape[1]
+    return joined

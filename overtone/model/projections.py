@@ -67,6 +67,11 @@ def module_path(module: str) -> str:
     return f"{PARENTS[module]}.{module}"
 
 
+def bias_name(index: int, projection: str) -> str:
+    """Return the name that the bias of a joined projection's first module has in a weight file."""
+    return f"model.layers.{index}.{module_path(JOINED[projection][0])}.bias"
+
+
 def module_sizes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
     """Return the sizes (I, O) of every module."""
     q_size, k_size, v_size = config.qkv_sizes

@@ -19,6 +19,7 @@ import numpy as np
 from overtone.disk import sync_file
 
 DTYPES = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}
+FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 COPY_BYTES = 16 << 20
 
 
@@ -86,6 +87,19 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     if 8 + length + max(ends, default=0) != path.stat().st_size:
         raise ValueError(f"{path} is incomplete: its header describes more data than it holds")
     return header, 8 + length
+
+
+def to_float32(data: Any, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """Return a tensor of a file as float32: a view if it is already. Raises KeyError for a type that is no float.
+
+    A bfloat16 is the upper half of a float32, so it is exact. numpy does not know the type.
+    """
+    if dtype == "BF16":
+        upper = np.frombuffer(data, "<u2").astype(np.uint32)
+        return (upper << 16).view(np.float32).reshape(shape)
+    stored = np.frombuffer(data, FLOATS[dtype])
+    with np.errstate(over="ignore"):
+        return stored.astype(np.float32, copy=False).reshape(shape)
 
 
 def weight_files(base_folder: Path) -> list[Path]:

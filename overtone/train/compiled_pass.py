@@ -25,6 +25,7 @@ from overtone.model.decoder import Decoder
 from overtone.model.decoder_config import DecoderConfig, Family
 from overtone.model.lora import JobRows
 from overtone.model.projections import JOINED
+from overtone.model.rotation import make_tables
 from overtone.processor import has_fused_multiply_add
 from overtone.train.packing import Pack
 
@@ -133,7 +134,7 @@ class CompiledPass:
         """Return the arguments of one pass by their names in the kernels' `Pass`."""
         rope = self.decoder.config.ropes[0]
         num_kept = len(packed.keep_N)
-        cos_T1R, sin_T1R = rope.tables(packed.positions_T, torch.float32)
+        cos_T1R, sin_T1R = make_tables(rope, packed.positions_T, torch.float32)
         half = self.decoder.config.head_size // 2
         return {
             "cos": np.ascontiguousarray(cos_T1R[:, 0, :half].numpy()),

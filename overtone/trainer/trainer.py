@@ -105,7 +105,7 @@ class Trainer:
     def tell_how_it_computes(self) -> None:
         """Log how the base is trained and on which processor, because speed depends on both."""
         try:
-            device = choose_device(self._settings.device)
+            device = torch.device(choose_device(self._settings.device))
             precision = choose_precision(self._base_folder, device, self._settings.precision)
         except (OvertoneError, OSError, ValueError) as error:
             log.warning("%s cannot be trained: %s", self._settings.base, error)
@@ -259,7 +259,7 @@ class Trainer:
     def _load_base(self) -> Base:
         if self._base is None:
             revision = Card.load(self._base_folder).revision
-            device = choose_device(self._settings.device)
+            device = torch.device(choose_device(self._settings.device))
             model = TrainingBase.load(self._base_folder, device, self._settings.precision)
             precision = str(choose_precision(self._base_folder, device, self._settings.precision))
             chat = Chat(self._base_folder)

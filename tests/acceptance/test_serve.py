@@ -61,10 +61,17 @@ def test_it_says_where_it_is_and_how_to_point_each_client(service: Service) -> N
     assert list_models(service)[0]["name"] == "models/gemini-1.5-flash-001-tuning"
 
 
-def test_the_api_holds_no_torch(service: Service) -> None:
-    maps = Path(f"/proc/{pids_of(service.process)['api']}/maps").read_text()
-    assert "libpython" in maps or "bin/python" in maps
-    assert "libtorch" not in maps
+def test_neither_the_api_nor_the_engine_holds_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERTONE_DEVICE", "cpu")
+    tiny.make_base(tmp_path / "data" / "bases", width=128)  # the kernels know this one
+    with running_service(tmp_path / "data") as service:
+        body = {"contents": [{"parts": [{"text": "Hello"}]}], "generationConfig": {"maxOutputTokens": 1}}
+        assert service.post(f"models/{DEFAULT_BASE}:generateContent", body)["candidates"]
+        pids = pids_of(service.process)
+        for name in ("api", "engine"):
+            maps = Path(f"/proc/{pids[name]}/maps").read_text()
+            assert "libpython" in maps or "bin/python" in maps
+            assert "libtorch" not in maps
 
 
 def test_a_second_service_on_the_same_data_is_refused(service: Service) -> None:

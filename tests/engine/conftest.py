@@ -25,8 +25,10 @@ def random_adapter(base: Path, seed: int, rank: int = 4, modules: tuple[str, ...
     for layer in range(config.num_layers):
         for module, (width_in, width_out) in module_sizes(config).items():
             if not modules or module in modules:
-                adapter.a[layer, module] = torch.randn(rank, width_in, generator=generator) / width_in**0.5
-                adapter.b[layer, module] = torch.randn(width_out, rank, generator=generator) / rank**0.5
+                a_RI = torch.randn(rank, width_in, generator=generator) / width_in**0.5
+                b_OR = torch.randn(width_out, rank, generator=generator) / rank**0.5
+                adapter.a[layer, module] = a_RI.numpy()
+                adapter.b[layer, module] = b_OR.numpy()
     return adapter
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from overtone.model.custom_backward import gated, rms_norm, split_and_rotate
-from overtone.model.rope import Rope, rotate
+from overtone.model.rope import Rope
+from overtone.model.rotation import make_tables, rotate
 
 WEIGHT = torch.rand(12) + 0.5
 SIZES = (3, 2, 2)
@@ -26,7 +27,7 @@ def plain_gated(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
 
 def tables(rotated: int) -> tuple[Tensor, Tensor]:
     inv_freq = tuple(torch.rand(rotated // 2).tolist())
-    return Rope(inv_freq, 1.3).tables(torch.arange(5), torch.float32)
+    return make_tables(Rope(inv_freq, 1.3), torch.arange(5), torch.float32)
 
 
 def split(x_TNK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -44,6 +44,6 @@ def random_adapter(decoder: Decoder, rank: int, alpha: float, seed: int) -> Adap
     adapter = Adapter(rank, alpha)
     for layer in range(decoder.config.num_layers):
         for module, (num_in, num_out) in module_sizes(decoder.config).items():
-            adapter.a[layer, module] = torch.randn(rank, num_in, generator=generator) * 0.2
-            adapter.b[layer, module] = torch.randn(num_out, rank, generator=generator) * 0.2
+            adapter.a[layer, module] = (torch.randn(rank, num_in, generator=generator) * 0.2).numpy()
+            adapter.b[layer, module] = (torch.randn(num_out, rank, generator=generator) * 0.2).numpy()
     return adapter
