@@ -8,11 +8,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from overtone.disk import sync_file, sync_folder
+
+CLEAR_TRIES = 50
+CLEAR_PAUSE_S = 0.1
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def install(bases: Path, base_id: str) -> Iterator[Path]:
     The caller holds `lock`, so every other partial folder of this base is left over from a pull that died.
     """
     for rubbish in bases.glob(f".{base_id}.partial-*"):
-        shutil.rmtree(rubbish)
+        _remove_leftover(rubbish)
     partial = bases / f".{base_id}.partial-{os.getpid()}"
     partial.mkdir()
     try:
@@ -50,6 +54,16 @@ def remove(bases: Path, base_id: str) -> None:
         (bases / base_id).rename(leaving)
         sync_folder(bases)
         shutil.rmtree(leaving)
+
+
+def _remove_leftover(folder: Path) -> None:
+    """Remove what a killed pull left. Its pip may live a moment longer and change the folder meanwhile."""
+    for _ in range(CLEAR_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(CLEAR_PAUSE_S)
+    shutil.rmtree(folder)
 
 
 def _swap(partial: Path, place: Path) -> None:

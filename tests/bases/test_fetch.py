@@ -193,6 +193,25 @@ def test_the_next_pull_clears_away_what_a_killed_one_left(tmp_path: Path) -> Non
     assert not rubbish.exists()
 
 
+def test_what_a_killed_pull_left_may_change_while_it_is_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rubbish = tmp_path / f".{tiny.BASE_ID}.partial-99999"
+    rubbish.mkdir()
+    remove = shutil.rmtree
+    writes = [lambda: rubbish.mkdir(exist_ok=True)] * 2
+
+    def remove_while_pip_writes(folder: Path, ignore_errors: bool = False) -> None:
+        remove(folder, ignore_errors)
+        if folder == rubbish and writes:
+            writes.pop()()
+
+    monkeypatch.setattr("overtone.bases.base_folder.CLEAR_PAUSE_S", 0.001)
+    monkeypatch.setattr("overtone.bases.base_folder.shutil.rmtree", remove_while_pip_writes)
+    tiny.make_base(tmp_path)
+    assert not rubbish.exists() and not writes
+
+
 def test_two_pulls_at_once_work_one_after_the_other(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from tests import tiny; tiny.make_base(Path(sys.argv[1]))"
