@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, select, text
+from sqlalchemy.pool import NullPool
 
 from overtone.errors import ApiError, Code, OvertoneError, ResourceExhausted
 from overtone.store import database
@@ -49,7 +50,8 @@ def test_the_first_schema_is_brought_up_to_date_with_its_rows(tmp_path: Path) ->
     url = f"sqlite:///{tmp_path}/old.db"
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
-    with create_engine(url).begin() as connection:
+    engine = create_engine(url, poolclass=NullPool)  # which closes its connections
+    with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO meta VALUES ('kept', 'yes')"))
@@ -81,7 +83,8 @@ def test_names_of_the_hosted_service_become_ids(tmp_path: Path) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
     values = "display_name, description, search_text, base_id, base_revision, reader_project_numbers, state"
-    with create_engine(url).begin() as connection:
+    engine = create_engine(url, poolclass=NullPool)  # which closes its connections
+    with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0002")
         for id_, base, source in (("a", "models/tiny", "NULL"), ("b", "models/x", "'tunedModels/a'")):
