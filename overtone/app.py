@@ -76,7 +76,7 @@ def build_api(settings: Settings, stop: threading.Event) -> Api | None:
     access = Access(store, settings)
     models = build_models(store, registry, access, settings)
     servicers = {
-        **build_servicers(store, Queue(store), registry, engines, settings, models),
+        **build_servicers(store, Queue(store), models, access, engines, settings),
         **console.build_servicers(models, settings),
     }
     return Api(servicers, access, store, engines)

@@ -47,7 +47,8 @@ class Code(Enum):
 class Ref:
     """A resource that a sentence names, by its kind and its ids. Each door spells it in its own way."""
 
-    kind: str  # base_model, tuned_model, operation or permission; the last two have the tuned model's id before theirs
+    kind: str  # base_model, tuned_model, operation or permission; the last two have the tuned model's id before theirs.
+    # verb or field: what a caller can call or set, by our own word for it
     ids: tuple[str, ...]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from overtone.errors import OvertoneError
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %} … {% endgeneration %}` marks answers for trainers; the content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012  jinja2 declares it so
@@ -33,7 +33,7 @@ def compile_chat_template(source: str, today: datetime) -> Template:
     that was trained.
     """
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception

@@ -7,7 +7,7 @@ from functools import cache
 
 from overtone.bases.chat import Chat
 from overtone.bases.registry import Card
-from overtone.dataset.checks import Limits
+from overtone.dataset.checks import ExampleLimits
 from overtone.dataset.estimate import SpeedRecord
 from overtone.dataset.examples import Example
 from overtone.dataset.report import BaseFacts, Measured
@@ -68,7 +68,7 @@ def base_facts(
     card: Card, chat: Chat | None, records: Iterable[SpeedRecord], unmeasured: str = ""
 ) -> BaseFacts:
     """Return what a check is told of a base. Without its chat, `unmeasured` says why tokens are not counted."""
-    limits = Limits(
+    limits = ExampleLimits(
         f"models/{card.base_id}", card.context_length, card.max_input_chars, card.max_output_chars
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from overtone.dataset.examples import Problem
     from overtone.dataset.files import Content, ShapeUse
     from overtone.dataset.fixes import Fixed
-    from overtone.dataset.report import BaseFacts, Report
+    from overtone.dataset.report import BaseFacts, CheckReport
     from overtone.dataset.statistics import Statistics
 
 SHOWN_PLACES = 20
@@ -134,9 +134,7 @@ def local_facts(settings: Settings, base: str | None) -> BaseFacts:
     """Return what is known of a base on this machine. Without its files all but tokens can be checked."""
     from overtone.bases.example_tokens import base_facts
     from overtone.bases.registry import Card, Registry
-    from overtone.dataset.estimate import find_records
-    from overtone.processor_name import processor_name
-    from overtone.store.speeds import load_speeds
+    from overtone.store.speeds import load_speeds_here
 
     base_id = (base or settings.base).removeprefix("models/")
     if "/" in base_id:
@@ -145,7 +143,7 @@ def local_facts(settings: Settings, base: str | None) -> BaseFacts:
         )
     registry = Registry(settings.bases, settings.base)
     card = registry.find_card(base_id) or Card(base_id, base_id, "", base_id=base_id)
-    records = find_records(load_speeds(settings.data), card.base_id, processor_name())
+    records = load_speeds_here(settings.data, card.base_id)
     if registry.has_base(card.base_id):
         return base_facts(card, registry.load_chat(card.base_id), records)
     return base_facts(
@@ -175,7 +173,7 @@ def describe_shape(use: ShapeUse) -> str:
     return f"input {use.text_input!r}, output {use.output!r}{guessed}"
 
 
-def describe_problem(report: Report, problem: Problem) -> str:
+def describe_problem(report: CheckReport, problem: Problem) -> str:
     """Return a problem as a sentence: `line 3: output is empty; there would be nothing to learn.`"""
     place = report.place_of(problem)
     sentence = f"{problem.field} {problem.text}" if problem.field else problem.text
@@ -184,7 +182,7 @@ def describe_problem(report: Report, problem: Problem) -> str:
     return f"{place}: {sentence}" if place else sentence
 
 
-def summarise(report: Report, severity: str, shown: int) -> Iterator[str]:
+def summarise(report: CheckReport, severity: str, shown: int) -> Iterator[str]:
     """Yield the problems of one severity, grouped by kind, of each kind the first ones."""
     groups: dict[str, list[Problem]] = {}
     for problem in report.problems:
@@ -200,7 +198,7 @@ def summarise(report: Report, severity: str, shown: int) -> Iterator[str]:
             yield f"    fix: {fix}"
 
 
-def _lines(report: Report, shown: int) -> Iterator[str]:
+def _lines(report: CheckReport, shown: int) -> Iterator[str]:
     content = report.content
     yield f"{content.name}: {describe_content(content)}".rstrip(": ")
     for use in content.shapes:
@@ -215,7 +213,7 @@ def _lines(report: Report, shown: int) -> Iterator[str]:
         yield from ("", *_estimate_lines(report, report.estimate))
 
 
-def _problem_lines(report: Report, shown: int) -> Iterator[str]:
+def _problem_lines(report: CheckReport, shown: int) -> Iterator[str]:
     errors = list(summarise(report, "error", shown))
     warnings = list(summarise(report, "warning", shown))
     if errors:
@@ -257,7 +255,7 @@ def _short(text: str) -> str:
     return text if len(text) <= LABEL_CHARS else f"{text[: LABEL_CHARS - 1]}…"
 
 
-def _estimate_lines(report: Report, planned: Estimate) -> Iterator[str]:
+def _estimate_lines(report: CheckReport, planned: Estimate) -> Iterator[str]:
     epochs = f"{planned.epoch_count} epoch{'s' * (planned.epoch_count != 1)}"
     steps = f"{planned.num_steps:,} step{'s' * (planned.num_steps != 1)}"
     tokens = f", {planned.num_tokens:,} tokens" if planned.num_tokens is not None else ""
@@ -302,7 +300,7 @@ def _write(fixed: Fixed, file: Path, out: Path, yes: bool) -> None:
     out.write_text(format_examples(fixed.examples), encoding="utf-8")
 
 
-def _fix_lines(fixed: Fixed, report: Report, out: Path, shown: int) -> Iterator[str]:
+def _fix_lines(fixed: Fixed, report: CheckReport, out: Path, shown: int) -> Iterator[str]:
     """Say what was written, which rows were mended, and which were left out for what."""
     places = [row.place for row in report.content.rows]
     num_mended, num_left_out = len(fixed.mended), len(fixed.left_out)

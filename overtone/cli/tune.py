@@ -20,8 +20,8 @@ from overtone.errors import OvertoneError
 
 if TYPE_CHECKING:
     from overtone.cli.client import Client
-    from overtone.dataset.files import Source
-    from overtone.dataset.report import Report
+    from overtone.dataset.files import DataSource
+    from overtone.dataset.report import CheckReport
 
 MAX_NAME_CHARS = 40
 HIGH_LEARNING_RATE = 0.01
@@ -105,16 +105,16 @@ def tune(
     click.echo(f"{name} is ready. Ask it:\n  {program()} generate {short(name)} 'your text'")
 
 
-def _checked(source: Source) -> Report:
+def _checked(source: DataSource) -> CheckReport:
     """Return what is in a file that holds only pairs; say on stderr what was taken for what, and what may be a mistake.
 
     Raises OvertoneError for the first row that cannot be sent. Lengths are the service's to check, and what only a
     base knows.
     """
-    from overtone.dataset.checks import Limits
+    from overtone.dataset.checks import ExampleLimits
     from overtone.dataset.report import BaseFacts, check_source
 
-    report = check_source(source, BaseFacts("", Limits("", 0), lambda num_examples: (1, 1)))
+    report = check_source(source, BaseFacts("", ExampleLimits("", 0), lambda num_examples: (1, 1)))
     refused = next((problem for problem in report.problems if problem.severity == "error"), None)
     if refused is not None:
         more = sum(problem.severity == "error" for problem in report.problems) - 1
@@ -129,7 +129,7 @@ def _checked(source: Source) -> Report:
 
 
 @contextmanager
-def _placed(report: Report) -> Iterator[None]:
+def _placed(report: CheckReport) -> Iterator[None]:
     """Add to the service's refusal of an example where that stands in the file."""
     try:
         yield
@@ -141,7 +141,7 @@ def _placed(report: Report) -> Iterator[None]:
         raise type(error)(f"{error} That is {place} of {report.content.name}.") from error
 
 
-def _assumptions(report: Report) -> Iterator[str]:
+def _assumptions(report: CheckReport) -> Iterator[str]:
     """Yield what was concluded from the file alone: an encoding that it does not name, columns by their names."""
     content = report.content
     if not content.encoding.startswith("UTF-8") and content.encoding:

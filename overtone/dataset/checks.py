@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from overtone.dataset.examples import Dataset, Example, Kind, Problem
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind
 from overtone.errors import InvalidArgument
 
 FOLD = "The system text is put before the question, with an empty line between. Ask the tuned model in the same way."
 
 
 @dataclass(frozen=True)
-class Limits:
+class ExampleLimits:
     """What an example may hold on a base. None: any number of characters."""
 
     base: str  # whose context it is, as a sentence names it
@@ -25,34 +25,24 @@ class Limits:
     max_output_chars: int | None = None  # of each answer
 
 
-def check(
-    dataset: Dataset, limits: Limits, count_tokens: Callable[[Example], int] | None = None
-) -> list[Problem]:
-    """Return everything for which a dataset is refused; its lengths in tokens only if they can be counted."""
-    problems = list(check_texts(dataset, limits))
-    if count_tokens is not None:
-        problems += check_tokens(dataset, limits, count_tokens)
-    return problems
-
-
-def check_texts(dataset: Dataset, limits: Limits) -> Iterator[Problem]:
+def check_texts(dataset: Dataset, limits: ExampleLimits) -> Iterator[Problem]:
     """Yield what is wrong with a dataset by its texts alone."""
     if not dataset.examples:
-        yield Problem(None, "", "is empty; at least 1 example is needed.", Kind.EMPTY)
+        yield Problem(None, "", "is empty; at least 1 example is needed.", ProblemKind.EMPTY)
     for row, example in enumerate(dataset.examples):
         yield from _empty_answers(row, example)
         yield from _long_texts(row, example, limits)
 
 
 def check_tokens(
-    dataset: Dataset, limits: Limits, count_tokens: Callable[[Example], int]
+    dataset: Dataset, limits: ExampleLimits, count_tokens: Callable[[Example], int]
 ) -> Iterator[Problem]:
     """Yield the examples that are longer than the base's context, and those that its template refuses."""
     for row, example in enumerate(dataset.examples):
         try:
             num_tokens = count_tokens(example)
         except InvalidArgument as error:
-            yield Problem(row, "", f"cannot be rendered: {error}", Kind.ROLE)
+            yield Problem(row, "", f"cannot be rendered: {error}", ProblemKind.ROLE)
             continue
         if num_tokens > limits.context_length:
             yield Problem(
@@ -60,7 +50,7 @@ def check_tokens(
                 "",
                 f"has {num_tokens} tokens with its output; {limits.base} has a context of "
                 f"{limits.context_length} tokens.",
-                Kind.TOO_LONG,
+                ProblemKind.TOO_LONG,
             )
 
 
@@ -70,7 +60,7 @@ def check_turns(dataset: Dataset) -> Iterator[Problem]:
         if not example.is_pair:
             fault = _turn_fault(example)
             if fault:
-                yield Problem(row, "", fault, Kind.TURN_ORDER)
+                yield Problem(row, "", fault, ProblemKind.TURN_ORDER)
 
 
 def check_roles(dataset: Dataset, base: str, roles: frozenset[str]) -> Iterator[Problem]:
@@ -86,7 +76,7 @@ def check_roles(dataset: Dataset, base: str, roles: frozenset[str]) -> Iterator[
                 row,
                 field,
                 f"is a {unknown} turn, which the template of {base} does not know.",
-                Kind.ROLE,
+                ProblemKind.ROLE,
                 fix,
             )
 
@@ -101,7 +91,7 @@ def check_pairs(dataset: Dataset) -> Iterator[Problem]:
                 row,
                 "",
                 "has a system turn; a tuning takes pairs of one question and one answer.",
-                Kind.CONVERSATION,
+                ProblemKind.CONVERSATION,
                 FOLD,
             )
         else:
@@ -110,7 +100,7 @@ def check_pairs(dataset: Dataset) -> Iterator[Problem]:
                 "",
                 f"is a conversation of {len(example.turns)} turns; a tuning takes pairs of one question and one "
                 "answer. Split it into pairs.",
-                Kind.CONVERSATION,
+                ProblemKind.CONVERSATION,
             )
 
 
@@ -127,7 +117,7 @@ def check_surrogates(dataset: Dataset) -> Iterator[Problem]:
                     row,
                     example.field(index),
                     f"holds half of a surrogate pair (character {error.start}), which is no text.",
-                    Kind.SURROGATE,
+                    ProblemKind.SURROGATE,
                     "It becomes U+FFFD.",
                 )
 
@@ -159,13 +149,13 @@ def _empty_answers(row: int, example: Example) -> Iterator[Problem]:
     for index, turn in enumerate(example.turns):
         if turn.role == "assistant" and not turn.text:
             text = "is empty; there would be nothing to learn."
-            yield Problem(row, example.field(index), text, Kind.EMPTY, "The row is left out.")
+            yield Problem(row, example.field(index), text, ProblemKind.EMPTY, "The row is left out.")
 
 
-def _long_texts(row: int, example: Example, limits: Limits) -> Iterator[Problem]:
+def _long_texts(row: int, example: Example, limits: ExampleLimits) -> Iterator[Problem]:
     for index, turn in enumerate(example.turns):
         limit = limits.max_output_chars if turn.role == "assistant" else limits.max_input_chars
         length = len(turn.text)
         if limit is not None and length > limit:
             text = f"has {length} characters; the limit is {limit}."
-            yield Problem(row, example.field(index), text, Kind.TOO_LONG)
+            yield Problem(row, example.field(index), text, ProblemKind.TOO_LONG)

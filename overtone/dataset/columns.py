@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from overtone.dataset.examples import Example, Kind, Problem, Role, Turn
+from overtone.dataset.examples import Example, Problem, ProblemKind, Role, Turn
 
 INPUT_NAMES = (
     "text_input", "textinput", "prompt", "question", "query", "input", "input_text", "instruction", "text", "message",
@@ -71,7 +71,7 @@ class NoShape(Exception):
 class BadTurn(Exception):
     """What is wrong with one turn of a conversation."""
 
-    def __init__(self, text: str, kind: Kind = Kind.UNREADABLE):
+    def __init__(self, text: str, kind: ProblemKind = ProblemKind.UNREADABLE):
         super().__init__(text)
         self.text = text
         self.kind = kind
@@ -235,7 +235,9 @@ def _not_text(value: Any, name: str, field: str) -> Problem:
     what = JSON_TYPES.get(type(value), "null")
     named = f" in {name!r}" if name != field else ""
     fix = AS_TEXT if isinstance(value, bool | int | float) else ""
-    return Problem(None, field, f"is not text{named} but {what}; put it in quotes.", Kind.NOT_TEXT, fix)
+    return Problem(
+        None, field, f"is not text{named} but {what}; put it in quotes.", ProblemKind.NOT_TEXT, fix
+    )
 
 
 def _as_text(value: Any) -> str:
@@ -281,7 +283,8 @@ def _to_turn(message: Any, where: str) -> Turn:
     role = ROLES.get(given) if isinstance(given, str) else None
     if role is None:
         raise BadTurn(
-            f"has the role {given!r} at {where}; roles are user, assistant (or model) and system.", Kind.ROLE
+            f"has the role {given!r} at {where}; roles are user, assistant (or model) and system.",
+            ProblemKind.ROLE,
         )
     if message.get("weight") == 0:
         raise BadTurn(
@@ -304,7 +307,7 @@ def _text_of(value: Any, where: str) -> str:
         inner = next((value[key] for key in TEXT_KEYS if value.get(key) is not None), None)
         if isinstance(inner, str | list):
             return _text_of(inner, where)
-    raise BadTurn(f"has no text at {where}.", Kind.NOT_TEXT)
+    raise BadTurn(f"has no text at {where}.", ProblemKind.NOT_TEXT)
 
 
 def _text_of_part(part: Any, where: str) -> str:

@@ -70,7 +70,7 @@ class Dataset:
         return len(self.examples)
 
 
-class Kind(StrEnum):
+class ProblemKind(StrEnum):
     """What kind of thing is wrong. A tuning is refused for the first ones, for the others it is not."""
 
     UNREADABLE = "unreadable"
@@ -92,13 +92,13 @@ class Kind(StrEnum):
 
 WARNINGS = frozenset(
     (
-        Kind.BLANK,
-        Kind.DOUBLED,
-        Kind.CONTRADICTORY,
-        Kind.HELD_OUT,
-        Kind.SWAPPED,
-        Kind.MOJIBAKE,
-        Kind.CONTROL_TOKEN,
+        ProblemKind.BLANK,
+        ProblemKind.DOUBLED,
+        ProblemKind.CONTRADICTORY,
+        ProblemKind.HELD_OUT,
+        ProblemKind.SWAPPED,
+        ProblemKind.MOJIBAKE,
+        ProblemKind.CONTROL_TOKEN,
     )
 )
 
@@ -114,7 +114,7 @@ class Problem:
     row: int | None
     field: str
     text: str
-    kind: Kind
+    kind: ProblemKind
     fix: str = ""
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 
 from overtone.dataset.columns import Columns, NoShape, Shape, Shapes
 from overtone.dataset.encodings import decode
-from overtone.dataset.examples import Dataset, Example, Kind, Problem
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind
 from overtone.dataset.rows import (
     SEPARATORS,
     BadRow,
@@ -35,7 +35,7 @@ TABLE_NAMES = {",": "CSV", "\t": "TSV"}
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """Training data as they were given: the bytes of a file with its name, or rows."""
 
     name: str
@@ -76,7 +76,7 @@ class Content:
     problem: str = ""
 
 
-def read_source(source: Source) -> Content:
+def read_source(source: DataSource) -> Content:
     """Return what a source holds. What cannot be read is in the content, not raised."""
     content = Content(source.name)
     try:
@@ -89,12 +89,12 @@ def read_source(source: Source) -> Content:
     return _read_rows(content, placed, Shapes(source.columns))
 
 
-def load_source(path: Path, columns: Columns = BY_NAME) -> Source:
+def load_source(path: Path, columns: Columns = BY_NAME) -> DataSource:
     """Read a file's bytes; `-` is standard input. Raises OvertoneError for one that is not there."""
     if str(path) == "-":
-        return Source("standard input", sys.stdin.buffer.read(), columns=columns)
+        return DataSource("standard input", sys.stdin.buffer.read(), columns=columns)
     try:
-        return Source(str(path), path.read_bytes(), columns=columns)
+        return DataSource(str(path), path.read_bytes(), columns=columns)
     except OSError as error:
         raise OvertoneError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -124,7 +124,7 @@ def refuse_row(content: Content, row: SourceRow, problem: Problem) -> OvertoneEr
     return OvertoneError(f"{content.name}, {row.place}: {sentence}")
 
 
-def _open(source: Source) -> tuple[str, str, Iterable[Placed]]:
+def _open(source: DataSource) -> tuple[str, str, Iterable[Placed]]:
     """Return format, encoding and rows of a source. Raises OvertoneError, and BadRow also while rows are read."""
     if source.rows is not None:
         return "rows", "", placed_rows(unwrap(list(source.rows)))
@@ -187,7 +187,7 @@ def _read_row(index: int, place: str, value: Any, shapes: Shapes, used: list[Sha
 
 
 def _unreadable(index: int, text: str) -> Problem:
-    return Problem(index, "", text, Kind.UNREADABLE)
+    return Problem(index, "", text, ProblemKind.UNREADABLE)
 
 
 def sound_rows(content: Content) -> Iterator[tuple[int, Example]]:

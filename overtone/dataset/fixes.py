@@ -11,20 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from overtone.dataset import checks, suspicions
-from overtone.dataset.examples import Dataset, Example, Kind, Problem, Turn
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind, Turn
 from overtone.dataset.files import sound_rows
 from overtone.dataset.mojibake import repair
-from overtone.dataset.report import BaseFacts, Report, check_examples
-
-MENDED = (
-    Kind.NOT_TEXT,
-    Kind.SURROGATE,
-    Kind.MOJIBAKE,
-    Kind.CONTROL_TOKEN,
-    Kind.SWAPPED,
-    Kind.CONVERSATION,
-    Kind.ROLE,
-)
+from overtone.dataset.report import BaseFacts, CheckReport, check_examples
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Fixed:
     left_out: tuple[Problem, ...]  # one for each row, with its row
 
 
-def fix(report: Report) -> Fixed:
+def fix(report: CheckReport) -> Fixed:
     """Return the examples of a checked file, mended. A row that cannot be mended is left out."""
     labels = suspicions.find_labels(Dataset(tuple(example for _, example in sound_rows(report.content))))
     left_out = {row: problem for row, problem in _first_problems(report).items() if not problem.fix}
@@ -47,7 +37,7 @@ def fix(report: Report) -> Fixed:
             continue
         kept[row] = mend(example, report.facts, labels)
         if kept[row] != example or any(
-            each.kind == Kind.NOT_TEXT for each in report.content.rows[row].problems
+            each.kind == ProblemKind.NOT_TEXT for each in report.content.rows[row].problems
         ):
             mended.append(row)
     left_out |= _still_wrong(kept, report)
@@ -81,7 +71,7 @@ def _mend_text(turn: Turn, facts: BaseFacts) -> str:
     return text
 
 
-def _first_problems(report: Report) -> dict[int, Problem]:
+def _first_problems(report: CheckReport) -> dict[int, Problem]:
     """Return, for each row that would be refused, the first reason without a fix, else the first."""
     found: dict[int, Problem] = {}
     for problem in report.problems:
@@ -93,7 +83,7 @@ def _first_problems(report: Report) -> dict[int, Problem]:
     return found
 
 
-def _still_wrong(kept: Mapping[int, Example], report: Report) -> dict[int, Problem]:
+def _still_wrong(kept: Mapping[int, Example], report: CheckReport) -> dict[int, Problem]:
     """Return what is wrong with mended examples all the same, one problem for each row."""
     rows = list(kept)
     dataset = Dataset(tuple(kept.values()))
@@ -107,7 +97,7 @@ def _still_wrong(kept: Mapping[int, Example], report: Report) -> dict[int, Probl
     ):
         if problem.row is not None:
             found.setdefault(rows[problem.row], replace(problem, row=rows[problem.row]))
-    held_out = (each for each in report.problems if each.kind == Kind.HELD_OUT and each.row in kept)
+    held_out = (each for each in report.problems if each.kind == ProblemKind.HELD_OUT and each.row in kept)
     for problem in held_out:
         assert problem.row is not None
         found.setdefault(problem.row, problem)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from overtone.dataset import checks, suspicions
-from overtone.dataset.checks import Limits
+from overtone.dataset.checks import ExampleLimits
 from overtone.dataset.estimate import Estimate, SpeedRecord, estimate
-from overtone.dataset.examples import Dataset, Example, Kind, Problem
-from overtone.dataset.files import Content, Source, read_source, sound_rows
-from overtone.dataset.statistics import Histogram, Statistics, TokenCount, describe
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind
+from overtone.dataset.files import Content, DataSource, read_source, sound_rows
+from overtone.dataset.statistics import SizeDistribution, Statistics, TokenCount, describe
 from overtone.dataset.steps import count_steps
 from overtone.errors import InvalidArgument
 
@@ -29,7 +29,7 @@ class BaseFacts:
     """What a check must know of the base model that is to be tuned."""
 
     base_id: str
-    limits: Limits
+    limits: ExampleLimits
     defaults: Callable[[int], tuple[int, int]]  # epochs and batch size for so many examples
     measure: Callable[[Sequence[Example]], list[Measured]] | None = None  # None: tokens cannot be counted
     template_tokens: int = 0  # of every example, among those measured
@@ -41,7 +41,7 @@ class BaseFacts:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What a check has found. Rows of problems are those of `content`, counted from 0."""
 
     content: Content
@@ -61,12 +61,12 @@ class Report:
 
 
 def check_source(
-    source: Source,
+    source: DataSource,
     facts: BaseFacts,
-    held_out: Source | None = None,
+    held_out: DataSource | None = None,
     epoch_count: int | None = None,
     batch_size: int | None = None,
-) -> Report:
+) -> CheckReport:
     """Return everything that is to be known of training data before a job, without one."""
     content = read_source(source)
     found = list(_reading_problems(content))
@@ -86,7 +86,7 @@ def check_source(
         long_rows = tuple(replace(each, row=numbers[each.row]) for each in statistics.longest)
         statistics = replace(statistics, longest=long_rows)
     planned = _estimate(dataset, counts, facts, epoch_count, batch_size)
-    return Report(content, facts, tuple(found), statistics, planned)
+    return CheckReport(content, facts, tuple(found), statistics, planned)
 
 
 def check_examples(
@@ -107,7 +107,7 @@ def check_examples(
     results = iter(measured)
     for problem in checks.check_tokens(dataset, facts.limits, lambda example: _total(next(results))):
         if (
-            problem.kind != Kind.ROLE or problem.row not in told
+            problem.kind != ProblemKind.ROLE or problem.row not in told
         ):  # the template's own words are the last resort
             yield problem
 
@@ -122,7 +122,7 @@ def suspect_examples(dataset: Dataset, facts: BaseFacts, places: Sequence[str]) 
     yield from suspicions.check_control_tokens(dataset, facts.control_tokens, facts.control_tokens_in_answers)
 
 
-def to_json(report: Report, max_problems: int | None = None) -> dict[str, Any]:
+def to_json(report: CheckReport, max_problems: int | None = None) -> dict[str, Any]:
     """Return a report as JSON; of the problems the first `max_problems`, and the number of all by kind."""
     content = report.content
     counts = suspicions.count_by_kind(report.problems)
@@ -153,9 +153,9 @@ def to_json(report: Report, max_problems: int | None = None) -> dict[str, Any]:
 
 def _reading_problems(content: Content) -> Iterator[Problem]:
     if content.problem:
-        yield Problem(None, "", content.problem, Kind.UNREADABLE)
+        yield Problem(None, "", content.problem, ProblemKind.UNREADABLE)
     elif not content.rows:
-        yield Problem(None, "", f"{content.name} holds no examples.", Kind.EMPTY)
+        yield Problem(None, "", f"{content.name} holds no examples.", ProblemKind.EMPTY)
     for row in content.rows:
         yield from row.problems
 
@@ -165,10 +165,10 @@ def _check_held_out(dataset: Dataset, content: Content) -> Iterator[Problem]:
     rows = list(sound_rows(content))
     num_unread = len(content.rows) - len(rows)
     if content.problem:
-        yield Problem(None, "", content.problem, Kind.HELD_OUT)
+        yield Problem(None, "", content.problem, ProblemKind.HELD_OUT)
     elif num_unread or not rows:
         text = f"{content.name} holds {len(rows)} examples; {num_unread} of its rows are none. Check it, too."
-        yield Problem(None, "", text, Kind.HELD_OUT)
+        yield Problem(None, "", text, ProblemKind.HELD_OUT)
     places = [f"{content.name}, {content.rows[row].place}" for row, _ in rows]
     yield from suspicions.check_held_out(dataset, Dataset(tuple(example for _, example in rows)), places)
 
@@ -218,7 +218,7 @@ def _estimate(
     return estimate(Estimate(epochs, size, num_steps, num_tokens), max(1, text_tokens), facts.records)
 
 
-def _problem_json(report: Report, problem: Problem) -> dict[str, Any]:
+def _problem_json(report: CheckReport, problem: Problem) -> dict[str, Any]:
     where = {} if problem.row is None else {"row": problem.row, "place": report.place_of(problem)}
     return {
         **where,
@@ -230,7 +230,7 @@ def _problem_json(report: Report, problem: Problem) -> dict[str, Any]:
     }
 
 
-def _statistics_json(report: Report, statistics: Statistics) -> dict[str, Any]:
+def _statistics_json(report: CheckReport, statistics: Statistics) -> dict[str, Any]:
     return {
         "numExamples": statistics.num_examples,
         "unit": statistics.unit,
@@ -247,7 +247,7 @@ def _statistics_json(report: Report, statistics: Statistics) -> dict[str, Any]:
     }
 
 
-def _histogram_json(histogram: Histogram) -> dict[str, Any]:
+def _histogram_json(histogram: SizeDistribution) -> dict[str, Any]:
     return {
         "smallest": histogram.smallest,
         "median": histogram.median,

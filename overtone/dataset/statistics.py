@@ -22,7 +22,7 @@ class TokenCount:
 
 
 @dataclass(frozen=True)
-class Histogram:
+class SizeDistribution:
     """Sizes by powers of two: a bar (limit, count) counts those up to its limit and above the one before."""
 
     smallest: int
@@ -46,8 +46,8 @@ class Statistics:
     num_examples: int
     unit: str  # tokens, characters
     total: int
-    inputs: Histogram
-    outputs: Histogram
+    inputs: SizeDistribution
+    outputs: SizeDistribution
     trained_share: float
     longest: tuple[LongRow, ...]
     num_distinct_outputs: int
@@ -77,11 +77,11 @@ def describe(dataset: Dataset, counts: Sequence[TokenCount] | None) -> Statistic
     )
 
 
-def histogram(sizes: Sequence[int]) -> Histogram:
+def histogram(sizes: Sequence[int]) -> SizeDistribution:
     """Return the histogram of sizes, of which there is at least one; empty bars between others are kept."""
     counts = Counter(max(0, size - 1).bit_length() for size in sizes)
     bars = tuple((1 << power, counts[power]) for power in range(min(counts), max(counts) + 1))
-    return Histogram(min(sizes), int(median(sizes)), max(sizes), bars)
+    return SizeDistribution(min(sizes), int(median(sizes)), max(sizes), bars)
 
 
 def _count_characters(example: Example) -> TokenCount:

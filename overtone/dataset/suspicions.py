@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from overtone.dataset.examples import Dataset, Example, Kind, Problem, Turn
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind, Turn
 from overtone.dataset.mojibake import repair
 
 MAX_QUOTED = 40  # characters of a text in a sentence
@@ -24,7 +24,9 @@ def check_blanks(dataset: Dataset) -> Iterator[Problem]:
             is_answer = turn.role == "assistant"
             if turn.text or not is_answer:  # an empty answer is refused
                 text = "holds white space alone." if turn.text else "is empty."
-                yield Problem(row, example.field(index), text, Kind.BLANK, LEFT_OUT if is_answer else "")
+                yield Problem(
+                    row, example.field(index), text, ProblemKind.BLANK, LEFT_OUT if is_answer else ""
+                )
 
 
 def check_doubles(dataset: Dataset, places: Sequence[str]) -> Iterator[Problem]:
@@ -33,7 +35,7 @@ def check_doubles(dataset: Dataset, places: Sequence[str]) -> Iterator[Problem]:
     for row, example in enumerate(dataset.examples):
         earlier = first.setdefault(example, row)
         if earlier != row:
-            yield Problem(row, "", f"is the same as {places[earlier]}.", Kind.DOUBLED, LEFT_OUT)
+            yield Problem(row, "", f"is the same as {places[earlier]}.", ProblemKind.DOUBLED, LEFT_OUT)
 
 
 def check_contradictions(dataset: Dataset, places: Sequence[str]) -> Iterator[Problem]:
@@ -45,7 +47,7 @@ def check_contradictions(dataset: Dataset, places: Sequence[str]) -> Iterator[Pr
         earlier, output = first.setdefault(example.turns[:-1], (row, example.output))
         if output != example.output:
             text = f"is {quoted(example.output)}; {places[earlier]} answers the same question with {quoted(output)}."
-            yield Problem(row, example.field(len(example.turns) - 1), text, Kind.CONTRADICTORY)
+            yield Problem(row, example.field(len(example.turns) - 1), text, ProblemKind.CONTRADICTORY)
 
 
 def check_held_out(dataset: Dataset, held_out: Dataset, places: Sequence[str]) -> Iterator[Problem]:
@@ -60,7 +62,9 @@ def check_held_out(dataset: Dataset, held_out: Dataset, places: Sequence[str]) -
         found = asked.get(example.turns[:-1])
         if found is not None:
             text = f"is in the held-out set too, at {places[found]}."
-            yield Problem(row, example.field(max(0, len(example.turns) - 2)), text, Kind.HELD_OUT, LEFT_OUT)
+            yield Problem(
+                row, example.field(max(0, len(example.turns) - 2)), text, ProblemKind.HELD_OUT, LEFT_OUT
+            )
 
 
 def check_swapped(dataset: Dataset) -> Iterator[Problem]:
@@ -71,14 +75,14 @@ def check_swapped(dataset: Dataset) -> Iterator[Problem]:
     whole = _whole_is_swapped([example for _, example in pairs])
     if whole:
         yield Problem(
-            None, "", whole, Kind.SWAPPED, "Name them the other way round with --input and --output."
+            None, "", whole, ProblemKind.SWAPPED, "Name them the other way round with --input and --output."
         )
         return
     labels = _labels(example for _, example in pairs)
     for row, example in pairs:
         if is_swapped(example, labels):
             text = f"is {quoted(example.text_input)}, which is the output of {labels[example.text_input]} other rows."
-            yield Problem(row, "text_input", text, Kind.SWAPPED, "Input and output change places.")
+            yield Problem(row, "text_input", text, ProblemKind.SWAPPED, "Input and output change places.")
 
 
 def is_swapped(example: Example, labels: Mapping[str, int]) -> bool:
@@ -102,10 +106,10 @@ def check_mojibake(dataset: Dataset) -> Iterator[Problem]:
                 text = (
                     f"was once read in a wrong encoding: {quoted(found[0])} was probably {quoted(found[1])}."
                 )
-                yield Problem(row, example.field(index), text, Kind.MOJIBAKE, "The text is repaired.")
+                yield Problem(row, example.field(index), text, ProblemKind.MOJIBAKE, "The text is repaired.")
             elif LOST in turn.text:
                 text = f"has lost characters: {turn.text.count(LOST)} times U+FFFD stands for one."
-                yield Problem(row, example.field(index), text, Kind.MOJIBAKE)
+                yield Problem(row, example.field(index), text, ProblemKind.MOJIBAKE)
 
 
 def check_control_tokens(
@@ -121,7 +125,7 @@ def check_control_tokens(
                 is_last = turn.role == "assistant" and without_end(turn.text, in_answers) != turn.text
                 text = f"holds {found.group()!r}, a control token of the base; it is trained as these characters."
                 fix = "It is taken from the end." if is_last else ""
-                yield Problem(row, example.field(index), text, Kind.CONTROL_TOKEN, fix)
+                yield Problem(row, example.field(index), text, ProblemKind.CONTROL_TOKEN, fix)
 
 
 def without_end(text: str, control_tokens: Sequence[str]) -> str:
@@ -188,7 +192,9 @@ def _find_changed(before: str, after: str) -> tuple[str, str] | None:
     return next(((old, new) for old, new in words if old != new), (before, after))
 
 
-def count_by_kind(problems: Sequence[Problem], kinds: Container[Kind] = tuple(Kind)) -> dict[Kind, int]:
+def count_by_kind(
+    problems: Sequence[Problem], kinds: Container[ProblemKind] = tuple(ProblemKind)
+) -> dict[ProblemKind, int]:
     """Return how many problems there are of each kind, in the order of the kinds."""
     counts = Counter(problem.kind for problem in problems)
-    return {kind: counts[kind] for kind in Kind if kind in kinds and counts[kind]}
+    return {kind: counts[kind] for kind in ProblemKind if kind in kinds and counts[kind]}

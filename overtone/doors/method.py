@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Family:
+class MethodFamily:
     """Methods that share a protobuf package and a beginning of their paths; `{version}` stands for each version."""
 
     package: str
@@ -50,7 +50,7 @@ class Method:
     streams: bool = False
     measures: bool = False
     instead: str = ""
-    family: Family = Family("", ())
+    family: MethodFamily = MethodFamily("", ())
 
     @property
     def attribute(self) -> str:

@@ -25,14 +25,14 @@ TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 TIMEOUT_S = 2.0
 
 
-class Engine(Protocol):
+class StatusEngine(Protocol):
     """What can be asked how it is (engine.client.EngineClient)."""
 
     async def status(self, timeout_s: float) -> StatusReply: ...
 
 
 def routes(
-    list_engines: Callable[[], Awaitable[Mapping[str, Engine]]], authenticate: Authenticate
+    list_engines: Callable[[], Awaitable[Mapping[str, StatusEngine]]], authenticate: Authenticate
 ) -> list[Route]:
     """Return the routes. `list_engines` returns the clients of the engines that run, by base id."""
 
@@ -52,10 +52,10 @@ def routes(
     return [Route("/healthz", healthz), Route("/metrics", metrics)]
 
 
-async def _ask(engines: Mapping[str, Engine]) -> dict[str, StatusReply | None]:
+async def _ask(engines: Mapping[str, StatusEngine]) -> dict[str, StatusReply | None]:
     """Ask every engine at once; None for one that does not answer."""
 
-    async def status_of(engine: Engine) -> StatusReply | None:
+    async def status_of(engine: StatusEngine) -> StatusReply | None:
         try:
             return await engine.status(TIMEOUT_S)
         except ApiError:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from overtone.bases.example_tokens import base_facts
 from overtone.bases.registry import Card
-from overtone.dataset.estimate import find_records
-from overtone.dataset.files import Source
-from overtone.dataset.report import BaseFacts, Report, check_source
+from overtone.dataset.files import DataSource
+from overtone.dataset.report import BaseFacts, CheckReport, check_source
 from overtone.domain.sharing import Caller
 from overtone.errors import FailedPrecondition, refuse
-from overtone.processor_name import processor_name
 from overtone.service.models import Models
-from overtone.store.speeds import load_speeds
+from overtone.store.speeds import load_speeds_here
 
 
 class Datasets:
@@ -27,13 +25,13 @@ class Datasets:
 
     def check(
         self,
-        source: Source,
+        source: DataSource,
         caller: Caller,
         base_model: str = "",
-        held_out: Source | None = None,
+        held_out: DataSource | None = None,
         epoch_count: int = 0,
         batch_size: int = 0,
-    ) -> Report:
+    ) -> CheckReport:
         """Return what is wrong with training data and what they are like. "" and 0: the service's own choice."""
         for name, value in (("epoch_count", epoch_count), ("batch_size", batch_size)):
             if value < 0:
@@ -42,7 +40,7 @@ class Datasets:
         return check_source(source, self._facts(card), held_out, epoch_count or None, batch_size or None)
 
     def _facts(self, card: Card) -> BaseFacts:
-        records = find_records(load_speeds(self._data), card.base_id, processor_name())
+        records = load_speeds_here(self._data, card.base_id)
         try:
             return base_facts(card, self._models.chat_of(card), records)
         except FailedPrecondition as error:  # its files are not here

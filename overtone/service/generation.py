@@ -22,7 +22,7 @@ from overtone.service.rules import check_range
 from overtone.store.store import Store
 
 
-class Engine(Protocol):
+class AnswerEngine(Protocol):
     """What answers for one base model (engine.client.EngineClient)."""
 
     def answer(self, request: EngineRequest, timeout_s: float) -> AsyncGenerator[Piece]:
@@ -30,19 +30,19 @@ class Engine(Protocol):
         ...
 
 
-class Engines(Protocol):
+class AnswerEngines(Protocol):
     """What answers for each base model (engine.engines.Engines)."""
 
-    def of(self, base_id: str) -> Engine:
+    def of(self, base_id: str) -> AnswerEngine:
         """Return what answers for this base, or will once it is loaded."""
         ...
 
 
 @dataclass(frozen=True)
-class Call:
+class EngineCall:
     """A request that has passed every check, ready for the engine."""
 
-    engine: Engine
+    engine: AnswerEngine
     request: EngineRequest
 
     @property
@@ -53,13 +53,13 @@ class Call:
 class Generation:
     """Plans calls, and lets engines answer them."""
 
-    def __init__(self, store: Store, models: Models, engines: Engines, settings: Settings):
+    def __init__(self, store: Store, models: Models, engines: AnswerEngines, settings: Settings):
         self._store = store
         self._models = models
         self._engines = engines
         self._timeout_s = settings.request_timeout_s
 
-    def plan(self, target: Target, conversation: Conversation, options: GenerationOptions) -> Call:
+    def plan(self, target: Target, conversation: Conversation, options: GenerationOptions) -> EngineCall:
         """Return the call for a conversation.
 
         Raises InvalidArgument for what the model's card does not allow, for options out of range, and when the
@@ -75,13 +75,13 @@ class Generation:
                 f"({limit - 1})."
             )
         resolved = resolve_options(options, target, len(ids))
-        return Call(self._engines.of(target.card.base_id), self._request(target, ids, resolved))
+        return EngineCall(self._engines.of(target.card.base_id), self._request(target, ids, resolved))
 
     def count_tokens(self, target: Target, conversation: Conversation) -> int:
         """Return how many tokens a conversation has, its template included, as an answer's prompt has them."""
         return len(self._prompt_ids(target, conversation))
 
-    async def answer(self, call: Call) -> AsyncGenerator[Piece]:
+    async def answer(self, call: EngineCall) -> AsyncGenerator[Piece]:
         """Yield the answer as it is made. Closing the generator frees the call's place in the engine."""
         async with aclosing(call.engine.answer(call.request, self._timeout_s)) as pieces:
             async for piece in pieces:

@@ -71,10 +71,6 @@ class Models:
             raise UnknownBase(base_id, self._namesake(base_id, caller))
         return card
 
-    def get_base(self, base_id: str, caller: Caller) -> Target:
-        """Return what a base model's id stands for. Raises UnknownBase."""
-        return Target(self.get_card(base_id, caller))
-
     def get_tuned(self, tuned_model_id: str, caller: Caller) -> Target:
         """Return what a tuned model's id stands for, once the caller may use it and it is ready.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from overtone.bases.registry import Card
 from overtone.dataset import steps
-from overtone.dataset.checks import Limits
+from overtone.dataset.checks import ExampleLimits
 from overtone.dataset.examples import Dataset, Problem
 from overtone.domain.tuning import GenerationDefaults, Hyperparameters, WantedHyperparameters
 from overtone.errors import InvalidArgument, base_model, refuse, shown
@@ -143,6 +143,6 @@ def require_sound(problems: Iterator[Problem], card: Card) -> None:
         raise refuse(where, problem.text, base=base_model(card.base_id))
 
 
-def limits_of(card: Card) -> Limits:
+def limits_of(card: Card) -> ExampleLimits:
     """Return what an example may hold on a base; a sentence about it leaves the name of the base to the door."""
-    return Limits("{base}", card.context_length, card.max_input_chars, card.max_output_chars)
+    return ExampleLimits("{base}", card.context_length, card.max_input_chars, card.max_output_chars)

@@ -10,6 +10,7 @@ from overtone.service.paging import Page, PageRequest, read_page
 from overtone.store.store import Store
 
 GRANTEE_TYPES = ("USER", "GROUP", "EVERYONE")
+TRANSFER = Ref("verb", ("transfer_ownership",))
 ROLES = ("READER", "WRITER", "OWNER")
 
 
@@ -95,10 +96,12 @@ def _check_role(role: str) -> str:
     if role not in ROLES:
         raise refuse("permission.role", "is missing; it must be READER or WRITER.")
     if role == "OWNER":
-        raise refuse("permission.role", "is OWNER, and there is only one; use transferOwnership.")
+        raise refuse("permission.role", "is OWNER, and there is only one; use {verb}.", verb=TRANSFER)
     return role
 
 
 def _refuse_owner(permission: Permission) -> None:
     if permission.role == "OWNER":
-        raise refuse("name", "is the owner's permission, which can only be passed on, by transferOwnership.")
+        raise refuse(
+            "name", "is the owner's permission, which can only be passed on, by {verb}.", verb=TRANSFER
+        )

@@ -131,7 +131,10 @@ class TunedModels:
             return self._tuned_source(request.tuned_model, caller)
         if not request.base_model:
             raise refuse(
-                "base_model", "is missing; say what to tune: base_model or tuned_model_source.tuned_model."
+                "base_model",
+                "is missing; say what to tune: {base} or {tuned}.",
+                base=Ref("field", ("base_model",)),
+                tuned=Ref("field", ("tuned_model",)),
             )
         card = self._models.get_card(request.base_model, caller)
         if not card.is_tunable:

@@ -10,7 +10,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
-from overtone.errors import InvalidArgument
+from overtone.errors import InvalidArgument, Ref
 
 SIGNATURE_BYTES = 9
 POSITION_BYTES = 8
@@ -43,7 +43,8 @@ class Pager:
         if not hmac.compare_digest(signature, self._sign(position)):
             raise InvalidArgument(
                 "page_token is not a token that this service issued for this list. "
-                "Send the nextPageToken of the previous page, with the same filter and the same key, or none."
+                "Send the {token} of the previous page, with the same filter and the same key, or none.",
+                token=Ref("field", ("next_page_token",)),
             )
         return int.from_bytes(position, "big")
 

@@ -10,7 +10,8 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from overtone.dataset.estimate import SpeedRecord
+from overtone.dataset.estimate import SpeedRecord, find_records
+from overtone.processor_name import processor_name
 
 SPEEDS_FILE = "speeds.jsonl"
 READ_BYTES = 64 << 10  # of the file's end: some 300 jobs
@@ -24,6 +25,11 @@ def add_speed(data: Path, record: SpeedRecord) -> None:
         os.write(file, line)
     finally:
         os.close(file)
+
+
+def load_speeds_here(data: Path, base_id: str) -> list[SpeedRecord]:
+    """Return the records that say something of the next job on this base and this processor."""
+    return find_records(load_speeds(data), base_id, processor_name())
 
 
 def load_speeds(data: Path) -> list[SpeedRecord]:

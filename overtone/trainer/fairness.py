@@ -15,7 +15,7 @@ SMALL_JOB_WEIGHT = 8
 
 
 @dataclass
-class Turn:
+class JobAccount:
     """A job's account. `served` counts the tokens of its passes; for a small job only a fraction of them."""
 
     job_tokens: int  # in all steps together
@@ -32,17 +32,17 @@ class Turn:
         self.num_tokens = num_tokens
 
 
-def join(turn: Turn, others: Sequence[Turn]) -> None:
+def join(account: JobAccount, others: Sequence[JobAccount]) -> None:
     """Start a job level with the least served job: it neither waits for the others nor catches up on the past."""
-    turn.served = min((other.served for other in others), default=0.0)
+    account.served = min((other.served for other in others), default=0.0)
 
 
-def choose(turns: Sequence[Turn], next_tokens: Sequence[int], budget: int) -> list[int]:
+def choose(accounts: Sequence[JobAccount], next_tokens: Sequence[int], budget: int) -> list[int]:
     """Return the numbers of the jobs that share the next pass, least served first.
 
     `next_tokens` is the minimum that each job needs. The first job is always chosen, others while there is room.
     """
-    order = sorted(range(len(turns)), key=lambda i: (turns[i].served, turns[i].job_tokens))
+    order = sorted(range(len(accounts)), key=lambda i: (accounts[i].served, accounts[i].job_tokens))
     chosen: list[int] = []
     for i in order:
         if not chosen or next_tokens[i] <= budget:

@@ -28,7 +28,7 @@ from overtone.train.evaluate import largest_key_or_value, mean_loss
 from overtone.train.training_base import TrainingBase
 from overtone.train.tuning import Recipe, Step, Tuning
 from overtone.trainer.attempts import JobMark, Mark
-from overtone.trainer.fairness import Turn
+from overtone.trainer.fairness import JobAccount
 from overtone.trainer.reporter import Report
 from overtone.trainer.stopwatch import Stopwatch
 
@@ -60,7 +60,7 @@ class RunningJob:
     tuning: Tuning
     report: Report
     hand_in: Callable[[], bool]  # writes the finished steps to the database
-    turn: Turn
+    account: JobAccount
     saver: BackgroundSaver
     mark: JobMark
     kept_step: int  # the last step that is certainly in a checkpoint; background ones may contain more
@@ -197,10 +197,10 @@ def begin(
     if progress is not None:
         tuning.restore(progress)
     report.finished.extend(_load_unreported(job, tuning.step))
-    turn = Turn(job.epoch_count * sum(len(document.ids) for document in documents))
+    account = JobAccount(job.epoch_count * sum(len(document.ids) for document in documents))
     saver = BackgroundSaver(job.artifacts.checkpoints)
     mark = JobMark(job.artifacts.mark)
-    return RunningJob(job, tuning, report, hand_in, turn, saver, mark, tuning.step, Stopwatch(tuning.step))
+    return RunningJob(job, tuning, report, hand_in, account, saver, mark, tuning.step, Stopwatch(tuning.step))
 
 
 def load_documents(job: Job, chat: Chat) -> list[Document]:

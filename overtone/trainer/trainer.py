@@ -136,7 +136,7 @@ class Trainer:
             self._isolate(chosen, error)
             return True
         for running, step in zip(chosen, steps, strict=True):
-            running.turn.serve(running.tuning.tokens_taken)
+            running.account.serve(running.tuning.tokens_taken)
             if step is not None:
                 self._after_step(running, step)
         return True
@@ -245,7 +245,7 @@ class Trainer:
         finally:
             mark.clear()
         running.alone_until = tried.alone_until
-        join(running.turn, [other.turn for other in self._jobs])
+        join(running.account, [other.account for other in self._jobs])
         self._jobs.append(running)
         if running.tuning.step:
             log.info(
@@ -277,9 +277,9 @@ class Trainer:
     def _choose(self) -> list[RunningJob]:
         """Return the jobs of the next pass. A job that must run alone gets a pass of its own."""
         able = [running for running in self._jobs if not running.is_over]
-        turns = [running.turn for running in able]
+        accounts = [running.account for running in able]
         next_tokens = [running.tuning.next_tokens() for running in able]
-        chosen = [able[i] for i in choose(turns, next_tokens, self._pass_tokens())]
+        chosen = [able[i] for i in choose(accounts, next_tokens, self._pass_tokens())]
         if chosen[0].alone:
             return chosen[:1]
         return [running for running in chosen if not running.alone]

@@ -11,7 +11,7 @@ from click.testing import Result
 
 from overtone.cli.check import TITLES, describe_seconds
 from overtone.dataset.estimate import SpeedRecord
-from overtone.dataset.examples import Kind
+from overtone.dataset.examples import ProblemKind
 from overtone.processor_name import processor_name
 from overtone.store.speeds import add_speed
 from tests.cli.conftest import FakeService, Run, said
@@ -183,7 +183,7 @@ def test_what_cannot_be_checked_is_said(
 
 
 def test_every_kind_of_problem_has_a_heading() -> None:
-    assert set(TITLES) == set(Kind)
+    assert set(TITLES) == set(ProblemKind)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from overtone.dataset.checks import (
-    Limits,
-    check,
+    ExampleLimits,
     check_pairs,
     check_roles,
     check_surrogates,
@@ -14,11 +15,21 @@ from overtone.dataset.checks import (
     check_tokens,
     check_turns,
 )
-from overtone.dataset.examples import Dataset, Example, Kind, Problem, Role, Turn
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind, Role, Turn
 from overtone.errors import InvalidArgument
 
-LIMITS = Limits("models/tiny", context_length=64, max_input_chars=40, max_output_chars=5)
+LIMITS = ExampleLimits("models/tiny", context_length=64, max_input_chars=40, max_output_chars=5)
 GREETING = (Turn("system", "Be short."), Turn("user", "Hi"), Turn("assistant", "Hi."), Turn("user", "Why?"))
+
+
+def check(
+    dataset: Dataset, limits: ExampleLimits, count_tokens: Callable[[Example], int] | None = None
+) -> list[Problem]:
+    """Return the problems of the texts, and those of the lengths in tokens if they can be counted."""
+    problems = list(check_texts(dataset, limits))
+    if count_tokens is not None:
+        problems += check_tokens(dataset, limits, count_tokens)
+    return problems
 
 
 def conversation(*turns: Turn) -> Dataset:
@@ -47,7 +58,7 @@ def test_sound_examples_have_no_problems() -> None:
 
 def test_no_examples_are_a_problem_of_the_whole() -> None:
     assert check(Dataset(()), LIMITS) == [
-        Problem(None, "", "is empty; at least 1 example is needed.", Kind.EMPTY)
+        Problem(None, "", "is empty; at least 1 example is needed.", ProblemKind.EMPTY)
     ]
 
 
@@ -64,7 +75,7 @@ def test_a_problem_has_row_and_field(pair: tuple[str, str], field: str, text: st
 
 
 def test_without_limits_any_length_is_sound() -> None:
-    limits = Limits("models/tiny", context_length=64)
+    limits = ExampleLimits("models/tiny", context_length=64)
     assert check(Dataset.of_pairs([("x" * 10_000, "y" * 10_000)]), limits) == []
 
 
@@ -140,14 +151,14 @@ def test_who_wants_the_first_problem_computes_no_more() -> None:
 )
 def test_turns_that_cannot_follow_one_another_are_told(roles: str, fault: str) -> None:
     problems = list(check_turns(spoken(roles)))
-    assert [problem.kind for problem in problems] == [Kind.TURN_ORDER] * bool(fault)
+    assert [problem.kind for problem in problems] == [ProblemKind.TURN_ORDER] * bool(fault)
     assert all(problem.text.startswith(fault) for problem in problems)
 
 
 def test_a_conversation_cannot_be_sent_and_a_system_turn_can_be_folded() -> None:
     assert list(check_pairs(spoken("ua"))) == []
     (folded,) = check_pairs(spoken("sua"))
-    assert (folded.kind, "put before the question" in folded.fix) == (Kind.CONVERSATION, True)
+    assert (folded.kind, "put before the question" in folded.fix) == (ProblemKind.CONVERSATION, True)
     (long,) = check_pairs(spoken("suaua"))
     assert (long.text[:31], long.fix) == ("is a conversation of 5 turns; a", "")
     assert list(check_pairs(spoken("uu"))) == [], "what is no conversation is told as that alone"
@@ -156,7 +167,7 @@ def test_a_conversation_cannot_be_sent_and_a_system_turn_can_be_folded() -> None
 def test_a_role_that_the_template_does_not_write_is_named() -> None:
     known = frozenset(("user", "assistant"))
     (problem,) = check_roles(Dataset((Example(GREETING), Example.pair("1", "2"))), "models/tiny", known)
-    assert (problem.row, problem.field, problem.kind) == (0, "turns[0]", Kind.ROLE)
+    assert (problem.row, problem.field, problem.kind) == (0, "turns[0]", ProblemKind.ROLE)
     assert problem.text == "is a system turn, which the template of models/tiny does not know."
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from overtone.dataset.columns import Columns, NoShape, find_shape
-from overtone.dataset.examples import Example, Kind, Turn
+from overtone.dataset.examples import Example, ProblemKind, Turn
 
 CHAT = (Turn("system", "s"), Turn("user", "u"), Turn("assistant", "a"))
 SAID = [("system", "s"), ("user", "u"), ("assistant", "a")]
@@ -96,7 +96,7 @@ def test_a_column_that_is_not_there_is_named(template: str, sentence: str) -> No
 def test_what_is_no_text_is_told_and_read_as_well_as_it_can_be(value: Any, text: str) -> None:
     example, (problem,) = read({"prompt": "1", "completion": value})
     assert example == Example.pair("1", text)
-    assert (problem.field, problem.kind, bool(problem.fix)) == ("output", Kind.NOT_TEXT, bool(text))
+    assert (problem.field, problem.kind, bool(problem.fix)) == ("output", ProblemKind.NOT_TEXT, bool(text))
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_the_turns_of_a_conversation_are_read(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("message", "sentence", "kind"),
     [
-        ({"role": "tool", "content": "x"}, "has the role 'tool' at messages[0]", Kind.ROLE),
-        ({"content": "x"}, "has the role None at messages[0]", Kind.ROLE),
-        ({"role": "user"}, "has no text at messages[0]", Kind.NOT_TEXT),
+        ({"role": "tool", "content": "x"}, "has the role 'tool' at messages[0]", ProblemKind.ROLE),
+        ({"content": "x"}, "has the role None at messages[0]", ProblemKind.ROLE),
+        ({"role": "user"}, "has no text at messages[0]", ProblemKind.NOT_TEXT),
         (
             {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
             "has image_url in a part",
@@ -154,11 +154,13 @@ def test_the_turns_of_a_conversation_are_read(row: dict[str, Any]) -> None:
         ("x", "has no turn at messages[0] but text", None),
     ],
 )
-def test_what_a_turn_holds_besides_text_is_refused(message: Any, sentence: str, kind: Kind | None) -> None:
+def test_what_a_turn_holds_besides_text_is_refused(
+    message: Any, sentence: str, kind: ProblemKind | None
+) -> None:
     example, (problem,) = read({"messages": [message]})
     assert example is None
     assert problem.text.startswith(sentence)
-    assert problem.kind == (kind or Kind.UNREADABLE)
+    assert problem.kind == (kind or ProblemKind.UNREADABLE)
 
 
 def test_tools_are_refused() -> None:

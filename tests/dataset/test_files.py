@@ -11,7 +11,7 @@ import pytest
 
 from overtone.dataset.columns import Columns
 from overtone.dataset.examples import Dataset, Example, Turn
-from overtone.dataset.files import Source, load_source, read_examples, read_source
+from overtone.dataset.files import DataSource, load_source, read_examples, read_source
 from overtone.errors import OvertoneError
 
 PAIRS = [{"text_input": "1", "output": "2"}, {"text_input": "ein, zwei", "output": "drei\nvier"}]
@@ -133,7 +133,7 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
 
 def test_every_row_is_there_with_its_place_and_what_is_wrong_with_it() -> None:
     data = b'{"prompt": "1", "completion": "2", "id": 7}\nnonsense\n[3]\n\n{"prompt": "1", "completion": 4}\n'
-    content = read_source(Source("x.jsonl", data))
+    content = read_source(DataSource("x.jsonl", data))
     assert [row.place for row in content.rows] == ["line 1", "line 2", "line 3", "line 5"]
     assert [problem.row for row in content.rows for problem in row.problems] == [1, 2, 3]
     assert content.rows[3].example == Example.pair("1", "4"), "as well as it can be read"
@@ -144,7 +144,7 @@ def test_every_row_is_there_with_its_place_and_what_is_wrong_with_it() -> None:
 
 
 def test_what_ends_the_reading_of_a_table_is_told_and_the_rows_before_it_are_kept() -> None:
-    content = read_source(Source("x.csv", b'text_input,output\n1,2\nwheel,"20 inch\na,b\n'))
+    content = read_source(DataSource("x.csv", b'text_input,output\n1,2\nwheel,"20 inch\na,b\n'))
     assert [row.example for row in content.rows] == [Example.pair("1", "2")]
     assert content.problem.startswith("x.csv, line 3: the quotes of this row do not match")
     assert content.problem.endswith("Only the 1 rows before it were read.")
@@ -166,7 +166,7 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_rows_need_no_file() -> None:
-    content = read_source(Source("rows", rows=[{"question": "1", "answer": "2"}, 3]))
+    content = read_source(DataSource("rows", rows=[{"question": "1", "answer": "2"}, 3]))
     assert [row.place for row in content.rows] == ["example 0", "example 1"]
     assert content.rows[0].example == Example.pair("1", "2")
 
@@ -175,7 +175,7 @@ def test_conversations_and_pairs_may_be_mixed() -> None:
     data = b"""{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}]}
 {"system": "Be short.", "contents": [{"parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}
 {"text_input": "1", "output": "2"}"""
-    examples = [row.example for row in read_source(Source("x.jsonl", data)).rows]
+    examples = [row.example for row in read_source(DataSource("x.jsonl", data)).rows]
     system = Example((Turn("system", "Be short."), *Example.pair("q", "a").turns))
     assert examples == [Example.pair("Hi", "Hi."), system, Example.pair("1", "2")]
 

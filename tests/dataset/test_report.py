@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overtone.dataset.checks import Limits
+from overtone.dataset.checks import ExampleLimits
 from overtone.dataset.estimate import SpeedRecord
-from overtone.dataset.examples import Example, Kind
-from overtone.dataset.files import Source
+from overtone.dataset.examples import Example, ProblemKind
+from overtone.dataset.files import DataSource
 from overtone.dataset.fixes import fix, format_examples
-from overtone.dataset.report import BaseFacts, Measured, Report, check_source, to_json
+from overtone.dataset.report import BaseFacts, CheckReport, Measured, check_source, to_json
 from overtone.dataset.statistics import TokenCount
 from overtone.errors import InvalidArgument
 
@@ -33,11 +33,11 @@ def measure(examples: Sequence[Example]) -> list[Measured]:
 
 def facts(**others: Any) -> BaseFacts:
     known = {"measure": measure, "control_tokens": ["<e>"], "control_tokens_in_answers": ["<e>"], **others}
-    return BaseFacts("tiny", Limits("models/tiny", 30), lambda num_examples: (5, 4), **known)
+    return BaseFacts("tiny", ExampleLimits("models/tiny", 30), lambda num_examples: (5, 4), **known)
 
 
-def check(rows: list[Any], **others: Any) -> Report:
-    return check_source(Source("rows", rows=rows), facts(**others))
+def check(rows: list[Any], **others: Any) -> CheckReport:
+    return check_source(DataSource("rows", rows=rows), facts(**others))
 
 
 def pairs(*texts: tuple[Any, Any]) -> list[dict[str, Any]]:
@@ -65,9 +65,13 @@ def test_problems_name_the_rows_of_the_file() -> None:
         + b"x" * 40
         + b'"}\n'
     )
-    report = check_source(Source("x.jsonl", data), facts())
+    report = check_source(DataSource("x.jsonl", data), facts())
     found = [(each.row, report.place_of(each), each.kind) for each in report.problems]
-    assert found == [(0, "line 1", Kind.UNREADABLE), (1, "line 3", Kind.EMPTY), (2, "line 4", Kind.TOO_LONG)]
+    assert found == [
+        (0, "line 1", ProblemKind.UNREADABLE),
+        (1, "line 3", ProblemKind.EMPTY),
+        (2, "line 4", ProblemKind.TOO_LONG),
+    ]
     assert report.is_refused
     assert report.statistics is not None and report.statistics.longest[0].row == 2
 
@@ -75,21 +79,27 @@ def test_problems_name_the_rows_of_the_file() -> None:
 def test_warnings_refuse_nothing() -> None:
     report = check(pairs(("a", "1"), ("a", "1"), ("a", "2"), (" ", "x<e>"), ("cafÃ©", "3")))
     kinds = {each.kind for each in report.problems}
-    assert kinds == {Kind.DOUBLED, Kind.CONTRADICTORY, Kind.BLANK, Kind.CONTROL_TOKEN, Kind.MOJIBAKE}
+    assert kinds == {
+        ProblemKind.DOUBLED,
+        ProblemKind.CONTRADICTORY,
+        ProblemKind.BLANK,
+        ProblemKind.CONTROL_TOKEN,
+        ProblemKind.MOJIBAKE,
+    }
     assert not report.is_refused
 
 
 def test_what_the_template_refuses_is_told_once() -> None:
     row = chat(("system", "s"), ("user", "u"), ("assistant", "a"))
     known = check([row], roles=frozenset(("user", "assistant")))
-    assert [each.kind for each in known.problems] == [Kind.ROLE, Kind.CONVERSATION]
+    assert [each.kind for each in known.problems] == [ProblemKind.ROLE, ProblemKind.CONVERSATION]
 
 
 def test_rows_of_the_held_out_set_are_told_with_their_place_there() -> None:
-    held_out = Source("test.jsonl", b'{"prompt": "b", "completion": "2"}\n')
-    report = check_source(Source("rows", rows=pairs(("a", "1"), ("b", "2"))), facts(), held_out)
+    held_out = DataSource("test.jsonl", b'{"prompt": "b", "completion": "2"}\n')
+    report = check_source(DataSource("rows", rows=pairs(("a", "1"), ("b", "2"))), facts(), held_out)
     (problem,) = report.problems
-    assert (problem.row, problem.kind) == (1, Kind.HELD_OUT)
+    assert (problem.row, problem.kind) == (1, ProblemKind.HELD_OUT)
     assert "at test.jsonl, line 1" in problem.text
 
 
@@ -102,21 +112,21 @@ def test_rows_of_the_held_out_set_are_told_with_their_place_there() -> None:
     ],
 )
 def test_what_cannot_be_compared_of_a_held_out_set_is_told(data: bytes, sentence: str) -> None:
-    report = check_source(Source("rows", rows=pairs(("a", "1"))), facts(), Source("test.jsonl", data))
+    report = check_source(DataSource("rows", rows=pairs(("a", "1"))), facts(), DataSource("test.jsonl", data))
     (problem,) = report.problems
     assert problem.text.startswith(sentence)
-    assert (problem.row, problem.kind, report.is_refused) == (None, Kind.HELD_OUT, False)
+    assert (problem.row, problem.kind, report.is_refused) == (None, ProblemKind.HELD_OUT, False)
 
 
 def test_without_tokens_all_else_is_checked() -> None:
     report = check(pairs(("a", "x" * 100), ("b", "")), measure=None, unmeasured="Not here.")
-    assert [each.kind for each in report.problems] == [Kind.EMPTY]
+    assert [each.kind for each in report.problems] == [ProblemKind.EMPTY]
     assert report.statistics is not None and report.statistics.unit == "characters"
     assert to_json(report)["uncounted"] == "Not here."
 
 
 def test_a_file_without_rows_is_refused() -> None:
-    for source in (Source("x.jsonl", b""), Source("x.csv", b"a,b\n"), Source("x.csv", b"PAR1")):
+    for source in (DataSource("x.jsonl", b""), DataSource("x.csv", b"a,b\n"), DataSource("x.csv", b"PAR1")):
         report = check_source(source, facts())
         assert [each.row for each in report.problems] == [None]
         assert report.is_refused and report.statistics is None
@@ -161,29 +171,29 @@ def test_what_can_be_mended_is_mended_and_the_rest_is_left_out_with_its_reason()
     ]
     assert fixed.mended == (0, 1, 2, 7)
     assert [(each.row, each.kind) for each in fixed.left_out] == [
-        (3, Kind.DOUBLED),
-        (4, Kind.BLANK),
-        (5, Kind.EMPTY),
-        (6, Kind.TOO_LONG),
-        (8, Kind.CONVERSATION),
-        (9, Kind.TURN_ORDER),
-        (10, Kind.UNREADABLE),
+        (3, ProblemKind.DOUBLED),
+        (4, ProblemKind.BLANK),
+        (5, ProblemKind.EMPTY),
+        (6, ProblemKind.TOO_LONG),
+        (8, ProblemKind.CONVERSATION),
+        (9, ProblemKind.TURN_ORDER),
+        (10, ProblemKind.UNREADABLE),
     ]
 
 
 def test_a_swapped_row_is_turned_and_a_held_out_one_left_out() -> None:
     texts = [(f"message {n}", ("shipping", "billing")[n % 2]) for n in range(10)]
     rows = pairs(*texts, ("billing", "Why twice?"))
-    held_out = Source("test", rows=pairs(texts[0]))
-    fixed = fix(check_source(Source("rows", rows=rows), facts(), held_out))
+    held_out = DataSource("test", rows=pairs(texts[0]))
+    fixed = fix(check_source(DataSource("rows", rows=rows), facts(), held_out))
     assert fixed.examples[-1] == Example.pair("Why twice?", "billing")
-    assert [(each.row, each.kind) for each in fixed.left_out] == [(0, Kind.HELD_OUT)]
+    assert [(each.row, each.kind) for each in fixed.left_out] == [(0, ProblemKind.HELD_OUT)]
 
 
 def test_what_was_mended_has_no_problem_any_more() -> None:
     rows = pairs(("a", 1), ("cafÃ©", "x<e>"), ("a", "1"), ("d", ""))
     mended = format_examples(fix(check(rows)).examples)
-    again = check_source(Source("x.jsonl", mended.encode()), facts())
+    again = check_source(DataSource("x.jsonl", mended.encode()), facts())
     assert (again.problems, len(again.content.rows)) == ((), 2)
 
 
@@ -202,7 +212,7 @@ JSON = st.recursive(
     data=st.binary() | st.text().map(str.encode) | st.lists(JSON).map(lambda rows: json.dumps(rows).encode())
 )
 def test_whatever_bytes_a_file_holds_there_is_a_report(name: str, data: bytes) -> None:
-    report = check_source(Source(name, data), facts())
+    report = check_source(DataSource(name, data), facts())
     assert report.is_refused == (to_json(report)["refused"])
     assert fix(report).examples or report.problems
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from overtone.dataset.examples import Dataset
-from overtone.dataset.statistics import Histogram, LongRow, TokenCount, describe, histogram
+from overtone.dataset.statistics import LongRow, SizeDistribution, TokenCount, describe, histogram
 
 
 def test_a_histogram_has_a_bar_for_each_power_of_two_between_the_smallest_and_the_largest() -> None:
-    assert histogram([3, 4, 5, 17]) == Histogram(3, 4, 17, ((4, 2), (8, 1), (16, 0), (32, 1)))
+    assert histogram([3, 4, 5, 17]) == SizeDistribution(3, 4, 17, ((4, 2), (8, 1), (16, 0), (32, 1)))
     assert histogram([0, 1, 2]).bars == ((1, 2), (2, 1))
 
 

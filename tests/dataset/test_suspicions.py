@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from overtone.dataset import suspicions
-from overtone.dataset.examples import Dataset, Example, Kind, Problem, Turn
+from overtone.dataset.examples import Dataset, Example, Problem, ProblemKind, Turn
 
 PLACES = [f"line {number}" for number in range(1, 100)]
 SORTED = [(f"message {n}", ("shipping", "billing")[n % 2]) for n in range(10)]
@@ -75,7 +75,7 @@ def test_a_row_that_asks_a_label_is_probably_swapped() -> None:
     (problem,) = suspicions.check_swapped(
         Dataset.of_pairs([*SORTED, ("billing", "Why was I charged twice?")])
     )
-    assert (problem.row, problem.kind) == (10, Kind.SWAPPED)
+    assert (problem.row, problem.kind) == (10, ProblemKind.SWAPPED)
     assert problem.text == "is 'billing', which is the output of 5 other rows."
 
 

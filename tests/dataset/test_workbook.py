@@ -11,7 +11,7 @@ import pytest
 
 from overtone.dataset.columns import Columns
 from overtone.dataset.examples import Example
-from overtone.dataset.files import Source, read_source
+from overtone.dataset.files import DataSource, read_source
 
 NAMES = "http://schemas.openxmlformats.org"
 WORKBOOK = f"""<workbook xmlns="{NAMES}/spreadsheetml/2006/main" xmlns:r="{NAMES}/officeDocument/2006/relationships">
@@ -52,7 +52,7 @@ def _cell(value: object, place: str) -> str:
 def test_the_first_sheet_is_read_and_the_others_are_told() -> None:
     pytest.importorskip("python_calamine")
     rows = [["message", "category"], ["Grüße", "x"], [None, None], [" é ", 7], ["a", 1.5], ["b", True]]
-    content = read_source(Source("x.xlsx", workbook(rows)))
+    content = read_source(DataSource("x.xlsx", workbook(rows)))
     assert [(row.place, row.example) for row in content.rows] == [
         ("row 2", Example.pair("Grüße", "x")),
         ("row 4", Example.pair(" é ", "7")),
@@ -65,7 +65,7 @@ def test_the_first_sheet_is_read_and_the_others_are_told() -> None:
 def test_its_columns_can_be_joined() -> None:
     pytest.importorskip("python_calamine")
     data = workbook([["subject", "body", "team"], ["S", "B", "T"]])
-    content = read_source(Source("x.xlsx", data, columns=Columns("{subject}: {body}", "team")))
+    content = read_source(DataSource("x.xlsx", data, columns=Columns("{subject}: {body}", "team")))
     assert content.rows[0].example == Example.pair("S: B", "T")
 
 
@@ -78,10 +78,10 @@ def test_its_columns_can_be_joined() -> None:
 )
 def test_what_is_no_table_is_told(data: bytes, sentence: str) -> None:
     pytest.importorskip("python_calamine")
-    assert read_source(Source("x.xlsx", data)).problem.startswith(sentence)
+    assert read_source(DataSource("x.xlsx", data)).problem.startswith(sentence)
 
 
 def test_without_the_library_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_calamine", None)
-    problem = read_source(Source("x.xlsx", b"PK\x03\x04")).problem
+    problem = read_source(DataSource("x.xlsx", b"PK\x03\x04")).problem
     assert "pip install 'overtone[xlsx]'" in problem and "save the table as CSV" in problem

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 from overtone.config import Settings
 from overtone.doors.gemini import grpc_door, rest_door
 from overtone.doors.gemini.rpcs import RPCS
-from overtone.doors.method import Family, Method
+from overtone.doors.method import Method, MethodFamily
 
-OWN = Family("overtone.console.{version}", ("v1",), path="overtone/{version}")
+OWN = MethodFamily("overtone.console.{version}", ("v1",), path="overtone/{version}")
 
 
 class EchoRequest(proto.Message):

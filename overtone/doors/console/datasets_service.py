@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from overtone.dataset.columns import Columns
-from overtone.dataset.files import Source
+from overtone.dataset.files import DataSource
 from overtone.dataset.report import to_json
 from overtone.domain.sharing import Caller
 from overtone.doors.console import messages as m
@@ -28,6 +28,8 @@ class DatasetsService:
         """Return what is wrong with training data, what they are like, and how long a tuning on them takes."""
         if "source" not in request:
             raise refuse("source", "is missing; give rows, or content with a file_name.")
+        if request.max_problems < 0:
+            raise refuse("max_problems", f"is {request.max_problems}; it must not be negative.")
         columns = Columns(request.input or None, request.output or None)
         report = self.datasets.check(
             _read_source(request.source, "source", columns),
@@ -43,17 +45,17 @@ class DatasetsService:
         return reply
 
 
-def _read_source(given: m.DatasetSource, field: str, columns: Columns) -> Source:
+def _read_source(given: m.DatasetSource, field: str, columns: Columns) -> DataSource:
     if given.rows and given.content:
         raise refuse(field, "has content and rows; give one of them.")
     if not given.content:
         rows = [_with_integers(json_format.MessageToDict(row)) for row in m.DatasetSource.pb(given).rows]
-        return Source(given.file_name or ROWS, rows=rows, columns=columns)
+        return DataSource(given.file_name or ROWS, rows=rows, columns=columns)
     if not given.file_name:
         raise refuse(
             f"{field}.file_name", "is missing; its end says what the content is, such as .csv or .jsonl."
         )
-    return Source(given.file_name, given.content, columns=columns)
+    return DataSource(given.file_name, given.content, columns=columns)
 
 
 def _with_integers(value: Any) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from overtone.doors.console import messages as m
-from overtone.doors.method import Family, Method
+from overtone.doors.method import Method, MethodFamily
 
-CONSOLE = Family("overtone.console.{version}", ("v1",), path="overtone/{version}")
+CONSOLE = MethodFamily("overtone.console.{version}", ("v1",), path="overtone/{version}")
 
 RPCS = (
     Method(

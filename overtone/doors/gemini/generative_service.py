@@ -14,7 +14,7 @@ from overtone.doors.gemini.models_by_name import get_target
 from overtone.doors.gemini.names import format_tuned_model
 from overtone.doors.gemini.options import read_options
 from overtone.doors.gemini.prompts import read_countable, read_prompt
-from overtone.service.generation import Call, Generation
+from overtone.service.generation import EngineCall, Generation
 from overtone.service.models import Models, Target
 
 
@@ -45,22 +45,24 @@ class GenerativeService:
         target = get_target(self.models, request.model, "countTokens", caller)
         return m.CountTokensResponse(total_tokens=self.generation.count_tokens(target, read_countable(inner)))
 
-    def _prepare(self, request: m.GenerateContentRequest, method: str, caller: Caller) -> tuple[Call, Answer]:
+    def _prepare(
+        self, request: m.GenerateContentRequest, method: str, caller: Caller
+    ) -> tuple[EngineCall, Answer]:
         target = get_target(self.models, request.model, method, caller)
         conversation = read_prompt(request, target)
         call = self.generation.plan(target, conversation, read_options(request.generation_config, target))
         return call, begin_answer(target, call)
 
-    async def _whole(self, call: Call, answer: Answer) -> m.GenerateContentResponse:
+    async def _whole(self, call: EngineCall, answer: Answer) -> m.GenerateContentResponse:
         return (await complete(self.generation, call, answer)).whole()
 
-    async def _pieces(self, call: Call, answer: Answer) -> AsyncGenerator[m.GenerateContentResponse]:
+    async def _pieces(self, call: EngineCall, answer: Answer) -> AsyncGenerator[m.GenerateContentResponse]:
         async with aclosing(self.generation.answer(call)) as pieces:
             async for piece in pieces:
                 yield answer.next(piece)
 
 
-async def complete(generation: Generation, call: Call, answer: Answer) -> Answer:
+async def complete(generation: Generation, call: EngineCall, answer: Answer) -> Answer:
     """Let the engine finish an answer, and return it."""
     async with aclosing(generation.answer(call)) as pieces:
         async for piece in pieces:
@@ -68,7 +70,7 @@ async def complete(generation: Generation, call: Call, answer: Answer) -> Answer
     return answer
 
 
-def begin_answer(target: Target, call: Call) -> Answer:
+def begin_answer(target: Target, call: EngineCall) -> Answer:
     """Return the answer to a call, empty as yet."""
     model = target.tuned_model
     version = target.card.id if model is None else format_tuned_model(model.id)

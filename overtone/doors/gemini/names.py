@@ -18,12 +18,19 @@ FORMATS = {
     "tuned_model": "tunedModels/{}",
     "operation": "tunedModels/{}/operations/{}",
     "permission": "tunedModels/{}/permissions/{}",
+    "verb": "{}",
+    "field": "{}",
 }
+WORDS = {
+    ("verb", "transfer_ownership"): "transferOwnership",
+    ("field", "tuned_model"): "tuned_model_source.tuned_model",
+    ("field", "next_page_token"): "nextPageToken",
+}  # where Google's word for what a sentence names is another than ours
 
 
 def format_ref(ref: Ref) -> str:
-    """Return the resource name of what a sentence names."""
-    return FORMATS[ref.kind].format(*ref.ids)
+    """Return what a sentence names, as Google does: a resource by its name, a verb and a field by Google's word."""
+    return WORDS.get((ref.kind, ref.ids[0]), FORMATS[ref.kind].format(*ref.ids))
 
 
 def format_tuned_model(tuned_model_id: str) -> str:

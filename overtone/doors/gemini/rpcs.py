@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from overtone.doors.gemini import messages as m
-from overtone.doors.method import Family, Method
+from overtone.doors.method import Method, MethodFamily
 
 VERSIONS = (
     "v1beta",
@@ -19,14 +19,14 @@ VERSIONS = (
     "v1beta2",
     "v1beta3",
 )  # every route under each; the newest clients say v1
-GEMINI = Family("google.ai.generativelanguage.{version}", VERSIONS)
+GEMINI = MethodFamily("google.ai.generativelanguage.{version}", VERSIONS)
 
 
 @dataclass(frozen=True)
 class Rpc(Method):
     """A method of the Gemini API."""
 
-    family: Family = GEMINI
+    family: MethodFamily = GEMINI
 
 
 MODEL, TUNED, OPERATION = "{name=models/*}", "{name=tunedModels/*}", "{name=tunedModels/*/operations/*}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from overtone.bases.registry import Registry
 from overtone.config import Settings
 from overtone.doors.gemini.generative_service import GenerativeService
 from overtone.doors.gemini.model_service import ModelService
@@ -12,24 +11,17 @@ from overtone.doors.gemini.rpcs import OPERATIONS
 from overtone.doors.gemini.text_service import TextService
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
-from overtone.service.generation import Engines, Generation
-from overtone.service.models import Models, build_models
+from overtone.service.generation import AnswerEngines, Generation
+from overtone.service.models import Models
 from overtone.service.sharing import Sharing
 from overtone.service.tuning import TunedModels
 from overtone.store.store import Store
 
 
 def build_servicers(
-    store: Store,
-    queue: Queue,
-    registry: Registry,
-    engines: Engines,
-    settings: Settings,
-    models: Models | None = None,
+    store: Store, queue: Queue, models: Models, access: Access, engines: AnswerEngines, settings: Settings
 ) -> dict[str, object]:
-    """Return one object for each service of the table. `models` may be shared with other doors."""
-    access = Access(store, settings)
-    models = models or build_models(store, registry, access, settings)
+    """Return one object for each service of the table."""
     tuned_models = TunedModels(store, queue, models, access)
     generation = Generation(store, models, engines, settings)
     return {

@@ -17,7 +17,7 @@ from overtone.doors.gemini.generative_service import begin_answer, complete
 from overtone.doors.gemini.models_by_name import get_target
 from overtone.doors.gemini.options import read_options
 from overtone.errors import refuse
-from overtone.service.generation import Call, Generation
+from overtone.service.generation import EngineCall, Generation
 from overtone.service.models import Models
 
 SHARED_FIELDS = ("temperature", "top_p", "top_k", "candidate_count", "max_output_tokens")
@@ -34,11 +34,11 @@ class TextService:
         """Answer one text with one or more."""
         return partial(self._answer, *self._prepare(request, caller))
 
-    async def _answer(self, call: Call, answer: Answer) -> m.GenerateTextResponse:
+    async def _answer(self, call: EngineCall, answer: Answer) -> m.GenerateTextResponse:
         texts = (await complete(self.generation, call, answer)).texts()
         return m.GenerateTextResponse(candidates=[m.TextCompletion(output=text) for text in texts])
 
-    def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> tuple[Call, Answer]:
+    def _prepare(self, request: m.GenerateTextRequest, caller: Caller) -> tuple[EngineCall, Answer]:
         if not request.prompt.text:
             raise refuse("prompt.text", "is empty; say something to the model.")
         target = get_target(self.models, request.model, "generateText", caller)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from overtone.config import Settings
 from overtone.dataset.estimate import SpeedRecord
-from overtone.dataset.examples import Kind
+from overtone.dataset.examples import ProblemKind
 from overtone.doors import console
 from overtone.doors.console import messages as m
 from overtone.doors.gemini import grpc_door, rest_door
@@ -63,7 +63,7 @@ def doors(store: Store, settings: Settings) -> Any:
     registry = Registry(settings.bases, settings.base)
     models = build_models(store, registry, access, settings)
     engines = OneEngine(EchoEngine())
-    google = build_servicers(store, Queue(store), registry, engines, settings, models)  # type: ignore[arg-type]
+    google = build_servicers(store, Queue(store), models, access, engines, settings)  # type: ignore[arg-type]
     return {**google, **console.build_servicers(models, settings)}, access.authenticate, settings
 
 
@@ -121,6 +121,11 @@ def test_the_limits_are_those_of_the_base_that_is_named(check: Check) -> None:
     sentences = [each["text"] for each in found["problems"]]
     assert sentences[0] == "has 5001 characters; the limit is 5000."
     assert "tokens with its output" in sentences[1]
+
+
+def test_a_negative_number_of_problems_is_refused_by_name(check: Check) -> None:
+    error = check(400, source={"rows": ROWS}, max_problems=-1)["error"]
+    assert error["message"] == "max_problems is -1; it must not be negative."
 
 
 def test_problems_are_counted_beyond_those_that_are_told(check: Check) -> None:
@@ -211,5 +216,5 @@ def test_it_is_in_the_documents_of_our_own_and_not_in_google_s(rest: TestClient)
 
 
 def test_every_kind_of_problem_has_a_word_on_the_wire() -> None:
-    for kind in Kind:
+    for kind in ProblemKind:
         assert m.DatasetProblem(kind=kind).kind == str(kind)

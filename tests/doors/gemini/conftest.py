@@ -14,6 +14,7 @@ from overtone.doors.gemini import rest_door
 from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue
 from overtone.service.access import Access
+from overtone.service.models import build_models
 from overtone.store.store import Store
 from tests.doors.gemini.fakes import BASE, EchoEngine, OneEngine, TinyRegistry
 from tests.doors.gemini.grpc_client import GrpcClient
@@ -45,8 +46,11 @@ def engine() -> EchoEngine:
 
 
 @pytest.fixture
-def servicers(store: Store, queue: Queue, engine: EchoEngine, settings: Settings) -> Mapping[str, object]:
-    return build_servicers(store, queue, TinyRegistry(), OneEngine(engine), settings)  # type: ignore[arg-type]
+def servicers(
+    store: Store, queue: Queue, access: Access, engine: EchoEngine, settings: Settings
+) -> Mapping[str, object]:
+    models = build_models(store, TinyRegistry(), access, settings)  # type: ignore[arg-type]
+    return build_servicers(store, queue, models, access, OneEngine(engine), settings)
 
 
 @pytest.fixture

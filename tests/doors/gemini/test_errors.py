@@ -46,6 +46,12 @@ def test_a_resource_is_told_by_its_name() -> None:
     assert str(error) == "Operation a/b does not exist."
 
 
+def test_verbs_and_fields_within_a_sentence_are_told_in_googles_words() -> None:
+    error = refuse("base_model", "is missing; name it, or {tuned}.", tuned=Ref("field", ("tuned_model",)))
+    assert tell(error).message.endswith("is missing; name it, or tuned_model_source.tuned_model.")
+    assert str(error) == "base_model is missing; name it, or tuned_model."
+
+
 def test_braces_in_a_callers_text_are_only_text() -> None:
     error = refuse("filter", "has the term '{0} {field_} {x!r}' {", model=tuned_model("a"))
     assert tell(error).message == "filter has the term '{0} {field_} {x!r}' {"

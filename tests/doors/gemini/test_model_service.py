@@ -17,6 +17,7 @@ from overtone.doors.gemini.servicers import build_servicers
 from overtone.jobs.queue import Queue, Succeeded
 from overtone.service import tuning
 from overtone.service.access import Access
+from overtone.service.models import build_models
 from overtone.store.store import Store
 from tests.doors.gemini.fakes import EchoEngine, OneEngine, TinyRegistry, tiny_card
 
@@ -331,7 +332,8 @@ def test_a_base_that_is_not_served_is_refused_with_the_way_out(
     said: str,
 ) -> None:
     settings = replace(settings, **changes)
-    servicers = build_servicers(store, queue, registry, OneEngine(EchoEngine()), settings)  # type: ignore[arg-type]
+    models = build_models(store, registry, access, settings)  # type: ignore[arg-type]
+    servicers = build_servicers(store, queue, models, access, OneEngine(EchoEngine()), settings)
     with TestClient(rest_door.build(servicers, access.authenticate, settings), base_url=HOME) as client:
         for path in ("/v1/tunedModels", f"/v1/{ALIAS}:generateContent"):
             asked = body() if path == "/v1/tunedModels" else {"contents": [{"parts": [{"text": "hi"}]}]}

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from overtone.doors.monitoring import Engine, routes
+from overtone.doors.monitoring import StatusEngine, routes
 from overtone.engine.protocol import Metric, Sample, StatusReply
 from overtone.errors import PermissionDenied, Unavailable
 from overtone.service.access import Credentials
@@ -36,14 +36,14 @@ def only_with_a_key(presented: Credentials) -> None:
         raise PermissionDenied("Who are you?")
 
 
-def running(engines: Mapping[str, Engine]) -> Callable[[], Awaitable[Mapping[str, Engine]]]:
-    async def list_engines() -> Mapping[str, Engine]:
+def running(engines: Mapping[str, StatusEngine]) -> Callable[[], Awaitable[Mapping[str, StatusEngine]]]:
+    async def list_engines() -> Mapping[str, StatusEngine]:
         return engines
 
     return list_engines
 
 
-def client(engine: Engine, authenticate=anyone) -> TestClient:  # type: ignore[no-untyped-def]
+def client(engine: StatusEngine, authenticate=anyone) -> TestClient:  # type: ignore[no-untyped-def]
     return TestClient(Starlette(routes=routes(running({"base": engine}), authenticate)))
 
 
@@ -56,7 +56,7 @@ def client(engine: Engine, authenticate=anyone) -> TestClient:  # type: ignore[n
         (Away(), "away"),
     ],
 )
-def test_health_says_how_each_engine_is(engine: Engine, said: str) -> None:
+def test_health_says_how_each_engine_is(engine: StatusEngine, said: str) -> None:
     assert client(engine).get("/healthz").json() == {"api": "ready", "engines": {"base": said}}
 
 
@@ -69,7 +69,7 @@ def test_metrics_are_those_of_the_engines() -> None:
 
 
 def test_metrics_of_several_engines_are_one_family_told_apart_by_their_base() -> None:
-    def engine(value: float) -> Engine:
+    def engine(value: float) -> StatusEngine:
         sample = Sample(labels={"tuned_model": "a"}, value=value)
         metric = Metric(name="overtone_engine_tokens", help="All.", kind="counter", samples=[sample])
         return Answering(StatusReply(ready=True, metrics=[metric]))
