@@ -43,7 +43,7 @@ class ModelService:
     def list_tuned_models(
         self, request: m.ListTunedModelsRequest, caller: Caller
     ) -> m.ListTunedModelsResponse:
-        """Return the caller's tuned models by pages, oldest first; `filters` says which."""
+        """Return the caller's tuned models by pages, oldest first; the filter says which."""
         question = filters.parse(request.filter, caller.grantee)
         page = self.tuned_models.list(question, PageRequest(request.page_size, request.page_token))
         found = [resources.to_tuned_model(model) for model in page.items]
